@@ -1,0 +1,41 @@
+//! Routes: which path prefix goes to which server.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::ServerKey;
+
+/// A path prefix that ends with `/`, percent-decoded: `/user/alice/`. (Host routing comes with subdomains.)
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RouteSpec(Arc<str>);
+
+impl RouteSpec {
+    /// From a decoded path; a slash is put at both ends where it is missing.
+    pub fn new(path: &str) -> Self {
+        let inner = path.trim_matches('/');
+        if inner.is_empty() { Self("/".into()) } else { Self(format!("/{inner}/").into()) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RouteSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A route as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Where it begins.
+    pub spec: RouteSpec,
+    /// Where it leads: `http://127.0.0.1:20001` (no path).
+    pub target: String,
+    /// Whose activity its traffic is; none for services and extra routes.
+    pub server: Option<ServerKey>,
+}

@@ -1,0 +1,198 @@
+//! A user's server as it is recorded. How it lives is `spawner::machine`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Moment, OrderId, ServerName, TokenId, UserId};
+
+/// Which server: whose, and its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServerKey {
+    /// Whose.
+    pub user: UserId,
+    /// Its name; empty for the default server.
+    pub name: ServerName,
+}
+
+/// What a spawner needs to find its server again: bytes only that spawner reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handle(pub String);
+
+/// Why a server ended or did not start. Shown to its user, in the API, in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Somebody asked for it.
+    Stopped,
+    /// The process ended by itself with this status.
+    Exited(i32),
+    /// The process was ended by this signal.
+    Signalled(i32),
+    /// It ended while nobody watched; how is unknown.
+    Vanished,
+    /// The spawner refused: the user or the operator can mend it.
+    Refused(String),
+    /// The spawner failed.
+    SpawnFailed(String),
+    /// The spawner did not produce a server in time (seconds).
+    StartTimeout(u64),
+    /// The server did not answer over HTTP in time (seconds).
+    HttpTimeout(u64),
+    /// Somebody else listens on its port.
+    PortTaken(u16),
+    /// The hub ended between the intention and the act.
+    Interrupted,
+    /// Nothing could be recorded, so nothing was done.
+    NotRecorded(String),
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stopped => write!(f, "stopped on request"),
+            Self::Exited(code) => write!(f, "the server process exited with status {code}"),
+            Self::Signalled(9) => write!(f, "the server process was killed (signal 9)"),
+            Self::Signalled(signal) => write!(f, "the server process was ended by signal {signal}"),
+            Self::Vanished => write!(f, "the server ended while the hub was not watching"),
+            Self::Refused(why) | Self::SpawnFailed(why) => write!(f, "{why}"),
+            Self::StartTimeout(s) => {
+                write!(f, "the server process did not come to life within {s} seconds")
+            }
+            Self::HttpTimeout(s) => {
+                write!(f, "the server started but did not answer within {s} seconds")
+            }
+            Self::PortTaken(port) => write!(f, "somebody else listens on port {port}"),
+            Self::Interrupted => write!(f, "the hub restarted before the server was started"),
+            Self::NotRecorded(why) => write!(f, "the start could not be recorded: {why}"),
+        }
+    }
+}
+
+/// How far a server is, as recorded. The machine's transient states are recorded before the act they announce.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ServerState {
+    /// Not running. With the reason of the last end, if there was a life before.
+    Stopped(Option<Cause>),
+    /// An order was given; whether the act happened only the spawner knows.
+    Starting {
+        /// The act's id.
+        order: OrderId,
+    },
+    /// The spawner has produced it; we wait for its first answer, then route it.
+    Probing {
+        /// The act's id.
+        order: OrderId,
+        /// How to find it.
+        handle: Handle,
+        /// Where it listens: `http://127.0.0.1:20001`.
+        url: String,
+    },
+    /// In service.
+    Running {
+        /// The act's id.
+        order: OrderId,
+        /// How to find it.
+        handle: Handle,
+        /// Where it listens.
+        url: String,
+    },
+    /// To be ended; nothing routes to it any more.
+    Stopping {
+        /// The act's id.
+        order: OrderId,
+        /// How to find it; none if it was being started.
+        handle: Option<Handle>,
+        /// Why.
+        cause: Cause,
+    },
+    /// Died, and will be started again at this moment.
+    Waiting {
+        /// When.
+        until: Moment,
+        /// What happened.
+        cause: Cause,
+    },
+    /// Died too often; only a person's start leaves this.
+    Failed(Cause),
+}
+
+impl ServerState {
+    /// The order in hand, if any.
+    pub fn order(&self) -> Option<&OrderId> {
+        match self {
+            Self::Starting { order }
+            | Self::Probing { order, .. }
+            | Self::Running { order, .. }
+            | Self::Stopping { order, .. } => Some(order),
+            Self::Stopped(_) | Self::Waiting { .. } | Self::Failed(_) => None,
+        }
+    }
+
+    /// Is it in service?
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// `pending` on the wire: `spawn`, `stop` or nothing.
+    pub fn pending(&self) -> Option<&'static str> {
+        match self {
+            Self::Starting { .. } | Self::Probing { .. } | Self::Waiting { .. } => Some("spawn"),
+            Self::Stopping { .. } => Some("stop"),
+            Self::Stopped(_) | Self::Running { .. } | Self::Failed(_) => None,
+        }
+    }
+
+    /// Ready or pending.
+    pub fn is_active(&self) -> bool {
+        self.is_ready() || self.pending().is_some()
+    }
+
+    /// Why it is not running, where there is something to say.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Stopped(cause) => cause.as_ref(),
+            Self::Stopping { cause, .. } | Self::Waiting { cause, .. } | Self::Failed(cause) => {
+                Some(cause)
+            }
+            Self::Starting { .. } | Self::Probing { .. } | Self::Running { .. } => None,
+        }
+    }
+}
+
+/// A server's record. The default server of a user need not have one before its first start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// Which.
+    pub key: ServerKey,
+    /// For people; empty for the default server.
+    pub display_name: String,
+    /// How far it is.
+    pub state: ServerState,
+    /// When the current or last life began.
+    pub started: Option<Moment>,
+    /// Last use.
+    pub last_activity: Option<Moment>,
+    /// What the user chose at the last start.
+    pub user_options: Option<serde_json::Value>,
+    /// Its own API token, while it lives.
+    pub token: Option<TokenId>,
+    /// `X-JupyterHub-Version` it answered its probe with.
+    pub version: Option<String>,
+    /// Deaths within the last five minutes, newest last: the restart policy's memory.
+    pub deaths: Vec<Moment>,
+}
+
+impl Server {
+    /// A server that has never been started.
+    pub fn new(key: ServerKey) -> Self {
+        Self {
+            key,
+            display_name: String::new(),
+            state: ServerState::Stopped(None),
+            started: None,
+            last_activity: None,
+            user_options: None,
+            token: None,
+            version: None,
+            deaths: Vec::new(),
+        }
+    }
+}

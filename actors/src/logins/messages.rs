@@ -1,0 +1,30 @@
+//! What may come back from an attempt.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::supervise::Unavailable;
+
+/// Why nobody was signed in. The visitor hears one careful sentence for `Refused`, whatever the reason was.
+#[derive(Debug, Clone, Error)]
+pub enum SignInRefused {
+    /// Wrong password, unknown, invalid, blocked, not allowed: the log knows which.
+    #[error("invalid username or password")]
+    Refused,
+    /// Too many attempts of this name or from this address.
+    #[error("too many attempts; try again in {} s", retry_after.as_secs())]
+    Throttled {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Passwords cannot be checked now: too many at once, no answer, or the provider is down. Not "wrong password".
+    #[error("sign-in is not possible at the moment: {0}")]
+    Unable(String),
+    /// The user could not be recorded.
+    #[error("the sign-in could not be recorded: {0}")]
+    NotRecorded(String),
+    /// The actor did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}

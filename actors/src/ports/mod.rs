@@ -1,0 +1,25 @@
+//! What the deciders need from the world. Each is implemented in `src/` for real and in `testing` from memory, and one
+//! contract suite holds all implementations to what is written here.
+
+use std::{future::Future, pin::Pin};
+
+pub mod authenticator;
+pub mod clock;
+pub mod entropy;
+pub mod routes;
+pub mod spawner;
+pub mod store;
+
+pub use authenticator::{
+    Authenticator, Credentials, Flow, Identity, LoginError, Password, Refresh,
+};
+pub use clock::Clock;
+pub use entropy::Entropy;
+pub use routes::{Activity, RouteSink, SinkError};
+pub use spawner::{
+    EnvVars, Exit, Handle, Order, Probe, Progress, Recovered, SpawnError, Spawner, Started, Stop,
+};
+pub use store::{Journal, Loaded, StoreError};
+
+/// A future in a box: how traits that must be used as `dyn` are async.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

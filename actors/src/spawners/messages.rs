@@ -1,0 +1,105 @@
+//! What can be asked about servers, and what may come back.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use crate::{
+    domain::{Cause, Moment},
+    supervise::Unavailable,
+};
+
+/// With what a server is to be started.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ask {
+    /// What the user chose; none: as last time.
+    pub options: Option<serde_json::Value>,
+    /// A new display name for a named server.
+    pub display_name: Option<String>,
+}
+
+/// A start was taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It was not running; it is being started now (and that is recorded).
+    Started,
+    /// It was being started already.
+    Already,
+}
+
+/// Why a server is not started. All of it is known at once, before anything is done.
+#[derive(Debug, Clone, Error)]
+pub enum StartRefused {
+    /// It runs.
+    #[error("the server is already running")]
+    Running,
+    /// It is being stopped.
+    #[error("the server is being stopped")]
+    Stopping,
+    /// No such user.
+    #[error("no such user")]
+    NoUser,
+    /// Too many are being started.
+    #[error("{limit} servers are starting already; try again in {} s", retry_after.as_secs())]
+    TooManyStarting {
+        /// The limit.
+        limit: u32,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Too many are running.
+    #[error("{limit} servers are running already; try again in a few minutes")]
+    TooManyActive {
+        /// The limit.
+        limit: u32,
+    },
+    /// The intention could not be recorded, so nothing was done.
+    #[error("the start could not be recorded: {0}")]
+    NotRecorded(String),
+    /// An actor did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Why a server is not stopped.
+#[derive(Debug, Clone, Error)]
+pub enum StopRefused {
+    /// It does not run.
+    #[error("the server is not running")]
+    NotRunning,
+    /// The intention could not be recorded, so nothing was done.
+    #[error("the stop could not be recorded: {0}")]
+    NotRecorded(String),
+    /// An actor did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// One step of a start, for the person who waits. (`spec/rest-api.md` 4.7.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// 0 to 100.
+    pub progress: u8,
+    /// One sentence.
+    pub message: String,
+}
+
+/// All steps of one start so far. Watched by progress pages; replaced as a whole.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// In order.
+    pub events: Vec<Event>,
+    /// How it ended, once it has.
+    pub outcome: Option<Result<(), Trouble>>,
+}
+
+/// Why a start failed or a server ended, with its last words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trouble {
+    /// What happened.
+    pub cause: Cause,
+    /// When.
+    pub at: Moment,
+    /// The last lines of the server's own output; may be empty.
+    pub tail: Arc<str>,
+}

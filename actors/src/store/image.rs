@@ -1,0 +1,230 @@
+//! All records as one immutable, indexed value. Cloning is cheap (persistent maps); applying a [`Write`] is pure.
+
+use std::sync::Arc;
+
+use imbl::{HashMap, OrdMap, OrdSet};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    ClientId, OAuthClient, OAuthCode, Owner, Server, ServerKey, ServerName, Token, TokenHash,
+    TokenId, User, UserId, Username,
+};
+
+/// One physical change: the new value of a record, or its end. Nothing is decided twice, and applying twice does no harm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Write {
+    /// A user is so.
+    User(Arc<User>),
+    /// No such user any more.
+    UserGone(UserId),
+    /// A server is so.
+    Server(Arc<Server>),
+    /// No such server any more.
+    ServerGone(ServerKey),
+    /// A token is so.
+    Token(Arc<Token>),
+    /// No such token any more.
+    TokenGone(TokenId),
+    /// An OAuth client is so.
+    Client(Arc<OAuthClient>),
+    /// No such client any more.
+    ClientGone(ClientId),
+    /// An authorization code was given out.
+    Code(Arc<OAuthCode>),
+    /// It was used or expired.
+    CodeGone(TokenHash),
+    /// Ids up to this one are used up, also those of what has gone since.
+    IdsUsed(u64),
+}
+
+/// Everything the hub knows, at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Image {
+    users: OrdMap<UserId, Arc<User>>,
+    names: HashMap<Username, UserId>,
+    servers: OrdMap<ServerKey, Arc<Server>>,
+    tokens: OrdMap<TokenId, Arc<Token>>,
+    hashes: HashMap<TokenHash, TokenId>,
+    owners: OrdSet<(Owner, TokenId)>,
+    given: OrdSet<(ClientId, TokenId)>,
+    clients: OrdMap<ClientId, Arc<OAuthClient>>,
+    codes: OrdMap<TokenHash, Arc<OAuthCode>>,
+    ids: u64,
+}
+
+impl Image {
+    /// The same with this change in it.
+    pub fn apply(&mut self, write: &Write) {
+        match write {
+            Write::User(user) => {
+                if let Some(old) = self.users.insert(user.id, user.clone()) {
+                    self.names.remove(&old.name);
+                }
+                self.names.insert(user.name.clone(), user.id);
+                self.ids = self.ids.max(user.id.0);
+            }
+            Write::UserGone(id) => {
+                if let Some(old) = self.users.remove(id) {
+                    self.names.remove(&old.name);
+                }
+            }
+            Write::Server(server) => {
+                self.servers.insert(server.key.clone(), server.clone());
+            }
+            Write::ServerGone(key) => {
+                self.servers.remove(key);
+            }
+            Write::Token(token) => {
+                self.drop_token(token.id);
+                self.hashes.insert(token.hash, token.id);
+                self.owners.insert((token.owner.clone(), token.id));
+                if let Some(client) = &token.client {
+                    self.given.insert((client.clone(), token.id));
+                }
+                self.ids = self.ids.max(token.id.0);
+                self.tokens.insert(token.id, token.clone());
+            }
+            Write::TokenGone(id) => self.drop_token(*id),
+            Write::Client(client) => {
+                self.clients.insert(client.id.clone(), client.clone());
+            }
+            Write::ClientGone(id) => {
+                self.clients.remove(id);
+            }
+            Write::Code(code) => {
+                self.codes.insert(code.hash, code.clone());
+            }
+            Write::CodeGone(hash) => {
+                self.codes.remove(hash);
+            }
+            Write::IdsUsed(id) => self.ids = self.ids.max(*id),
+        }
+    }
+
+    fn drop_token(&mut self, id: TokenId) {
+        if let Some(old) = self.tokens.remove(&id) {
+            self.hashes.remove(&old.hash);
+            self.owners.remove(&(old.owner.clone(), id));
+            if let Some(client) = &old.client {
+                self.given.remove(&(client.clone(), id));
+            }
+        }
+    }
+
+    /// The writes that make this image out of an empty one: what a snapshot holds.
+    pub fn writes(&self) -> impl Iterator<Item = Write> + '_ {
+        std::iter::once(Write::IdsUsed(self.ids))
+            .chain(self.users.values().map(|it| Write::User(it.clone())))
+            .chain(self.servers.values().map(|it| Write::Server(it.clone())))
+            .chain(self.tokens.values().map(|it| Write::Token(it.clone())))
+            .chain(self.clients.values().map(|it| Write::Client(it.clone())))
+            .chain(self.codes.values().map(|it| Write::Code(it.clone())))
+    }
+
+    /// The next unused id, for users and tokens alike. Ids are never given again: the writes that use it also say
+    /// [`Write::IdsUsed`] where the record may go while no later one stays.
+    pub fn next_id(&self) -> u64 {
+        self.ids + 1
+    }
+
+    /// A user by id.
+    pub fn user(&self, id: UserId) -> Option<&Arc<User>> {
+        self.users.get(&id)
+    }
+
+    /// A user by current name.
+    pub fn user_named(&self, name: &str) -> Option<&Arc<User>> {
+        self.users.get(self.names.get(name)?)
+    }
+
+    /// All users, oldest first.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.users.values()
+    }
+
+    /// One server.
+    pub fn server(&self, key: &ServerKey) -> Option<&Arc<Server>> {
+        self.servers.get(key)
+    }
+
+    /// All servers of one user, the default one first.
+    pub fn servers_of(&self, user: UserId) -> impl Iterator<Item = &Arc<Server>> {
+        let first = ServerKey { user, name: ServerName::default_server() };
+        self.servers
+            .range(first..)
+            .map(|(_, server)| server)
+            .take_while(move |server| server.key.user == user)
+    }
+
+    /// All servers of all users.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.servers.values()
+    }
+
+    /// A token by number.
+    pub fn token(&self, id: TokenId) -> Option<&Arc<Token>> {
+        self.tokens.get(&id)
+    }
+
+    /// A token by the hash of what was presented.
+    pub fn token_hashed(&self, hash: &TokenHash) -> Option<&Arc<Token>> {
+        self.tokens.get(self.hashes.get(hash)?)
+    }
+
+    /// All tokens of one owner, oldest first.
+    pub fn tokens_of(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Token>> {
+        let (owner, first) = (owner.clone(), (owner.clone(), TokenId(0)));
+        self.owners
+            .range(first..)
+            .take_while(move |(whose, _)| *whose == owner)
+            .filter_map(|(_, id)| self.tokens.get(id))
+    }
+
+    /// All tokens given to one OAuth client.
+    pub fn tokens_for(&self, client: &ClientId) -> impl Iterator<Item = &Arc<Token>> {
+        let (client, first) = (client.clone(), (client.clone(), TokenId(0)));
+        self.given
+            .range(first..)
+            .take_while(move |(whose, _)| *whose == client)
+            .filter_map(|(_, id)| self.tokens.get(id))
+    }
+
+    /// All tokens.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<Token>> {
+        self.tokens.values()
+    }
+
+    /// An OAuth client.
+    pub fn client(&self, id: &ClientId) -> Option<&Arc<OAuthClient>> {
+        self.clients.get(id)
+    }
+
+    /// All OAuth clients.
+    pub fn clients(&self) -> impl Iterator<Item = &Arc<OAuthClient>> {
+        self.clients.values()
+    }
+
+    /// An authorization code by its hash.
+    pub fn code(&self, hash: &TokenHash) -> Option<&Arc<OAuthCode>> {
+        self.codes.get(hash)
+    }
+
+    /// All authorization codes.
+    pub fn codes(&self) -> impl Iterator<Item = &Arc<OAuthCode>> {
+        self.codes.values()
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.users.len()
+            + self.servers.len()
+            + self.tokens.len()
+            + self.clients.len()
+            + self.codes.len()
+    }
+
+    /// Nothing yet?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

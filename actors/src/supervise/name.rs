@@ -1,0 +1,91 @@
+//! A name that survives restarts. After a panic an actor's address is closed for good; a name follows to the new one.
+
+use std::time::Duration;
+
+use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope};
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// Nobody answered. Whether the message was handled is unknown unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Unavailable {
+    /// No actor of that name came up within the deadline.
+    #[error("{0} is restarting")]
+    Restarting(&'static str),
+    /// It died while the message was with it.
+    #[error("{0} failed while it was asked")]
+    Died(&'static str),
+    /// It did not answer within the deadline.
+    #[error("{0} did not answer in time")]
+    Timeout(&'static str),
+}
+
+/// Says where an actor is now. Held by whoever starts it.
+#[derive(Debug)]
+pub struct Publisher<A: Actor>(pub(crate) watch::Sender<Option<Addr<A>>>);
+
+impl<A: Actor> Publisher<A> {
+    /// It is here now; or nowhere.
+    pub fn publish(&self, addr: Option<Addr<A>>) {
+        self.0.send_replace(addr);
+    }
+}
+
+/// Reaches an actor by what it is, wherever it lives now.
+#[derive(Debug)]
+pub struct Name<A: Actor> {
+    what: &'static str,
+    addr: watch::Receiver<Option<Addr<A>>>,
+}
+
+impl<A: Actor> Clone for Name<A> {
+    fn clone(&self) -> Self {
+        Self { what: self.what, addr: self.addr.clone() }
+    }
+}
+
+/// A fresh name and the right to publish under it.
+pub fn named<A: Actor>(what: &'static str) -> (Publisher<A>, Name<A>) {
+    let (sender, addr) = watch::channel(None);
+    (Publisher(sender), Name { what, addr })
+}
+
+impl<A: Actor> Name<A> {
+    /// Asks and waits, at most `patience` in all (for the actor to come up and to answer).
+    pub async fn ask<M>(&self, message: M, patience: Duration) -> Result<M::Result, Unavailable>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let asked = async {
+            let mut here = self.addr.clone();
+            let addr = {
+                let found = here.wait_for(|addr| addr.as_ref().is_some_and(Addr::connected)).await;
+                found
+                    .ok()
+                    .and_then(|addr| addr.clone())
+                    .ok_or(Unavailable::Restarting(self.what))?
+            };
+            addr.send(message).await.map_err(|_| Unavailable::Died(self.what))
+        };
+        match tokio::time::timeout(patience, asked).await {
+            Ok(answer) => answer,
+            Err(_) if self.addr.borrow().is_none() => Err(Unavailable::Restarting(self.what)),
+            Err(_) => Err(Unavailable::Timeout(self.what)),
+        }
+    }
+
+    /// Tells without waiting; says whether the mailbox took it. Full or nobody there: the sender keeps the truth
+    /// elsewhere (an event is a bell, never the only copy).
+    pub fn tell<M>(&self, message: M) -> bool
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        self.addr.borrow().as_ref().is_some_and(|addr| addr.try_send(message).is_ok())
+    }
+}

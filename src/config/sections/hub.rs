@@ -1,0 +1,117 @@
+use std::path::PathBuf;
+
+use jovis_actors::domain::Seconds;
+use serde::{Deserialize, Serialize};
+
+/// The hub itself: addresses, state, cookies, limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hub {
+    /// Public address to listen on. Empty: all interfaces, IPv4 and IPv6.
+    pub ip: String,
+    /// Public port.
+    pub port: u16,
+    /// Prefix of everything, with slashes at both ends.
+    pub base_url: String,
+    /// Private key of the public listener, PEM. Empty: no TLS, or the key stands in `ssl_cert`.
+    pub ssl_key: PathBuf,
+    /// Certificate chain of the public listener, PEM. Empty: no TLS.
+    pub ssl_cert: PathBuf,
+    /// Address of the hub's API, which user servers and services call.
+    pub hub_ip: String,
+    /// Port of the hub's API. 0: any free one, drawn once and kept in the state directory (for tests).
+    pub hub_port: u16,
+    /// Address under which servers reach the hub's API. Empty: `hub_ip`, or this machine's name where that is all
+    /// interfaces.
+    pub hub_connect_ip: String,
+    /// Name of this hub: its runtime directory is `/run/jovis/NAME`, so that several can run on one machine.
+    pub name: String,
+    /// Where everything lasting is kept; made with mode 0700.
+    pub state_dir: PathBuf,
+    /// File with the key that signs cookies, in hex, mode 0600; made if missing. Empty: `cookie_secret` in `state_dir`.
+    /// The environment variable `JPY_COOKIE_SECRET` goes before it.
+    pub cookie_secret_file: PathBuf,
+    /// Days a sign-in lasts.
+    pub cookie_max_age_days: f64,
+    /// Seconds an OAuth token given to a server or service lives. 0: as long as a sign-in.
+    pub oauth_token_expires_in: Seconds,
+    /// Refuse OAuth clients that send no PKCE challenge (single-user servers before 6.0 do not).
+    pub oauth_require_pkce: bool,
+    /// Servers that may be starting at once; further starts are refused with 429. 0: no limit.
+    pub concurrent_spawn_limit: u32,
+    /// Servers that may be running at once. 0: no limit.
+    pub active_server_limit: u32,
+    /// May users have servers besides the default one?
+    pub allow_named_servers: bool,
+    /// After signing in go to one's own server (true) or to the home page (false).
+    pub redirect_to_server: bool,
+    /// Where `/hub/` leads. Empty: see `redirect_to_server`.
+    pub default_url: String,
+    /// Seconds after which the page of a stopped server starts it by itself. 0: only on request.
+    pub implicit_spawn_seconds: Seconds,
+    /// Stop a user's servers when the user signs out.
+    pub shutdown_on_logout: bool,
+    /// Seconds a start request waits before it answers "pending".
+    pub slow_spawn_timeout: Seconds,
+    /// Seconds a stop request waits before it answers "pending".
+    pub slow_stop_timeout: Seconds,
+    /// Seconds within which repeated activity is not written anew.
+    pub activity_resolution: Seconds,
+    /// Folders with templates that replace the built-in ones.
+    pub template_paths: Vec<PathBuf>,
+    /// Values for templates, as text.
+    pub template_vars: std::collections::BTreeMap<String, String>,
+    /// Old name of giving administrators access to servers. Only sets `JUPYTERHUB_ADMIN_ACCESS=1` in servers.
+    pub admin_access: bool,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            ip: String::new(),
+            port: 8000,
+            base_url: "/".to_owned(),
+            ssl_key: PathBuf::new(),
+            ssl_cert: PathBuf::new(),
+            hub_ip: "127.0.0.1".to_owned(),
+            hub_port: 8081,
+            hub_connect_ip: String::new(),
+            name: "hub".to_owned(),
+            state_dir: "./state".into(),
+            cookie_secret_file: PathBuf::new(),
+            cookie_max_age_days: 14.0,
+            oauth_token_expires_in: Seconds::new(0),
+            oauth_require_pkce: false,
+            concurrent_spawn_limit: 100,
+            active_server_limit: 0,
+            allow_named_servers: false,
+            redirect_to_server: true,
+            default_url: String::new(),
+            implicit_spawn_seconds: Seconds::new(0),
+            shutdown_on_logout: false,
+            slow_spawn_timeout: Seconds::new(10),
+            slow_stop_timeout: Seconds::new(10),
+            activity_resolution: Seconds::new(30),
+            template_paths: Vec::new(),
+            template_vars: Default::default(),
+            admin_access: false,
+        }
+    }
+}
+
+/// What happens when jovis is told to end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// What becomes of user servers on SIGTERM. (Ctrl-C stops them too, unless this is set to `Keep` explicitly.)
+    pub servers: Option<ShutdownServers>,
+}
+
+/// What becomes of user servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShutdownServers {
+    /// They run on and are found again at the next start.
+    Keep,
+    /// They are stopped.
+    Stop,
+}

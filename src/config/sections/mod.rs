@@ -1,0 +1,40 @@
+//! One file per section of `hub.ron`. Plain data: adapters take their section; a section knows no adapter.
+//!
+//! A setting that JupyterHub has keeps JupyterHub's name, type and meaning, in a section named after its class. The
+//! doc comment of a field is its reference text.
+
+use serde::{Deserialize, Serialize};
+
+mod auth;
+mod hub;
+mod log;
+mod proxy;
+mod root;
+mod spawner;
+
+pub use auth::{Auth, AuthClass, Dummy, Pam};
+pub use hub::{Hub, Shutdown, ShutdownServers};
+pub use log::{Log, LogFormat};
+pub use proxy::Proxy;
+pub use root::Root;
+pub use spawner::{Local, Restart, Simple, Spawner, SpawnerClass};
+
+/// The whole of `hub.ron`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The hub itself: addresses, state, cookies, limits. (JupyterHub's class `JupyterHub`.)
+    pub hub: Hub,
+    /// The proxy that carries every byte. (`Proxy`, `ConfigurableHTTPProxy`.)
+    pub proxy: Proxy,
+    /// How people sign in and who may. (`Authenticator` and its classes.)
+    pub auth: Auth,
+    /// How user servers are started. (`Spawner` and its classes.)
+    pub spawner: Spawner,
+    /// The root process: accounts, watchdog.
+    pub root: Root,
+    /// What happens when jovis is told to end.
+    pub shutdown: Shutdown,
+    /// What is logged, how and where.
+    pub log: Log,
+}

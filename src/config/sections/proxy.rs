@@ -1,0 +1,36 @@
+use jovis_actors::domain::Seconds;
+use serde::{Deserialize, Serialize};
+
+/// The proxy that carries every byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proxy {
+    /// Sockets bound to each public address (SO_REUSEPORT), and so the most workers. 0: one per core, at most 16.
+    pub sockets: u16,
+    /// Seconds a request for the hub waits while the hub restarts.
+    pub hub_patience: Seconds,
+    /// Seconds open connections get to end when the proxy is told to go.
+    pub drain: Seconds,
+    /// Seconds within which a request's head must be complete.
+    pub header_timeout: Seconds,
+    /// Seconds a connection may stay open between requests.
+    pub keep_alive_timeout: Seconds,
+    /// Seconds to connect to a user server.
+    pub connect_timeout: Seconds,
+    /// Peers whose `X-Forwarded-*` headers are believed, besides loopback: addresses or networks (`10.0.0.0/8`).
+    pub trusted_proxies: Vec<String>,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            sockets: 0,
+            hub_patience: Seconds::new(10),
+            drain: Seconds::new(10),
+            header_timeout: Seconds::new(15),
+            keep_alive_timeout: Seconds::new(60),
+            connect_timeout: Seconds::new(5),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}

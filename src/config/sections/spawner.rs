@@ -1,0 +1,136 @@
+use std::collections::BTreeMap;
+
+use jovis_actors::domain::Seconds;
+use serde::{Deserialize, Serialize};
+
+/// How user servers are started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spawner {
+    /// The spawner: `Local((..))` (as the user) or `Simple((..))` (all as one account, for development).
+    pub class: SpawnerClass,
+    /// The program, looked up in PATH after dropping privilege, and its first arguments.
+    pub cmd: Vec<String>,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Folder the server shows. `~` is the user's home; `{username}` is filled in.
+    pub notebook_dir: String,
+    /// Page the server opens with. `{username}` is filled in.
+    pub default_url: String,
+    /// Address servers listen on.
+    pub ip: String,
+    /// Port servers listen on. 0: a free one of `ports`.
+    pub port: u16,
+    /// Range of ports to draw from, first and last.
+    pub ports: (u16, u16),
+    /// Further environment variables for servers; they go before all others.
+    #[serde(alias = "env")]
+    pub environment: BTreeMap<String, String>,
+    /// Variables servers inherit from the environment jovis was started with.
+    pub env_keep: Vec<String>,
+    /// Seconds until the spawner must have produced a process.
+    pub start_timeout: Seconds,
+    /// Seconds the new server then has to answer its first request.
+    pub http_timeout: Seconds,
+    /// Start servers with debug output.
+    pub debug: bool,
+    /// Servers do not read their users' own configuration.
+    pub disable_user_config: bool,
+    /// Start a server again that ended by itself.
+    pub restart: Restart,
+    /// Bytes of a server's output that are kept (the newest).
+    pub log_size: u64,
+    /// Most open files of a server. 0: as root has.
+    pub open_files: u64,
+    /// Seconds to wait after SIGINT.
+    pub interrupt_timeout: Seconds,
+    /// Seconds to wait after SIGTERM.
+    pub term_timeout: Seconds,
+    /// Seconds to wait after SIGKILL.
+    pub kill_timeout: Seconds,
+}
+
+impl Default for Spawner {
+    fn default() -> Self {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            class: SpawnerClass::default(),
+            cmd: names(&["jupyterhub-singleuser"]),
+            args: Vec::new(),
+            notebook_dir: String::new(),
+            default_url: String::new(),
+            ip: "127.0.0.1".to_owned(),
+            port: 0,
+            ports: (20_000, 32_767),
+            environment: BTreeMap::new(),
+            env_keep: names(&[
+                "CONDA_DEFAULT_ENV",
+                "CONDA_ROOT",
+                "JUPYTERHUB_SINGLEUSER_APP",
+                "LANG",
+                "LC_ALL",
+                "LD_LIBRARY_PATH",
+                "PATH",
+                "PYTHONPATH",
+                "VIRTUAL_ENV",
+            ]),
+            start_timeout: Seconds::new(60),
+            http_timeout: Seconds::new(30),
+            debug: false,
+            disable_user_config: false,
+            restart: Restart::OnFailure,
+            log_size: 1 << 20,
+            open_files: 0,
+            interrupt_timeout: Seconds::new(30),
+            term_timeout: Seconds::new(30),
+            kill_timeout: Seconds::new(5),
+        }
+    }
+}
+
+/// When a server that ended by itself is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Restart {
+    /// Not.
+    Never,
+    /// When it was killed or left with a status other than 0.
+    OnFailure,
+    /// Always.
+    Always,
+}
+
+/// The spawner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum SpawnerClass {
+    /// A process of this machine, as the user.
+    Local(Local),
+    /// A process of this machine, all as one account. For development.
+    Simple(Simple),
+}
+
+impl Default for SpawnerClass {
+    fn default() -> Self {
+        Self::Local(Local::default())
+    }
+}
+
+/// A process of this machine, as the user.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Local {}
+
+/// All as one account.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Simple {
+    /// The account. Where jovis does not run as root: the one it runs as.
+    pub user: String,
+    /// Home folders; `{username}` is filled in. Made with mode 0755.
+    pub home_dir_template: String,
+}
+
+impl Default for Simple {
+    fn default() -> Self {
+        Self { user: "jovis-user".to_owned(), home_dir_template: "/tmp/{username}".to_owned() }
+    }
+}

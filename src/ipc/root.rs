@@ -1,0 +1,202 @@
+//! Hub ↔ root and proxy ↔ root.
+
+use std::collections::BTreeMap;
+
+use jovis_actors::{
+    domain::{OrderId, ServerName, Username},
+    ports::Exit,
+};
+use serde::{Deserialize, Serialize};
+
+/// Hub to root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum HubSays {
+    /// First of all.
+    Hello(super::Hello),
+    /// I serve.
+    Ready,
+    /// I live (answer to [`RootSays::Ping`]).
+    Pong,
+    /// Who lives, and who ended without being forgotten? Answer: [`RootSays::Children`].
+    Children,
+    /// Start a user server. With it comes the descriptor of its log file. Answers: [`RootSays::Spawned`],
+    /// [`RootSays::Denied`], [`RootSays::Failed`]. An order that root knows already is answered, not started again.
+    Spawn {
+        /// The act's id.
+        order: OrderId,
+        /// Account to run as.
+        user: Username,
+        /// For the log.
+        server: ServerName,
+        /// Values for names on root's list; nothing else is accepted.
+        env: BTreeMap<String, String>,
+        /// Values for the holes of root's templates: `username`, `base_url`, `port`.
+        holes: BTreeMap<String, String>,
+    },
+    /// Send a signal to a server's process. Answers: [`RootSays::Done`], [`RootSays::Denied`].
+    Signal {
+        /// Which.
+        order: OrderId,
+        /// How hard.
+        how: SignalKind,
+    },
+    /// Its end is recorded: drop it from the table. Answer: [`RootSays::Done`].
+    Forget {
+        /// Which.
+        order: OrderId,
+    },
+    /// Check a password by PAM in a fresh helper. With it comes the reading end of a pipe that holds the password.
+    /// Answers: [`RootSays::PamVerdict`], [`RootSays::Denied`].
+    Pam {
+        /// As typed.
+        user: String,
+        /// Where from.
+        rhost: Option<String>,
+    },
+    /// A reload was applied (or not).
+    Reloaded(ReloadOutcome),
+}
+
+/// How to end a server's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignalKind {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL, to the whole session where possible.
+    Kill,
+}
+
+/// What a role made of a new configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadOutcome {
+    /// Settings that took effect.
+    pub applied: Vec<String>,
+    /// Settings that need a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// One child in root's table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// The act that made it.
+    pub order: OrderId,
+    /// Its process.
+    pub pid: i32,
+    /// Start time of that process in clock ticks since boot (field 22 of /proc/PID/stat).
+    pub since: u64,
+    /// How it ended; none: it lives.
+    pub exit: Option<Exit>,
+}
+
+/// Root to hub. (Root to proxy: [`RootToProxy`].)
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum RootSays {
+    /// First of all. With it come: the hub's slice of the configuration (memfd), the state directory, the hub's
+    /// listening sockets, and the proxy's end of the hub link, in the order [`Given`] tells.
+    Hello {
+        /// Version and so on.
+        hello: super::Hello,
+        /// What the descriptors are, in their order.
+        given: Vec<Given>,
+    },
+    /// A fresh link to a (new) proxy; the descriptor comes with it.
+    Proxy,
+    /// Answer with [`HubSays::Pong`].
+    Ping,
+    /// Answer to [`HubSays::Children`]: a memfd with a JSON list of [`Child`] comes with it.
+    Children,
+    /// Answer: the server's process is there.
+    Spawned {
+        /// The act.
+        order: OrderId,
+        /// Its process.
+        pid: i32,
+    },
+    /// Answer: root will not. The text is for the log and the page.
+    Denied {
+        /// Why.
+        why: String,
+    },
+    /// Answer: a step on the way to exec failed.
+    Failed {
+        /// Which step (`look up user`, `setgroups`, `exec jupyterhub-singleuser`, …).
+        step: String,
+        /// The operating system's number.
+        errno: i32,
+    },
+    /// Answer: done.
+    Done,
+    /// Event: this child has ended. A bell; the table is the truth.
+    Exited {
+        /// Which.
+        order: OrderId,
+        /// How.
+        exit: Exit,
+    },
+    /// Answer: what PAM said.
+    PamVerdict(super::helper::Verdict),
+    /// Event: a new configuration slice (memfd comes with it).
+    Reload,
+    /// Event: go.
+    Stop {
+        /// Soft first, then hard.
+        hard: bool,
+        /// Do user servers go too?
+        servers: bool,
+    },
+}
+
+/// What a descriptor that comes with a `Hello` is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Given {
+    /// Sealed memfd with the role's slice of the configuration as JSON.
+    Config,
+    /// The state directory (hub).
+    State,
+    /// TCP listener of the hub's API (hub).
+    HubApi,
+    /// Unix listener that only the proxy can connect to (hub).
+    HubInner,
+    /// A public TCP listener (proxy); several.
+    Public,
+    /// The REST listener of the proxy (proxy).
+    ProxyApi,
+}
+
+/// Root to proxy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum RootToProxy {
+    /// First of all, with descriptors.
+    Hello {
+        /// Version and so on.
+        hello: super::Hello,
+        /// What the descriptors are, in their order.
+        given: Vec<Given>,
+    },
+    /// A fresh link to a (new) hub; the descriptor comes with it.
+    Peer,
+    /// Answer with [`ProxyToRoot::Pong`].
+    Ping,
+    /// Event: a new configuration slice (memfd comes with it).
+    Reload,
+    /// Event: go.
+    Stop {
+        /// Soft (drain) first, then hard.
+        hard: bool,
+    },
+}
+
+/// Proxy to root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ProxyToRoot {
+    /// First of all.
+    Hello(super::Hello),
+    /// I accept.
+    Ready,
+    /// I live.
+    Pong,
+    /// A reload was applied (or not).
+    Reloaded(ReloadOutcome),
+}

@@ -1,0 +1,4 @@
+//! What the hub does: sockets, disk, processes, HTTP, PAM. What it decides is in `jovis-actors`.
+
+pub mod config;
+pub mod ipc;
