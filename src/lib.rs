@@ -1,6 +1,10 @@
 //! What the hub does: sockets, disk, processes, HTTP, PAM. What it decides is in `jovis-actors`.
 
+pub mod auth;
 pub mod channel;
 pub mod config;
+pub mod hub;
 pub mod ipc;
+pub mod link;
 pub mod os;
+pub mod spawn;

@@ -1,0 +1,8 @@
+//! Role hub: puts everything together and keeps it going.
+//!
+//! [`boot`] is the order of birth and death; [`registry`] turns configuration into an authenticator and a spawner;
+//! [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
+
+pub mod registry;
+pub mod settings;
+pub mod world;

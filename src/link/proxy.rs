@@ -1,0 +1,185 @@
+//! Our proxy as a [`RouteSink`]: the hub's end of the link that root made between the two.
+
+use std::{
+    collections::HashMap,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jovis_actors::{
+    domain::{Route, RouteSpec, ServerKey},
+    ports::{Boxed, RouteSink, SinkError},
+};
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use crate::{
+    channel::Channel,
+    ipc::{
+        Envelope, Hello, VERSION,
+        frame::{self, FrameError},
+        proxy::{HubToProxy, ProxyToHub, Seen},
+    },
+};
+
+/// How long the proxy may take over anything.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most routes in one datagram.
+const BATCH: usize = 50;
+
+type Answer = (ProxyToHub, Vec<OwnedFd>);
+
+/// Told of traffic: whose, and how long ago.
+pub type OnActivity = Box<dyn Fn(&ServerKey, Duration) + Send + Sync>;
+
+/// The link to one proxy process. When that goes, every request fails as closed and a new link comes from root.
+pub struct ProxyLink {
+    channel: Channel,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    servers: Mutex<HashMap<RouteSpec, ServerKey>>,
+    on_activity: OnActivity,
+}
+
+impl ProxyLink {
+    /// Shakes hands and serves the link with a task of its own.
+    pub async fn connect(link: OwnedFd, on_activity: OnActivity) -> Result<Arc<Self>, FrameError> {
+        let channel = Channel::new(link)?;
+        let hello =
+            Hello { version: VERSION, role: "hub".into(), build: env!("CARGO_PKG_VERSION").into() };
+        channel.send(&Envelope { id: None, message: HubToProxy::Hello(hello) }, &[]).await?;
+        let proxy = Arc::new(Self {
+            channel,
+            next: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            servers: Mutex::default(),
+            on_activity,
+        });
+        tokio::spawn(proxy.clone().listen());
+        Ok(proxy)
+    }
+
+    async fn listen(self: Arc<Self>) {
+        loop {
+            match self.channel.recv::<Envelope<ProxyToHub>>().await {
+                Ok((Envelope { id: Some(id), message }, fds)) => {
+                    match lock(&self.waiting).remove(&id) {
+                        Some(asker) => _ = asker.send((message, fds)),
+                        None => debug!(id, "late answer from proxy"),
+                    }
+                }
+                Ok((Envelope { id: None, message: ProxyToHub::Activity(seen) }, _)) => {
+                    self.activity(seen)
+                }
+                Ok((Envelope { id: None, message: ProxyToHub::Hello(hello) }, _)) => {
+                    info!(version = hello.version, build = %hello.build, "proxy connected");
+                }
+                Ok((other, _)) => warn!(message = ?other.message, "proxy spoke out of turn"),
+                Err(error) => {
+                    info!(%error, "proxy link ended");
+                    lock(&self.waiting).clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn activity(&self, seen: Vec<Seen>) {
+        let servers = lock(&self.servers);
+        for Seen { spec, ago_ms } in seen {
+            if let Some(server) = servers.get(&spec) {
+                (self.on_activity)(server, Duration::from_millis(ago_ms));
+            }
+        }
+    }
+
+    async fn ask(&self, doing: &'static str, message: HubToProxy) -> Result<Answer, SinkError> {
+        let failed = |error: String| SinkError { doing, error };
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        lock(&self.waiting).insert(id, sender);
+        let asked = async {
+            self.channel
+                .send(&Envelope { id: Some(id), message }, &[])
+                .await
+                .map_err(|error| failed(error.to_string()))?;
+            answer.await.map_err(|_| failed("the proxy is gone".to_owned()))
+        };
+        let outcome = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .unwrap_or_else(|_| Err(failed("no answer in time".to_owned())));
+        lock(&self.waiting).remove(&id);
+        outcome
+    }
+
+    async fn done(&self, doing: &'static str, message: HubToProxy) -> Result<(), SinkError> {
+        match self.ask(doing, message).await?.0 {
+            ProxyToHub::Done => Ok(()),
+            other => Err(SinkError { doing, error: format!("it answered {other:?}") }),
+        }
+    }
+
+    fn learn(&self, routes: &[Route]) {
+        let mut servers = lock(&self.servers);
+        for route in routes {
+            match &route.server {
+                Some(server) => servers.insert(route.spec.clone(), server.clone()),
+                None => servers.remove(&route.spec),
+            };
+        }
+    }
+}
+
+impl RouteSink for ProxyLink {
+    fn name(&self) -> &str {
+        "proxy"
+    }
+
+    fn list(&self) -> Boxed<'_, Result<Vec<Route>, SinkError>> {
+        Box::pin(async {
+            let doing = "list its routes";
+            let (answer, fds) = self.ask(doing, HubToProxy::List).await?;
+            let (ProxyToHub::Routes, Some(file)) = (answer, fds.into_iter().next()) else {
+                return Err(SinkError { doing, error: "it sent no list".to_owned() });
+            };
+            let routes: Vec<Route> = frame::unseal(file)
+                .map_err(|error| SinkError { doing, error: error.to_string() })?;
+            self.learn(&routes);
+            Ok(routes)
+        })
+    }
+
+    fn set(&self, routes: Vec<Route>) -> Boxed<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.learn(&routes);
+            for batch in routes.chunks(BATCH) {
+                self.done("set routes", HubToProxy::Set(batch.to_vec())).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn remove(&self, specs: Vec<RouteSpec>) -> Boxed<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            for batch in specs.chunks(BATCH) {
+                self.done("remove routes", HubToProxy::Remove(batch.to_vec())).await?;
+            }
+            let mut servers = lock(&self.servers);
+            specs.iter().for_each(|spec| _ = servers.remove(spec));
+            Ok(())
+        })
+    }
+
+    fn synced(&self) -> Boxed<'_, Result<(), SinkError>> {
+        Box::pin(self.done("begin to accept", HubToProxy::Synced))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is held")
+}

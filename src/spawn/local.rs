@@ -1,0 +1,284 @@
+//! Servers as processes of this machine, started by root as their user (or, `Simple`, all as one account: root knows
+//! which by its own configuration).
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, TcpListener},
+    os::fd::AsFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use jovis_actors::{
+    domain::OrderId,
+    ports::{
+        Boxed, Entropy, Exit, Handle, Order, Progress, Recovered, SpawnError, Spawner, Started,
+        Stop,
+    },
+};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::{
+    listeners::{Expected, uid_of},
+    output::Outputs,
+};
+use crate::{
+    config::sections,
+    ipc::root::SignalKind,
+    link::root::{Birth, Root, RootError},
+};
+
+/// How many ports are tried before giving up.
+const DRAWS: u32 = 100;
+
+/// What we need to find a server again; version 1.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    v: u8,
+    url: String,
+}
+
+/// Local processes.
+pub struct Local {
+    root: Arc<Root>,
+    settings: Arc<ArcSwap<sections::Spawner>>,
+    base_url: String,
+    outputs: Outputs,
+    expected: Arc<Expected>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Local {
+    /// Over the link to root. `settings` may change while we run.
+    pub fn new(
+        root: Arc<Root>,
+        settings: Arc<ArcSwap<sections::Spawner>>,
+        base_url: String,
+        outputs: Outputs,
+        expected: Arc<Expected>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { root, settings, base_url, outputs, expected, entropy }
+    }
+
+    /// A port nobody listens on now. Between this and the server's bind somebody else may take it; the probe sees that.
+    fn draw(&self, settings: &sections::Spawner) -> Result<u16, SpawnError> {
+        if settings.port != 0 {
+            return Ok(settings.port);
+        }
+        let (first, last) = settings.ports;
+        let span = u64::from(last.saturating_sub(first)) + 1;
+        let address: IpAddr = settings
+            .ip
+            .trim_matches(['[', ']'])
+            .parse()
+            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let free = |port: &u16| TcpListener::bind((address, *port)).is_ok();
+        let mut draws = (0..DRAWS).map(|_| first + self.entropy.below(span) as u16);
+        draws.find(free).ok_or_else(|| {
+            SpawnError::Failed(format!("no free port found between {first} and {last}"))
+        })
+    }
+
+    async fn start(&self, order: &Order, tell: &Progress) -> Result<Started, SpawnError> {
+        if let Recovered::Alive(started) = self.recover(&order.id).await? {
+            return Ok(started);
+        }
+        let settings = self.settings.load_full();
+        let port = self.draw(&settings)?;
+        let host = match settings.ip.as_str() {
+            "" | "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            ip if ip.contains(':') && !ip.starts_with('[') => format!("[{ip}]"),
+            ip => ip.to_owned(),
+        };
+        let url = format!("http://{host}:{port}");
+        let listen = match settings.ip.as_str() {
+            "" => format!("http://:{port}"),
+            _ => url.clone(),
+        };
+        let log = self
+            .outputs
+            .begin(&order.id, &url)
+            .map_err(|error| disk("make the server's log file", &error))?;
+        let mut env = order.env.reveal().0.clone();
+        env.insert("JUPYTERHUB_SERVICE_URL".to_owned(), format!("{listen}{}", order.prefix));
+        let holes = BTreeMap::from([
+            ("username".to_owned(), order.user.to_string()),
+            ("base_url".to_owned(), self.base_url.clone()),
+            ("port".to_owned(), port.to_string()),
+        ]);
+        tell.tell(format!("Starting the server process as {}", order.user));
+        let birth = Birth {
+            order: &order.id,
+            user: &order.user,
+            server: &order.server,
+            env,
+            holes,
+            log: log.as_fd(),
+        };
+        let pid = self.root.spawn(birth).await.map_err(|error| explain(error, &settings.cmd))?;
+        if let Some(uid) = uid_of(pid) {
+            self.expected.expect(&url, port, uid);
+        }
+        info!(user = %order.user, server = %order.server, order = %order.id, pid, port, "server process started");
+        tell.tell(format!("The server process runs (pid {pid}); waiting for its first answer"));
+        Ok(Started { handle: handle(&url), url })
+    }
+
+    async fn recover(&self, order: &OrderId) -> Result<Recovered, SpawnError> {
+        let children =
+            self.root.resync().await.map_err(|error| SpawnError::Failed(error.to_string()))?;
+        let Some(child) = children.into_iter().find(|child| child.order == *order) else {
+            return Ok(Recovered::Unknown);
+        };
+        Ok(match (child.exit, self.outputs.url(order)) {
+            (Some(exit), _) => Recovered::Ended(exit),
+            (None, Some(url)) => {
+                let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+                if let (Some(port), Some(uid)) = (port, uid_of(child.pid)) {
+                    self.expected.expect(&url, port, uid);
+                }
+                Recovered::Alive(Started { handle: handle(&url), url })
+            }
+            (None, None) => {
+                return Err(SpawnError::Failed(
+                    "the server runs, but where it listens was lost".to_owned(),
+                ));
+            }
+        })
+    }
+
+    /// Resolves with the exit once the order's process has ended.
+    async fn ended(&self, order: &OrderId) -> Exit {
+        let mut children = self.root.children();
+        let seen = children.wait_for(|table| table.get(order).is_none_or(Option::is_some)).await;
+        seen.ok().and_then(|table| table.get(order).copied().flatten()).unwrap_or(Exit::Unknown)
+    }
+
+    async fn stop(&self, order: &OrderId, how: Stop) -> Result<(), SpawnError> {
+        let settings = self.settings.load_full();
+        let steps: &[(SignalKind, Duration)] = &[
+            (SignalKind::Interrupt, settings.interrupt_timeout.duration()),
+            (SignalKind::Terminate, settings.term_timeout.duration()),
+            (SignalKind::Kill, settings.kill_timeout.duration()),
+        ];
+        let from = if how == Stop::Hard { 2 } else { 0 };
+        for (signal, patience) in &steps[from..] {
+            if self.is_over(order) {
+                return Ok(());
+            }
+            match self.root.signal(order, *signal).await {
+                Ok(()) => {}
+                // Root does not know it (any more): then it is over.
+                Err(RootError::Denied(why)) => warn!(%order, why, "signal denied"),
+                Err(error) => return Err(SpawnError::Failed(error.to_string())),
+            }
+            if tokio::time::timeout(*patience, self.ended(order)).await.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(SpawnError::Failed("the server process does not die".to_owned()))
+    }
+
+    fn is_over(&self, order: &OrderId) -> bool {
+        self.root.children().borrow().get(order).is_none_or(Option::is_some)
+    }
+}
+
+impl Spawner for Local {
+    fn start<'a>(
+        &'a self,
+        order: &'a Order,
+        tell: Progress,
+    ) -> Boxed<'a, Result<Started, SpawnError>> {
+        Box::pin(async move { self.start(order, &tell).await })
+    }
+
+    fn recover<'a>(
+        &'a self,
+        order: &'a OrderId,
+        _handle: Option<&'a Handle>,
+    ) -> Boxed<'a, Result<Recovered, SpawnError>> {
+        Box::pin(self.recover(order))
+    }
+
+    fn wait<'a>(
+        &'a self,
+        order: &'a OrderId,
+        _handle: &'a Handle,
+    ) -> Boxed<'a, Result<Exit, SpawnError>> {
+        Box::pin(async { Ok(self.ended(order).await) })
+    }
+
+    fn stop<'a>(
+        &'a self,
+        order: &'a OrderId,
+        _handle: &'a Handle,
+        how: Stop,
+    ) -> Boxed<'a, Result<(), SpawnError>> {
+        Box::pin(self.stop(order, how))
+    }
+
+    fn forget<'a>(&'a self, order: &'a OrderId) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.root.forget(order).await {
+                warn!(%order, %error, "cannot forget order");
+            }
+            if let Some(url) = self.outputs.url(order) {
+                self.expected.drop_url(&url);
+            }
+            self.outputs.forget(order);
+        })
+    }
+
+    fn log_tail<'a>(&'a self, order: &'a OrderId, bytes: usize) -> Boxed<'a, String> {
+        let (outputs, order) = (self.outputs.clone(), order.clone());
+        let read = tokio::task::spawn_blocking(move || outputs.tail(&order, bytes));
+        Box::pin(async { read.await.unwrap_or_default() })
+    }
+
+    fn inventory(&self) -> Boxed<'_, Result<Vec<OrderId>, SpawnError>> {
+        Box::pin(async {
+            let children =
+                self.root.resync().await.map_err(|error| SpawnError::Failed(error.to_string()))?;
+            Ok(children
+                .into_iter()
+                .filter(|child| child.exit.is_none())
+                .map(|child| child.order)
+                .collect())
+        })
+    }
+}
+
+fn handle(url: &str) -> Handle {
+    Handle(serde_json::to_string(&Kept { v: 1, url: url.to_owned() }).expect("plain data"))
+}
+
+fn disk(doing: &str, error: &io::Error) -> SpawnError {
+    SpawnError::Failed(format!("cannot {doing}: {error}"))
+}
+
+/// What root said, for the person who waits.
+fn explain(error: RootError, cmd: &[String]) -> SpawnError {
+    let program = cmd.first().map_or("", String::as_str);
+    match error {
+        RootError::Denied(why) => SpawnError::Refused(why),
+        RootError::Birth { ref step, errno } if step.starts_with("exec") => {
+            SpawnError::Refused(match errno {
+                libc::ENOENT => format!("the server's program {program} was not found in PATH"),
+                libc::EACCES => {
+                    format!("the server's program {program} may not be executed by this user")
+                }
+                _ => format!("the server's program {program} cannot be executed: {error}"),
+            })
+        }
+        RootError::Birth { .. } => {
+            SpawnError::Failed(format!("the server process could not be made: {error}"))
+        }
+        RootError::Timeout | RootError::Link(_) => SpawnError::Failed(error.to_string()),
+    }
+}

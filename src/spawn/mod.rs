@@ -1,0 +1,9 @@
+//! Ways to run servers, each behind the port [`jovis_actors::ports::Spawner`].
+//!
+//! To add one: a file here; its section in `config/sections/spawner.rs` and a variant of `SpawnerClass`; its line in
+//! `hub/registry.rs`; a feature in `Cargo.toml` if it brings a dependency; a line in the contract suite; an example.
+
+pub mod listeners;
+pub mod local;
+pub mod output;
+pub mod probe;
