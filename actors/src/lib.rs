@@ -32,3 +32,5 @@ pub mod ports;
 pub mod spawners;
 pub mod store;
 pub mod supervise;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,10 +1,21 @@
 //! How actors are kept alive. actix's own supervisor does not see panics, so this one is ours.
 //!
 //! [`start`] makes an actor and reports how it ended; [`window`] decides (pure) whether to restart; [`supervisor`]
-//! does it for a fixed list of children; [`name`] is how others reach an actor that may have been restarted.
+//! does it for a fixed list of children, each described by a [`spec`]; [`name`] is how others reach an actor that may
+//! have been restarted.
+//!
+//! To put an actor under supervision: make its name with [`named`], give the publisher to [`ChildSpec::actor`], the
+//! name to its client, and the spec to a [`Supervisor`]. A child that is not an actor is a [`ChildSpec::task`]. Who
+//! owns a changing number of actors uses [`start`] and [`window::Window`] directly.
 
 pub mod name;
+pub mod spec;
 pub mod start;
+pub mod supervisor;
+pub mod window;
 
 pub use name::{Name, Publisher, Unavailable, named};
-pub use start::{Ended, Running, start};
+pub use spec::{Alive, ChildSpec, Restart};
+pub use start::{Ended, Quit, QuitSignal, Running, quit, start};
+pub use supervisor::{Escalated, Supervision, Supervisor};
+pub use window::Limits;

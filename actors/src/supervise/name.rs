@@ -6,16 +6,17 @@ use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope};
 use thiserror::Error;
 use tokio::sync::watch;
 
-/// Nobody answered. Whether the message was handled is unknown unless it says otherwise.
+/// Nobody answered. Only [`Unavailable::Restarting`] proves that the message was not handled; after the others repeat
+/// it only if repeating does no harm, and at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unavailable {
-    /// No actor of that name came up within the deadline.
+    /// No actor of that name came up within the deadline, or none ever will: nothing was sent.
     #[error("{0} is restarting")]
     Restarting(&'static str),
-    /// It died while the message was with it.
+    /// It died or stopped while the message was with it, before, while or after handling it.
     #[error("{0} failed while it was asked")]
     Died(&'static str),
-    /// It did not answer within the deadline.
+    /// It did not answer within the deadline (or its mailbox stayed full so long).
     #[error("{0} did not answer in time")]
     Timeout(&'static str),
 }
@@ -59,22 +60,31 @@ impl<A: Actor> Name<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
+        let mut sent = false;
         let asked = async {
             let mut here = self.addr.clone();
             let addr = {
+                // A dead address may still be published for a moment: only a connected one counts.
                 let found = here.wait_for(|addr| addr.as_ref().is_some_and(Addr::connected)).await;
                 found
                     .ok()
                     .and_then(|addr| addr.clone())
                     .ok_or(Unavailable::Restarting(self.what))?
             };
+            sent = true;
             addr.send(message).await.map_err(|_| Unavailable::Died(self.what))
         };
-        match tokio::time::timeout(patience, asked).await {
+        let outcome = tokio::time::timeout(patience, asked).await;
+        match outcome {
             Ok(answer) => answer,
-            Err(_) if self.addr.borrow().is_none() => Err(Unavailable::Restarting(self.what)),
-            Err(_) => Err(Unavailable::Timeout(self.what)),
+            Err(_) if sent => Err(Unavailable::Timeout(self.what)),
+            Err(_) => Err(Unavailable::Restarting(self.what)),
         }
+    }
+
+    /// Is somebody there now? For status pages; an answer that was true a moment ago.
+    pub fn is_up(&self) -> bool {
+        self.addr.borrow().as_ref().is_some_and(Addr::connected)
     }
 
     /// Tells without waiting; says whether the mailbox took it. Full or nobody there: the sender keeps the truth

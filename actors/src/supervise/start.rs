@@ -1,22 +1,74 @@
 //! Makes an actor in an arbiter and observes its task, so that a panic is seen.
+//!
+//! How an actor is asked to stop: by its [`Quit`], which acts like `ctx.stop()` from within; no message to implement.
+//! The actor does its last, short work in `Actor::stopping`. What waits in its mailbox is lost, and those who asked
+//! hear so at once. While the actor waits for an `AtomicResponse` or `ctx.wait` it hears nothing, a quit neither.
 
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context};
-use tokio::sync::oneshot;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context};
+use tokio::{sync::oneshot, task::AbortHandle};
 
-/// How an actor ended.
+/// How an actor, task or supervisor ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// It stopped by itself or was asked to.
     Normal,
+    /// It gave up, for this reason.
+    Failed(String),
     /// It panicked, with this text.
     Panicked(String),
-    /// Its arbiter went away.
+    /// Its arbiter went away, or its task was cut off.
     Cancelled,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Normal => f.write_str("ended"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::Panicked(text) => write!(f, "panicked: {text}"),
+            Self::Cancelled => f.write_str("was cut off"),
+        }
+    }
+}
+
+/// Asks one actor, task or supervisor to stop. Dropping it asks nothing.
+#[derive(Debug)]
+pub struct Quit(oneshot::Sender<()>);
+
+/// Hears a [`Quit`].
+#[derive(Debug)]
+pub struct QuitSignal(oneshot::Receiver<()>);
+
+/// Someone who may ask, and someone who hears it.
+pub fn quit() -> (Quit, QuitSignal) {
+    let (ask, hear) = oneshot::channel();
+    (Quit(ask), QuitSignal(hear))
+}
+
+impl Quit {
+    /// Asks. Asking who has ended is no error.
+    pub fn ask(self) {
+        let _ = self.0.send(());
+    }
+}
+
+impl QuitSignal {
+    /// Resolves when asked. If the asker is dropped instead, never. May be polled anew after it was given up.
+    pub async fn asked(&mut self) {
+        if (&mut self.0).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Resolves when asked (true) or when nobody can ask any more (false).
+    pub async fn asked_or_dropped(self) -> bool {
+        self.0.await.is_ok()
+    }
 }
 
 /// An actor that was started.
@@ -26,6 +78,10 @@ pub struct Running<A: Actor> {
     pub addr: Addr<A>,
     /// Resolves when it has ended.
     pub ended: oneshot::Receiver<Ended>,
+    /// Asks it to stop.
+    pub quit: Quit,
+    /// Cuts it off at its next await, if it does not stop when asked.
+    pub abort: AbortHandle,
 }
 
 /// Starts an actor. `capacity` bounds its mailbox. A panicking constructor is reported like a panic later on.
@@ -37,38 +93,58 @@ pub async fn start<A>(
 where
     A: Actor<Context = Context<A>>,
 {
-    let (tell_ended, ended) = oneshot::channel();
-    let (tell_addr, addr) = oneshot::channel();
+    let (tell, told) = oneshot::channel();
     let spawned = arbiter.spawn_fn(move || {
-        let mut ctx = Context::<A>::new();
-        ctx.set_mailbox_capacity(capacity);
-        let addr = ctx.address();
-        let actor = match catch_unwind(AssertUnwindSafe(|| make(&mut ctx))) {
-            Ok(actor) => actor,
-            Err(panic) => {
-                let _ = tell_addr.send(Err(Ended::Panicked(panic_text(&*panic))));
-                return;
-            }
-        };
-        let task = actix::spawn(ctx.into_future(actor));
-        let _ = tell_addr.send(Ok(addr));
-        actix::spawn(async move {
-            let how = match task.await {
-                Ok(()) => Ended::Normal,
-                Err(error) if error.is_panic() => Ended::Panicked(panic_text(&*error.into_panic())),
-                Err(_) => Ended::Cancelled,
-            };
-            let _ = tell_ended.send(how);
-        });
+        if tell.is_closed() {
+            return; // who asked has given up waiting: an actor nobody observes must not live
+        }
+        let _ = tell.send(launch(capacity, make));
     });
     if !spawned {
         return Err(Ended::Cancelled);
     }
-    let addr = addr.await.unwrap_or(Err(Ended::Cancelled))?;
-    Ok(Running { addr, ended })
+    told.await.unwrap_or(Err(Ended::Cancelled))
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+/// Within the arbiter's thread: makes the actor, sets its task and its observer going.
+fn launch<A>(capacity: usize, make: impl FnOnce(&mut Context<A>) -> A) -> Result<Running<A>, Ended>
+where
+    A: Actor<Context = Context<A>>,
+{
+    let mut ctx = Context::<A>::new();
+    ctx.set_mailbox_capacity(capacity);
+    let addr = ctx.address();
+    let actor = catch_unwind(AssertUnwindSafe(|| make(&mut ctx)))
+        .map_err(|panic| Ended::Panicked(panic_text(&*panic)))?;
+    let (quit, signal) = quit();
+    ctx.spawn(actix::fut::wrap_future::<_, A>(signal.asked_or_dropped()).map(
+        |asked, _, ctx: &mut Context<A>| {
+            if asked {
+                ctx.stop();
+            }
+        },
+    ));
+    let task = actix::spawn(ctx.into_future(actor));
+    let abort = task.abort_handle();
+    let (tell_ended, ended) = oneshot::channel();
+    actix::spawn(async move {
+        let _ = tell_ended.send(how_it_ended(task.await.map(|()| Ok(()))));
+    });
+    Ok(Running { addr, ended, quit, abort })
+}
+
+/// What a joined task tells.
+pub(crate) fn how_it_ended(joined: Result<Result<(), String>, tokio::task::JoinError>) -> Ended {
+    match joined {
+        Ok(Ok(())) => Ended::Normal,
+        Ok(Err(why)) => Ended::Failed(why),
+        Err(error) if error.is_panic() => Ended::Panicked(panic_text(&*error.into_panic())),
+        Err(_) => Ended::Cancelled,
+    }
+}
+
+/// The text of a panic, as far as it has one.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -1,0 +1,98 @@
+//! An authenticator that knows the passwords it was told.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::ports::{
+    Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh,
+};
+
+/// Passwords, and what else is to happen. Clones share all of it.
+#[derive(Clone, Default)]
+pub struct ScriptedAuthenticator(Arc<Mutex<Script>>);
+
+#[derive(Default)]
+struct Script {
+    people: HashMap<String, (String, Identity)>,
+    failing: Option<LoginError>,
+    delay: Duration,
+    refresh: Option<Refresh>,
+    asked: u64,
+}
+
+impl ScriptedAuthenticator {
+    /// This person exists: an identity without admin or info.
+    pub fn with(self, name: &str, password: &str) -> Self {
+        let identity = Identity { name: name.to_owned(), admin: None, user_info: None };
+        self.with_identity(name, password, identity)
+    }
+
+    /// Who types this name and password is this identity.
+    pub fn with_identity(self, typed: &str, password: &str, identity: Identity) -> Self {
+        self.edit(|it| it.people.insert(typed.to_owned(), (password.to_owned(), identity)));
+        self
+    }
+
+    /// Every check fails so from now on, or no longer.
+    pub fn set_failing(&self, error: Option<LoginError>) {
+        self.edit(|it| it.failing = error);
+    }
+
+    /// Every check takes so long.
+    pub fn set_delay(&self, delay: Duration) {
+        self.edit(|it| it.delay = delay);
+    }
+
+    /// What a refresh says; [`Refresh::Same`] if nothing was set.
+    pub fn set_refresh(&self, refresh: Refresh) {
+        self.edit(|it| it.refresh = Some(refresh));
+    }
+
+    /// How many passwords were checked.
+    pub fn asked(&self) -> u64 {
+        self.edit(|it| it.asked)
+    }
+
+    fn edit<T>(&self, edit: impl FnOnce(&mut Script) -> T) -> T {
+        edit(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Password for ScriptedAuthenticator {
+    fn check<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+    ) -> Boxed<'a, Result<Identity, LoginError>> {
+        Box::pin(async move {
+            let delay = self.edit(|it| {
+                it.asked += 1;
+                it.delay
+            });
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            self.edit(|it| match (&it.failing, it.people.get(&credentials.username)) {
+                (Some(error), _) => Err(error.clone()),
+                (None, Some((password, who))) if password == credentials.password.reveal() => {
+                    Ok(who.clone())
+                }
+                (None, Some(_)) => Err(LoginError::Refused("wrong password".to_owned())),
+                (None, None) => Err(LoginError::Refused("unknown user".to_owned())),
+            })
+        })
+    }
+}
+
+impl Authenticator for ScriptedAuthenticator {
+    fn flow(&self) -> Flow<'_> {
+        Flow::Password(self)
+    }
+
+    fn refresh<'a>(&'a self, _who: &'a Identity) -> Boxed<'a, Result<Refresh, LoginError>> {
+        let answer = self.edit(|it| it.refresh.clone()).unwrap_or(Refresh::Same);
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}

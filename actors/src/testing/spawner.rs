@@ -1,0 +1,283 @@
+//! A spawner without processes: servers live, die and fail as told. And a probe.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    domain::OrderId,
+    ports::{
+        Boxed, Exit, Handle, Order, Probe, Progress, Recovered, SpawnError, Spawner, Started, Stop,
+    },
+};
+
+/// What happened to one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Life {
+    Alive(Started),
+    Ended(Exit),
+}
+
+/// What the spawner does at its next start, once.
+#[derive(Debug, Clone)]
+pub enum NextStart {
+    /// Takes so long, then succeeds.
+    Slow(Duration),
+    /// Does it, but the answer is an error all the same (it was lost on the way).
+    DoneButFailed(String),
+    /// Does not do it.
+    Fails(SpawnError),
+    /// Never answers, and has not done it.
+    Hangs,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    lives: BTreeMap<OrderId, Life>,
+    orders: Vec<Order>,
+    next: VecDeque<NextStart>,
+    starts: u64,
+    stops: Vec<(OrderId, Stop)>,
+    forgotten: Vec<OrderId>,
+    stop_error: Option<SpawnError>,
+    unreachable: Option<SpawnError>,
+    tail: String,
+    port: u16,
+}
+
+/// A world of servers that outlives its users; clones share it.
+#[derive(Debug, Clone)]
+pub struct ScriptedSpawner {
+    world: Arc<Mutex<World>>,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl Default for ScriptedSpawner {
+    fn default() -> Self {
+        Self { world: Arc::default(), changed: Arc::new(watch::Sender::new(0)) }
+    }
+}
+
+impl ScriptedSpawner {
+    /// The next start goes so; several are taken in turn, then all succeed at once.
+    pub fn next_start(&self, how: NextStart) {
+        self.edit(|it| it.next.push_back(how));
+    }
+
+    /// This server ends.
+    pub fn end(&self, order: &OrderId, exit: Exit) {
+        self.edit(|it| it.lives.insert(order.clone(), Life::Ended(exit)));
+    }
+
+    /// The engine cannot be reached from now on (start, recover and inventory fail so), or again.
+    pub fn set_unreachable(&self, error: Option<SpawnError>) {
+        self.edit(|it| it.unreachable = error);
+    }
+
+    /// Every stop fails so from now on, or no longer.
+    pub fn set_stop_error(&self, error: Option<SpawnError>) {
+        self.edit(|it| it.stop_error = error);
+    }
+
+    /// What every server's own output ends with.
+    pub fn set_log_tail(&self, tail: &str) {
+        self.edit(|it| tail.clone_into(&mut it.tail));
+    }
+
+    /// A server that is there without anybody here having ordered it: an orphan.
+    pub fn plant(&self, order: &OrderId) -> Started {
+        self.edit(|it| it.bear(order))
+    }
+
+    /// The orders given so far, each as often as it was asked.
+    pub fn orders(&self) -> Vec<Order> {
+        self.edit(|it| it.orders.clone())
+    }
+
+    /// How many servers were really started.
+    pub fn starts(&self) -> u64 {
+        self.edit(|it| it.starts)
+    }
+
+    /// The orders that live now.
+    pub fn alive(&self) -> Vec<OrderId> {
+        self.edit(|it| it.alive())
+    }
+
+    /// Every stop asked for.
+    pub fn stops(&self) -> Vec<(OrderId, Stop)> {
+        self.edit(|it| it.stops.clone())
+    }
+
+    /// The orders whose end was said to be recorded.
+    pub fn forgotten(&self) -> Vec<OrderId> {
+        self.edit(|it| it.forgotten.clone())
+    }
+
+    fn edit<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
+        let outcome = edit(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.send_modify(|turn| *turn += 1);
+        outcome
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.world.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl World {
+    fn bear(&mut self, order: &OrderId) -> Started {
+        if let Some(Life::Alive(started)) = self.lives.get(order) {
+            return started.clone();
+        }
+        self.starts += 1;
+        self.port += 1;
+        let url = format!("http://127.0.0.1:{}", 20_000 + u32::from(self.port));
+        let started = Started { handle: Handle(format!("scripted {order}")), url };
+        self.lives.insert(order.clone(), Life::Alive(started.clone()));
+        started
+    }
+
+    fn alive(&self) -> Vec<OrderId> {
+        let alive = self.lives.iter().filter(|(_, life)| matches!(life, Life::Alive(_)));
+        alive.map(|(order, _)| order.clone()).collect()
+    }
+}
+
+impl Spawner for ScriptedSpawner {
+    fn start<'a>(
+        &'a self,
+        order: &'a Order,
+        tell: Progress,
+    ) -> Boxed<'a, Result<Started, SpawnError>> {
+        Box::pin(async move {
+            let (next, unreachable) = self.edit(|it| {
+                it.orders.push(order.clone());
+                (it.next.pop_front(), it.unreachable.clone())
+            });
+            if let Some(error) = unreachable {
+                return Err(error);
+            }
+            tell.tell("scripted start");
+            match next {
+                None => Ok(self.edit(|it| it.bear(&order.id))),
+                Some(NextStart::Slow(delay)) => {
+                    tokio::time::sleep(delay).await;
+                    Ok(self.edit(|it| it.bear(&order.id)))
+                }
+                Some(NextStart::DoneButFailed(why)) => {
+                    self.edit(|it| it.bear(&order.id));
+                    Err(SpawnError::Failed(why))
+                }
+                Some(NextStart::Fails(error)) => Err(error),
+                Some(NextStart::Hangs) => std::future::pending().await,
+            }
+        })
+    }
+
+    fn recover<'a>(
+        &'a self,
+        order: &'a OrderId,
+        _handle: Option<&'a Handle>,
+    ) -> Boxed<'a, Result<Recovered, SpawnError>> {
+        let found = self.look(|it| match (&it.unreachable, it.lives.get(order)) {
+            (Some(error), _) => Err(error.clone()),
+            (None, None) => Ok(Recovered::Unknown),
+            (None, Some(Life::Alive(started))) => Ok(Recovered::Alive(started.clone())),
+            (None, Some(Life::Ended(exit))) => Ok(Recovered::Ended(*exit)),
+        });
+        Box::pin(std::future::ready(found))
+    }
+
+    fn wait<'a>(
+        &'a self,
+        order: &'a OrderId,
+        _handle: &'a Handle,
+    ) -> Boxed<'a, Result<Exit, SpawnError>> {
+        Box::pin(async move {
+            let mut changed = self.changed.subscribe();
+            loop {
+                match self.look(|it| it.lives.get(order).cloned()) {
+                    Some(Life::Alive(_)) => {}
+                    Some(Life::Ended(exit)) => return Ok(exit),
+                    None => return Ok(Exit::Unknown),
+                }
+                if changed.changed().await.is_err() {
+                    std::future::pending::<()>().await; // the world is held by `self`
+                }
+            }
+        })
+    }
+
+    fn stop<'a>(
+        &'a self,
+        order: &'a OrderId,
+        _handle: &'a Handle,
+        how: Stop,
+    ) -> Boxed<'a, Result<(), SpawnError>> {
+        let outcome = self.edit(|it| {
+            it.stops.push((order.clone(), how));
+            if let Some(error) = &it.stop_error {
+                return Err(error.clone());
+            }
+            if let Some(life @ Life::Alive(_)) = it.lives.get_mut(order) {
+                *life = Life::Ended(Exit::Signal(if how == Stop::Soft { 15 } else { 9 }));
+            }
+            Ok(())
+        });
+        Box::pin(std::future::ready(outcome))
+    }
+
+    fn forget<'a>(&'a self, order: &'a OrderId) -> Boxed<'a, ()> {
+        self.edit(|it| {
+            it.forgotten.push(order.clone());
+            if let Some(Life::Ended(_)) = it.lives.get(order) {
+                it.lives.remove(order);
+            }
+        });
+        Box::pin(std::future::ready(()))
+    }
+
+    fn log_tail<'a>(&'a self, _order: &'a OrderId, bytes: usize) -> Boxed<'a, String> {
+        let tail = self.look(|it| {
+            let from = it.tail.len().saturating_sub(bytes);
+            let from = (from..).find(|at| it.tail.is_char_boundary(*at)).unwrap_or_default();
+            it.tail[from..].to_owned()
+        });
+        Box::pin(std::future::ready(tail))
+    }
+
+    fn inventory(&self) -> Boxed<'_, Result<Vec<OrderId>, SpawnError>> {
+        let all = self.look(|it| it.unreachable.clone().map_or_else(|| Ok(it.alive()), Err));
+        Box::pin(std::future::ready(all))
+    }
+}
+
+/// Answers for servers: yes by default, or as told.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptedProbe(Arc<Mutex<(Option<String>, u64)>>);
+
+impl ScriptedProbe {
+    /// No server answers from now on, with this error text, or all do again.
+    pub fn set_silent(&self, error: Option<&str>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = error.map(str::to_owned);
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+}
+
+impl Probe for ScriptedProbe {
+    fn probe<'a>(&'a self, _url: &'a str, _prefix: &'a str) -> Boxed<'a, Result<String, String>> {
+        let mut script = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        script.1 += 1;
+        let answer = script.0.clone().map_or_else(|| Ok("6.1.1".to_owned()), Err);
+        Box::pin(std::future::ready(answer))
+    }
+}
