@@ -58,14 +58,14 @@ impl Image {
         match write {
             Write::User(user) => {
                 if let Some(old) = self.users.insert(user.id, user.clone()) {
-                    self.names.remove(&old.name);
+                    self.drop_name(&old);
                 }
                 self.names.insert(user.name.clone(), user.id);
                 self.ids = self.ids.max(user.id.0);
             }
             Write::UserGone(id) => {
                 if let Some(old) = self.users.remove(id) {
-                    self.names.remove(&old.name);
+                    self.drop_name(&old);
                 }
             }
             Write::Server(server) => {
@@ -101,9 +101,18 @@ impl Image {
         }
     }
 
+    /// An index entry goes with its record only: the name may be another's by now.
+    fn drop_name(&mut self, old: &User) {
+        if self.names.get(&old.name) == Some(&old.id) {
+            self.names.remove(&old.name);
+        }
+    }
+
     fn drop_token(&mut self, id: TokenId) {
         if let Some(old) = self.tokens.remove(&id) {
-            self.hashes.remove(&old.hash);
+            if self.hashes.get(&old.hash) == Some(&id) {
+                self.hashes.remove(&old.hash);
+            }
             self.owners.remove(&(old.owner.clone(), id));
             if let Some(client) = &old.client {
                 self.given.remove(&(client.clone(), id));
