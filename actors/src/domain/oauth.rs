@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, Scope, ServerName, ServiceName, TokenHash, UserId, Username, quote};
+use super::{Moment, Scope, ServerName, ServiceName, TokenHash, TokenId, UserId, Username, quote};
 
 /// Names a client: `jupyterhub-user-NAME` for a default server, `jupyterhub-user-NAME+SERVER` for a named one,
 /// `service-NAME`.
@@ -90,6 +90,9 @@ pub struct OAuthCode {
     pub challenge: Option<String>,
     /// Not valid from then on.
     pub expires_at: Moment,
+    /// The token it was exchanged for. Kept until it expires, so that a second use can end that token.
+    #[serde(default)]
+    pub used: Option<TokenId>,
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ impl Image {
     }
 
     /// All tokens of one owner, oldest first.
-    pub fn tokens_of(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Token>> {
+    pub fn tokens_of(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Token>> + use<'_> {
         let (owner, first) = (owner.clone(), (owner.clone(), TokenId(0)));
         self.owners
             .range(first..)
@@ -190,7 +190,7 @@ impl Image {
     }
 
     /// All tokens given to one OAuth client.
-    pub fn tokens_for(&self, client: &ClientId) -> impl Iterator<Item = &Arc<Token>> {
+    pub fn tokens_for(&self, client: &ClientId) -> impl Iterator<Item = &Arc<Token>> + use<'_> {
         let (client, first) = (client.clone(), (client.clone(), TokenId(0)));
         self.given
             .range(first..)

@@ -1,0 +1,109 @@
+//! API tokens: issue, revoke, delete what has expired. (`spec/rest-api.md` 4.5.)
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use super::Decided;
+use crate::{
+    domain::{Moment, Owner, Scope, Token, TokenHash, TokenId, User, scope},
+    store::{Image, Write},
+};
+
+/// A token to be made.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Whose.
+    pub owner: Owner,
+    /// Of the secret.
+    pub hash: TokenHash,
+    /// Raw.
+    pub scopes: Vec<Scope>,
+    /// For people.
+    pub note: String,
+    /// How long it lives; none: for ever.
+    pub expires_in: Option<Duration>,
+}
+
+/// Why a token is not made.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum TokenRefused {
+    /// No such owner.
+    #[error("no such user")]
+    NoOwner,
+    /// It would hold what its owner does not.
+    #[error("not allowed to request scopes: {0}")]
+    Excess(String),
+}
+
+/// Makes an API token. Its scopes are held against what the owner has now, where the owner is a user; what a service
+/// holds stands in the configuration, so the caller has looked already.
+pub fn issue_token(image: &Image, new: NewToken, now: Moment) -> Decided<Arc<Token>, TokenRefused> {
+    if let Owner::User(id) = new.owner {
+        let user = image.user(id).ok_or(TokenRefused::NoOwner)?;
+        let excess = excess(&new.scopes, user);
+        if !excess.is_empty() {
+            return Err(TokenRefused::Excess(excess.join(", ")));
+        }
+    }
+    let token = Token {
+        id: TokenId(image.next_id()),
+        owner: new.owner,
+        hash: new.hash,
+        scopes: new.scopes,
+        created: now,
+        expires_at: new.expires_in.map(|life| now.plus(life)),
+        last_activity: None,
+        note: new.note,
+        client: None,
+        session: None,
+    };
+    Ok(record(token))
+}
+
+/// The scopes this user does not hold in full, as written.
+fn excess<'a>(scopes: &'a [Scope], user: &User) -> Vec<&'a str> {
+    let held = |scope: &&Scope| match scope.as_str() {
+        "inherit" | "self" => true,
+        text => {
+            let granted = scope::effective(std::slice::from_ref(*scope), &user.name, user.admin);
+            let asked = match scope.filter() {
+                Some(("user", "")) => format!("{}!user={}", scope.base(), user.name),
+                _ => text.to_owned(),
+            };
+            granted.iter().any(|scope| scope.as_str() == asked)
+        }
+    };
+    scopes.iter().filter(|scope| !held(scope)).map(Scope::as_str).collect()
+}
+
+/// The writes and the answer for a new token. Its id stays used when the token has gone.
+pub(super) fn record(token: Token) -> (Vec<Write>, Arc<Token>) {
+    let token = Arc::new(token);
+    (vec![Write::IdsUsed(token.id.0), Write::Token(token.clone())], token)
+}
+
+/// Revokes a token. One of an OAuth client takes all of that user's tokens for that client with it. False: no such
+/// token of this owner.
+pub fn revoke_token(image: &Image, owner: &Owner, id: TokenId) -> Decided<bool, Infallible> {
+    let Some(token) = image.token(id).filter(|token| token.owner == *owner) else {
+        return Ok((Vec::new(), false));
+    };
+    let writes = match &token.client {
+        None => vec![Write::TokenGone(id)],
+        Some(client) => image
+            .tokens_for(client)
+            .filter(|token| token.owner == *owner)
+            .map(|token| Write::TokenGone(token.id))
+            .collect(),
+    };
+    Ok((writes, true))
+}
+
+/// Takes out every token and code that no longer counts. All records are looked at: not for the store's thread, see
+/// [`crate::janitor`].
+pub fn delete_expired(image: &Image, now: Moment) -> Vec<Write> {
+    let tokens = image.tokens().filter(|it| !it.is_valid(now)).map(|it| Write::TokenGone(it.id));
+    let codes = image.codes().filter(|it| now >= it.expires_at).map(|it| Write::CodeGone(it.hash));
+    tokens.chain(codes).collect()
+}
