@@ -27,6 +27,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod domain;
+pub mod janitor;
 pub mod logins;
 pub mod ports;
 pub mod spawners;

@@ -29,10 +29,13 @@ pub enum ChangeError<E: fmt::Debug + fmt::Display> {
     Store(StoreError),
 }
 
+/// A decision without its typed answer.
+pub(crate) type Decision = Box<dyn FnOnce(&Image) -> Vec<Write> + Send>;
+
 /// What a decision yields before its answer can be given: its writes, kept apart from the typed answer.
 pub(crate) struct Pending {
     /// Runs the decision on the image; an empty list of writes is a decision too (a refusal, or nothing to do).
-    pub(crate) decide: Box<dyn FnOnce(&Image) -> Vec<Write> + Send>,
+    pub(crate) decide: Decision,
     /// Told once durable, or why not.
     pub(crate) done: oneshot::Sender<Result<(), StoreError>>,
 }
