@@ -8,3 +8,5 @@ pub mod ipc;
 pub mod link;
 pub mod os;
 pub mod spawn;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,223 @@
+//! The journal's files: reading all of them, appending to the newest, removing the oldest.
+//!
+//! Every opening begins a new segment with its first append, as does every failed append and a segment that has grown
+//! long. A new segment's header names the place it continues from; what stands behind that place in older segments is
+//! void. So nothing is ever cut off or overwritten.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use jovis_actors::ports::StoreError;
+
+use super::{
+    disk::{self, Disk, failed},
+    records::Sum,
+    segment::{self, BadHeader, Header, Point},
+};
+
+/// A frame of the journal with its records.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Number of its first write.
+    pub(super) first: u64,
+    /// Sum of the frame before.
+    pub(super) before: Sum,
+    /// The place where it ends.
+    pub(super) end: Point,
+    segment: usize,
+    records: Range<usize>,
+}
+
+/// Everything the journal's files hold.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// All frames that count, in order.
+    pub(super) entries: Vec<Entry>,
+    /// Furthest place a segment continues from: so far at least went what was acknowledged.
+    pub(super) reaches: u64,
+    /// What is wrong with the files, for people.
+    pub(super) notes: Vec<String>,
+    /// How many segments there are.
+    pub(super) segments: usize,
+    bytes: Vec<Vec<u8>>,
+    files: Vec<Segment>,
+    next: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Segment {
+    path: PathBuf,
+    /// Unknown where nothing in the file tells.
+    from: Option<u64>,
+}
+
+impl Found {
+    /// The records of a frame, as bytes; `None` inside would be a mistake of the writer.
+    pub(super) fn records(&self, entry: &Entry) -> impl Iterator<Item = Option<&[u8]>> {
+        segment::records(&self.bytes[entry.segment][entry.records.clone()])
+    }
+}
+
+/// Reads all segments. `acknowledged`: nothing behind this write counts, where that is known.
+pub(super) fn read(folder: &Path, acknowledged: Option<u64>) -> Result<Found, StoreError> {
+    let reading = failed("read the journal");
+    let mut found = Found { next: 1, ..Found::default() };
+    let mut scans = Vec::new();
+    for (number, path) in disk::numbered(folder, "log").map_err(&reading)? {
+        let bytes = fs::read(&path).map_err(&reading)?;
+        let scan = segment::scan(&bytes);
+        let from = match scan.header {
+            Ok(header) => Some(header.from),
+            Err(BadHeader::Newer(version)) => {
+                return Err(StoreError::Damaged(format!(
+                    "{} has version {version}: it was written by a newer release; run that one, or restore a backup \
+                     made by this one",
+                    path.display()
+                )));
+            }
+            // The first frame tells the same.
+            Err(BadHeader::Broken) => scan
+                .frames
+                .first()
+                .filter(|it| it.records.start == segment::HEADER + 52)
+                .map(|it| Point { sequence: it.first.saturating_sub(1), chain: it.before }),
+        };
+        if scan.header.is_err() {
+            found.notes.push(format!("the journal's segment {number} has no readable header"));
+        }
+        found.reaches = found.reaches.max(from.map_or(0, |from| from.sequence));
+        found.next = found.next.max(number + 1);
+        found.files.push(Segment { path, from: from.map(|it| it.sequence) });
+        found.bytes.push(bytes);
+        scans.push(scan);
+    }
+    found.segments = scans.len();
+    let mut limits = vec![acknowledged.unwrap_or(u64::MAX); scans.len()];
+    for index in (1..scans.len()).rev() {
+        limits[index - 1] = found.files[index].from.unwrap_or(limits[index]).min(limits[index]);
+    }
+    let last = scans.len();
+    for (index, scan) in scans.into_iter().enumerate() {
+        let limit = limits[index];
+        let reached = scan.frames.iter().any(|frame| frame.end.sequence == limit);
+        if let Some((offset, behind)) = scan.bad
+            && !(reached && !behind)
+        {
+            let name = found.files[index].path.display().to_string();
+            found.notes.push(if behind || index + 1 < last {
+                format!("{name} is damaged at byte {offset}")
+            } else {
+                format!("{name} ended with an unfinished frame at byte {offset}, left out")
+            });
+        }
+        found.entries.extend(
+            scan.frames.into_iter().filter(|frame| frame.end.sequence <= limit).map(|frame| {
+                Entry {
+                    first: frame.first,
+                    before: frame.before,
+                    end: frame.end,
+                    segment: index,
+                    records: frame.records,
+                }
+            }),
+        );
+    }
+    Ok(found)
+}
+
+/// Where new frames go.
+#[derive(Debug)]
+pub(super) struct Journal {
+    disk: Disk,
+    folder: PathBuf,
+    open: Option<Open>,
+    files: Vec<Segment>,
+    next: u64,
+    limit: u64,
+    /// End of what was acknowledged.
+    pub(super) at: Point,
+    /// Bytes appended since the last snapshot began.
+    pub(super) grown: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    bytes: u64,
+}
+
+impl Journal {
+    /// Continues from `at`, in a new segment of at most about `limit` bytes that is made when first needed.
+    pub(super) fn new(disk: Disk, folder: PathBuf, found: Found, at: Point, limit: u64) -> Self {
+        let grown = found.bytes.iter().map(|it| it.len() as u64).sum();
+        Self { disk, folder, open: None, files: found.files, next: found.next, limit, at, grown }
+    }
+
+    /// Makes one group durable. After an error nothing more can be appended.
+    pub(super) fn append(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        let (bytes, end) = segment::frame(self.at, records).ok_or(StoreError::Disk {
+            doing: "append to the journal",
+            error: format!("a group is longer than {} bytes", segment::FRAME_LIMIT),
+        })?;
+        if self.open.as_ref().is_none_or(|it| it.bytes >= self.limit) {
+            self.begin()?;
+        }
+        let open = self.open.as_mut().expect("a segment was just begun");
+        // A file without a name would take our writes and keep none.
+        let metadata = open.file.metadata().map_err(failed("look at the journal"))?;
+        if metadata.nlink() == 0 {
+            return Err(StoreError::Disk {
+                doing: "append to the journal",
+                error: "its file was deleted while in use".to_owned(),
+            });
+        }
+        self.disk.write(&mut open.file, &bytes).map_err(failed("append to the journal"))?;
+        self.disk.sync(&open.file).map_err(failed("sync the journal"))?;
+        open.bytes += bytes.len() as u64;
+        self.grown += bytes.len() as u64;
+        self.at = end;
+        Ok(())
+    }
+
+    /// Begins a new segment now.
+    pub(super) fn begin(&mut self) -> Result<(), StoreError> {
+        self.open = None;
+        let making = failed("begin a segment of the journal");
+        let path = self.folder.join(format!("{:010}.log", self.next));
+        let header = Header { number: self.next, from: self.at };
+        self.next += 1;
+        let mut file = self.disk.create(&path).map_err(&making)?;
+        self.files.push(Segment { path, from: Some(self.at.sequence) });
+        self.disk.write(&mut file, &header.encode()).map_err(&making)?;
+        self.disk.sync(&file).map_err(&making)?;
+        self.disk.sync_folder(&self.folder).map_err(&making)?;
+        self.open = Some(Open { file, bytes: segment::HEADER as u64 });
+        Ok(())
+    }
+
+    /// The next append begins a new segment, so that the present one can go once snapshots cover it.
+    pub(super) fn rotate(&mut self) {
+        self.open = None;
+        self.grown = 0;
+    }
+
+    /// Removes segments that hold nothing behind this write. The oldest goes first: a crash in between leaves no gap.
+    pub(super) fn forget(&mut self, up_to: u64) -> io::Result<usize> {
+        let mut removed = 0;
+        // A segment ends where a later one continues; the newest one always stays.
+        while self.files.iter().skip(1).find_map(|it| it.from).is_some_and(|from| from <= up_to) {
+            self.disk.remove(&self.files[0].path)?;
+            self.files.remove(0);
+            removed += 1;
+        }
+        if removed > 0 {
+            self.disk.sync_folder(&self.folder)?;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,36 @@
+//! The store on disk: the port `Journal` over an append-only journal, sled and snapshots.
+//!
+//! ```text
+//! STATE/
+//!   store.lock            held while a hub runs: nobody opens the store twice
+//!   store.mark            how far the store has been (about once a second): it never starts emptier than that
+//!   store.reserve         room that is given up when the disk is full
+//!   journal/N.log         every change, in order; synced before anybody is answered
+//!   sled/                 the same records by key, lazily; the usual base at opening
+//!   snapshots/N.snap      the image after change N, verified; two are kept; the base when sled is not to be trusted
+//! ```
+//!
+//! The journal is the truth; sled and snapshots spare us reading all of it. Each of the three can prove by a checksum
+//! what it holds and where it stands in one chain, so opening ([`open`]) can compare them and repair what is damaged
+//! from the others, or stop and say how to restore. It never guesses and never starts emptier than it was.
+//!
+//! Reading order: [`port`] (what happens for one group of writes), [`open`] (what is the truth?), [`segment`] (bytes of
+//! the journal), [`journal`] (its files), [`snapshot`], [`sled`], [`records`] (one write as bytes), [`guard`] (lock,
+//! mark, reserve), [`disk`] (all writing system calls, so that tests can fail the k-th).
+//!
+//! To change a record's form: a new version in [`records`], a decoder for the old one, the old fixture stays.
+
+mod disk;
+mod guard;
+mod journal;
+mod open;
+mod port;
+mod records;
+mod segment;
+mod sled;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+pub use port::DiskJournal;

@@ -1,0 +1,283 @@
+//! The port: what happens for one group of writes, and about once a second.
+//!
+//! ```text
+//! append  encode -> one frame -> sync -> (durable) -> one batch to sled -> Ok
+//! idle    flush and sync sled; note the mark; take in a finished snapshot and drop what it makes needless;
+//!         begin a snapshot if one is due; keep the reserve; make a lost sled anew
+//! ```
+//!
+//! Only the journal decides whether a group is durable. When sled fails it is left behind and made anew later: the
+//! journal and the snapshots are enough.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jovis_actors::{
+    ports::{Journal as Port, Loaded, StoreError},
+    store::{Image, Write},
+};
+use tracing::{info, warn};
+
+use super::{
+    disk::{Disk, failed},
+    guard,
+    journal::Journal,
+    open::{self, Paths},
+    records,
+    segment::Point,
+    sled::Base,
+    snapshot::{self, Running},
+};
+
+/// How much and how often. Tests take smaller ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes after which a segment ends.
+    pub(super) segment: u64,
+    /// Bytes of journal after which a snapshot is due.
+    pub(super) grown: u64,
+    /// Time after which a snapshot is due, if there were writes.
+    pub(super) period: Duration,
+    /// Time before a failed snapshot or sled is tried again.
+    pub(super) pause: Duration,
+    /// Bytes of the reserve.
+    pub(super) reserve: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            segment: 16 * 1024 * 1024,
+            grown: 32 * 1024 * 1024,
+            period: Duration::from_secs(600),
+            pause: Duration::from_secs(30),
+            reserve: guard::RESERVE,
+        }
+    }
+}
+
+/// The store on disk, as a port. One thread owns it.
+#[derive(Debug)]
+pub struct DiskJournal {
+    pub(super) disk: Disk,
+    pub(super) limits: Limits,
+    paths: Paths,
+    lock: Option<File>,
+    /// Where this process knows the store to be, once it has loaded.
+    acknowledged: Option<Point>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    journal: Journal,
+    base: Option<Box<Base>>,
+    /// When to try again after sled was lost.
+    base_again: Instant,
+    marked: u64,
+    /// Newest snapshot, if any.
+    snapshot: Option<u64>,
+    running: Option<(Running, u64)>,
+    snapshot_due: Instant,
+    reserve_again: Instant,
+}
+
+impl DiskJournal {
+    /// A store in this state directory, which must be there; `/proc/self/fd/N` will do. Touches nothing before
+    /// [`load`](Port::load).
+    pub fn new(dir: PathBuf) -> Self {
+        // sled takes a relative path as relative to wherever the process happens to be.
+        let dir = std::path::absolute(&dir).unwrap_or(dir);
+        Self {
+            disk: Disk::default(),
+            limits: Limits::default(),
+            paths: Paths::new(&dir),
+            lock: None,
+            acknowledged: None,
+            open: None,
+        }
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        if self.lock.is_none() {
+            self.lock = Some(guard::lock(&self.paths.dir)?);
+        }
+        for folder in [&self.paths.journal, &self.paths.snapshots] {
+            self.disk.folder(folder).map_err(failed("make a folder of the store"))?;
+        }
+        self.disk.sync_folder(&self.paths.dir).map_err(failed("sync the state directory"))
+    }
+
+    /// What was being done when this was called is over, one way or another.
+    fn close(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Some((running, _)) = open.running
+        {
+            let _ = running.finish();
+        }
+    }
+}
+
+impl Port for DiskJournal {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        self.close();
+        self.prepare()?;
+        if let Err(error) = snapshot::sweep(&self.disk, &self.paths.snapshots) {
+            warn!(%error, "snapshot leftovers stay");
+        }
+        let truth = open::open(&self.disk, &self.paths, self.acknowledged)?;
+        let (image, at, now) = (truth.image, truth.at, Instant::now());
+        let mut journal = Journal::new(
+            self.disk.clone(),
+            self.paths.journal.clone(),
+            truth.found,
+            at,
+            self.limits.segment,
+        );
+        if self.acknowledged.is_some() {
+            // What an append left behind that failed is void from now on. If there is no room for saying so, the next
+            // append says it.
+            if let Err(error) = journal.begin() {
+                warn!(%error, "journal segment missing");
+            }
+        }
+        self.acknowledged = Some(at);
+        self.open = Some(Open {
+            journal,
+            base: truth.base,
+            base_again: now + self.limits.pause,
+            marked: truth.marked,
+            snapshot: truth.snapshot,
+            running: None,
+            snapshot_due: if truth.snapshot.is_none() { now } else { now + self.limits.period },
+            reserve_again: now,
+        });
+        Ok(Loaded { image, sequence: at.sequence, repairs: truth.repairs })
+    }
+
+    fn append(&mut self, first: u64, group: &[Write]) -> Result<(), StoreError> {
+        let wrong = |error: String| StoreError::Disk { doing: "append to the journal", error };
+        let open = self.open.as_mut().ok_or_else(|| wrong("it is not loaded".to_owned()))?;
+        let next = open.journal.at.sequence + 1;
+        if first != next {
+            return Err(wrong(format!("the next change is {next}, not {first}")));
+        }
+        if group.is_empty() {
+            return Ok(());
+        }
+        let encoded = group
+            .iter()
+            .map(records::encode)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| wrong(error.to_string()))?;
+        if let Err(error) = open.journal.append(&encoded) {
+            if matches!(error, StoreError::Full)
+                && guard::give_up_reserve(&self.disk, &self.paths.dir)
+            {
+                warn!("store reserve given up");
+            }
+            self.close();
+            return Err(error);
+        }
+        let at = open.journal.at;
+        self.acknowledged = Some(at);
+        // Durable. Nothing below can take that back.
+        let outcome = open.base.as_mut().map(|base| base.apply(group.iter().zip(encoded), at));
+        open.note_base(outcome, self.limits.pause);
+        Ok(())
+    }
+
+    fn idle(&mut self, image: &Arc<Image>, sequence: u64) -> Result<(), StoreError> {
+        let Some(open) = self.open.as_mut() else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let outcome = open.base.as_mut().map(|base| base.flush());
+        open.note_base(outcome, self.limits.pause);
+        let at = open.journal.at;
+        if open.marked != at.sequence {
+            match guard::set_mark(&self.disk, &self.paths.dir, at.sequence) {
+                Ok(()) => open.marked = at.sequence,
+                Err(error) => warn!(%error, "store mark not written"),
+            }
+        }
+        open.take_snapshot_in(&self.limits);
+        // An image that is not of this very moment can be neither a snapshot nor a new sled.
+        if sequence == at.sequence {
+            let due = now >= open.snapshot_due || open.journal.grown >= self.limits.grown;
+            if open.running.is_none() && open.snapshot.unwrap_or(0) != sequence && due {
+                let folder = self.paths.snapshots.clone();
+                open.snapshot_due = now + self.limits.period;
+                open.journal.rotate();
+                match Running::begin(self.disk.clone(), folder, image.clone(), at) {
+                    Ok(running) => open.running = Some((running, sequence)),
+                    Err(error) => warn!(%error, "snapshot not begun"),
+                }
+            }
+            if open.base.is_none() && now >= open.base_again {
+                let mut said = Vec::new();
+                let why = "it had failed while in use";
+                open.base = open::renew(&self.disk, &self.paths, why, image, at, &mut said);
+                open.base_again = now + self.limits.pause;
+                for what in said {
+                    warn!(%what, "store repaired");
+                }
+            }
+        }
+        if now >= open.reserve_again {
+            guard::keep_reserve(&self.disk, &self.paths.dir, self.limits.reserve);
+            open.reserve_again = now + self.limits.pause;
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn note_base(&mut self, outcome: Option<Result<(), String>>, pause: Duration) {
+        if let Some(Err(error)) = outcome {
+            warn!(%error, "sled left behind");
+            self.base = None;
+            self.base_again = Instant::now() + pause;
+        }
+    }
+
+    fn take_snapshot_in(&mut self, limits: &Limits) {
+        let Some((running, sequence)) = self.running.take() else {
+            return;
+        };
+        if !running.is_finished() {
+            self.running = Some((running, sequence));
+            return;
+        }
+        match running.finish() {
+            Ok(older) => {
+                self.snapshot = Some(sequence);
+                info!(sequence, "snapshot written");
+                if let Some(Err(error)) = older.map(|older| self.journal.forget(older)) {
+                    warn!(%error, "journal segments stay");
+                }
+            }
+            Err(error) => {
+                warn!(error = %chain(&error), "snapshot failed");
+                self.snapshot_due = Instant::now() + limits.pause;
+            }
+        }
+    }
+}
+
+impl Drop for DiskJournal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

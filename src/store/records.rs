@@ -1,0 +1,160 @@
+//! One [`Write`] as bytes (a version, then JSON), its key in sled, and the checksums used all over the store.
+
+use jovis_actors::store::Write;
+use ring::digest;
+use thiserror::Error;
+
+/// Version of the form of a record. An older one is read for ever; a newer one is refused.
+pub(super) const VERSION: u8 = 1;
+
+/// Longest record, in bytes. Requests that would make a longer one are refused at the edge.
+pub(super) const LIMIT: usize = 256 * 1024;
+
+/// First 16 bytes of a SHA-256: against accidents, not against somebody who can write our files.
+pub(super) type Sum = [u8; 16];
+
+/// Why bytes are not a record, or a write cannot become one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum BadRecord {
+    /// Made by a release that is newer than this one.
+    #[error("a record has version {0}, this release knows versions up to {VERSION}")]
+    Newer(u8),
+    /// Not a record.
+    #[error("a record cannot be read: {0}")]
+    Unreadable(String),
+    /// Longer than [`LIMIT`].
+    #[error("a record of {0} bytes is longer than {LIMIT}")]
+    TooLong(usize),
+}
+
+/// The checksum of these parts, one after the other.
+pub(super) fn sum(parts: &[&[u8]]) -> Sum {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    first_16(context.finish().as_ref())
+}
+
+/// Shortens a SHA-256.
+pub(super) fn first_16(full: &[u8]) -> Sum {
+    full[..16].try_into().expect("a SHA-256 has 32 bytes")
+}
+
+/// A write as bytes.
+pub(super) fn encode(write: &Write) -> Result<Vec<u8>, BadRecord> {
+    let mut bytes = vec![VERSION];
+    serde_json::to_writer(&mut bytes, write)
+        .map_err(|error| BadRecord::Unreadable(error.to_string()))?;
+    if bytes.len() > LIMIT { Err(BadRecord::TooLong(bytes.len())) } else { Ok(bytes) }
+}
+
+/// Bytes as a write.
+pub(super) fn decode(bytes: &[u8]) -> Result<Write, BadRecord> {
+    match bytes.split_first() {
+        Some((&VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|error| BadRecord::Unreadable(error.to_string()))
+        }
+        Some((&newer, _)) if newer > VERSION => Err(BadRecord::Newer(newer)),
+        Some((version, _)) => Err(BadRecord::Unreadable(format!("version {version}"))),
+        None => Err(BadRecord::Unreadable("no bytes".to_owned())),
+    }
+}
+
+/// Where a write goes in sled, and whether it ends what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Kind byte, then the record's own key. Kind 0 is reserved for sled's own bookkeeping.
+    pub(super) key: Vec<u8>,
+    /// True: the record at this key is no more.
+    pub(super) gone: bool,
+}
+
+/// Key of the highest id given out.
+pub(super) const IDS: &[u8] = &[6];
+
+/// See [`Place`].
+pub(super) fn place(write: &Write) -> Place {
+    let number = |kind: u8, id: u64| [&[kind][..], &id.to_be_bytes()].concat();
+    let server = |key: &jovis_actors::domain::ServerKey| {
+        [&number(2, key.user.0)[..], key.name.as_str().as_bytes()].concat()
+    };
+    let (key, gone) = match write {
+        Write::User(user) => (number(1, user.id.0), false),
+        Write::UserGone(id) => (number(1, id.0), true),
+        Write::Server(it) => (server(&it.key), false),
+        Write::ServerGone(key) => (server(key), true),
+        Write::Token(token) => (number(3, token.id.0), false),
+        Write::TokenGone(id) => (number(3, id.0), true),
+        Write::Client(client) => ([&[4], client.id.as_str().as_bytes()].concat(), false),
+        Write::ClientGone(id) => ([&[4], id.as_str().as_bytes()].concat(), true),
+        Write::Code(code) => ([&[5][..], &code.hash.0].concat(), false),
+        Write::CodeGone(hash) => ([&[5][..], &hash.0].concat(), true),
+        Write::IdsUsed(_) => (IDS.to_vec(), false),
+    };
+    Place { key, gone }
+}
+
+/// The highest id that this write uses up; 0 if none.
+pub(super) fn id_used(write: &Write) -> u64 {
+    match write {
+        Write::User(user) => user.id.0,
+        Write::Token(token) => token.id.0,
+        Write::IdsUsed(id) => *id,
+        Write::UserGone(_)
+        | Write::Server(_)
+        | Write::ServerGone(_)
+        | Write::TokenGone(_)
+        | Write::Client(_)
+        | Write::ClientGone(_)
+        | Write::Code(_)
+        | Write::CodeGone(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::one_of_each;
+
+    /// One record of each kind as release 0.1 wrote it, a line each.
+    const OLD: &str = include_str!("../../tests/fixtures/records-1.txt");
+
+    #[test]
+    fn records_of_older_releases_load() {
+        let old: Vec<Write> =
+            OLD.lines().map(|line| decode(&[&[1], line.as_bytes()].concat()).unwrap()).collect();
+        assert_eq!(old, one_of_each());
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_fixture_holds() {
+        let new: Vec<Vec<u8>> = one_of_each().iter().map(|write| encode(write).unwrap()).collect();
+        let old: Vec<Vec<u8>> = OLD.lines().map(|line| [&[1], line.as_bytes()].concat()).collect();
+        assert_eq!(
+            new, old,
+            "a changed form needs a new version, a decoder for the old, a new fixture"
+        );
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        assert_eq!(decode(&[2, b'{', b'}']), Err(BadRecord::Newer(2)));
+        for bad in [&b""[..], b"\0", b"\x01", b"\x01{}", b"\x01{\"User\":1}"] {
+            assert!(matches!(decode(bad), Err(BadRecord::Unreadable(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_and_its_end_share_a_key_and_no_other_has_it() {
+        let places: Vec<Place> = one_of_each().iter().map(place).collect();
+        for pair in places[..10].chunks(2) {
+            assert_eq!(pair[0].key, pair[1].key);
+            assert!(!pair[0].gone && pair[1].gone);
+        }
+        let mut keys: Vec<_> = places.iter().map(|it| it.key.clone()).collect();
+        keys.dedup();
+        assert_eq!(keys.len(), 6);
+        assert!(keys.iter().all(|key| key[0] != 0));
+    }
+}

@@ -1,0 +1,549 @@
+//! The store as a whole: the k-th operation fails for every k, files are cut, bits flip, parts vanish.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use jovis_actors::{
+    domain::{
+        ClientId, Moment, OAuthClient, OAuthCode, Owner, Scope, Server, ServerKey, ServerName,
+        Token, TokenHash, TokenId, User, UserId, Username, oauth::ClientOf,
+    },
+    ports::{Journal as _, StoreError},
+    store::{Image, Write},
+};
+use proptest::prelude::*;
+
+use super::{DiskJournal, port::Limits};
+
+/// Lets one writing system call fail, or all from one on.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    calls: AtomicU64,
+    from: AtomicU64,
+    to: AtomicU64,
+    full: bool,
+}
+
+impl Faults {
+    pub(super) fn next(&self) -> io::Result<()> {
+        let call = self.calls.fetch_add(1, Relaxed) + 1;
+        if (self.from.load(Relaxed)..self.to.load(Relaxed)).contains(&call) {
+            let number = if self.full { 28 } else { 5 };
+            return Err(io::Error::from_raw_os_error(number));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn user(id: u64, name: &str) -> Write {
+    Write::User(Arc::new(User {
+        id: UserId(id),
+        name: Username::new(name).unwrap(),
+        admin: false,
+        created: Moment(1),
+        last_activity: None,
+        cookie_id: "c".to_owned(),
+        user_info: None,
+    }))
+}
+
+pub(super) fn image_of(writes: &[Write]) -> Image {
+    let mut image = Image::default();
+    for write in writes {
+        image.apply(write);
+    }
+    image
+}
+
+/// Each kind of record and its end, then the ids. The fixture holds the same.
+pub(super) fn one_of_each() -> Vec<Write> {
+    let (ada, lab) = (Username::new("ada").unwrap(), ServerName::new("lab").unwrap());
+    let key = ServerKey { user: UserId(1), name: lab.clone() };
+    let client = ClientId::of_server(&ada, &lab);
+    let token = Token {
+        id: TokenId(3),
+        owner: Owner::User(UserId(1)),
+        hash: TokenHash([7; 32]),
+        scopes: vec![Scope::new("inherit")],
+        created: Moment(5),
+        expires_at: Some(Moment(6)),
+        last_activity: None,
+        note: "a note".to_owned(),
+        client: Some(client.clone()),
+        session: Some("s".to_owned()),
+    };
+    vec![
+        user(1, "ada"),
+        Write::UserGone(UserId(1)),
+        Write::Server(Arc::new(Server::new(key.clone()))),
+        Write::ServerGone(key),
+        Write::Token(Arc::new(token)),
+        Write::TokenGone(TokenId(3)),
+        Write::Client(Arc::new(OAuthClient {
+            id: client.clone(),
+            secret: TokenHash([8; 32]),
+            redirect_uri: "/user/ada/lab/oauth_callback".to_owned(),
+            description: "a server".to_owned(),
+            allowed_scopes: vec![Scope::access_server(&ada, &lab)],
+            of: ClientOf::Server(UserId(1), lab),
+        })),
+        Write::ClientGone(client.clone()),
+        Write::Code(Arc::new(OAuthCode {
+            hash: TokenHash([9; 32]),
+            client,
+            user: UserId(1),
+            scopes: Vec::new(),
+            session: None,
+            challenge: None,
+            expires_at: Moment(9),
+        })),
+        Write::CodeGone(TokenHash([9; 32])),
+        Write::IdsUsed(12),
+    ]
+}
+
+/// A journal in this folder with small limits.
+fn journal(dir: &Path) -> DiskJournal {
+    let mut journal = DiskJournal::new(dir.to_owned());
+    journal.limits = Limits {
+        segment: 600,
+        grown: 2_000,
+        period: Duration::from_secs(600),
+        pause: Duration::ZERO,
+        reserve: 4_096,
+    };
+    journal
+}
+
+/// The `n`-th group of a fixed story.
+fn group(n: u64) -> Vec<Write> {
+    let mut writes = vec![user(n + 1, &format!("user{n}")), Write::IdsUsed(n + 1)];
+    if n % 3 == 2 {
+        writes.push(Write::UserGone(UserId(n)));
+    }
+    writes
+}
+
+/// The image after so many groups of the story, and its number.
+fn after(groups: u64) -> (Image, u64) {
+    let writes: Vec<Write> = (0..groups).flat_map(group).collect();
+    (image_of(&writes), writes.len() as u64)
+}
+
+/// Waits until idling has taken in the snapshot that is under way.
+fn settle(journal: &mut DiskJournal, image: &Arc<Image>, sequence: u64, snapshots: &Path) {
+    let begun = Instant::now();
+    let newest = format!("{sequence:020}.snap");
+    loop {
+        journal.idle(image, sequence).unwrap();
+        if snapshots.join(&newest).exists() || begun.elapsed() > Duration::from_secs(20) {
+            return journal.idle(image, sequence).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A rested store with two snapshots, several segments and changes behind the last snapshot: (image, number).
+fn rested(dir: &Path) -> (Image, u64) {
+    let mut journal = journal(dir);
+    journal.load().unwrap();
+    let (mut image, mut sequence) = (Image::default(), 0);
+    for n in 0..24 {
+        let writes = group(n);
+        journal.append(sequence + 1, &writes).unwrap();
+        writes.iter().for_each(|write| image.apply(write));
+        sequence += writes.len() as u64;
+        if n == 7 || n == 15 {
+            journal.limits.grown = 0;
+            settle(&mut journal, &Arc::new(image.clone()), sequence, &dir.join("snapshots"));
+            journal.limits.grown = u64::MAX;
+        }
+    }
+    journal.idle(&Arc::new(image.clone()), sequence).unwrap();
+    (image, sequence)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// All files of the store that hold anything, relative to its folder.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if fs::metadata(&path).unwrap().len() > 0 && !path.ends_with("store.reserve") {
+                found.push(path.strip_prefix(dir).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Damages a copy of a rested store and opens it: all is there, or it says that it is damaged. Returns whether all was.
+fn survives(original: &Path, expected: &(Image, u64), what: &str, damage: impl Fn(&Path)) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    copy(original, dir.path());
+    damage(dir.path());
+    let mut damaged = journal(dir.path());
+    match damaged.load() {
+        Ok(loaded) => {
+            assert_eq!((&loaded.image, loaded.sequence), (&expected.0, expected.1), "{what}");
+            // And it goes on from there.
+            damaged.append(loaded.sequence + 1, &[user(900, "late")]).unwrap();
+            drop(damaged);
+            let again = journal(dir.path()).load().unwrap();
+            assert_eq!(again.sequence, expected.1 + 1, "{what}: {:?}", again.repairs);
+            assert!(again.image.user_named("late").is_some(), "{what}");
+            true
+        }
+        Err(StoreError::Damaged(why)) => {
+            assert!(why.contains("backup"), "{what}: {why}");
+            false
+        }
+        Err(other) => panic!("{what}: {other}"),
+    }
+}
+
+#[test]
+fn a_new_store_is_empty_and_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let loaded = journal(dir.path()).load().unwrap();
+    assert_eq!((loaded.image, loaded.sequence, loaded.repairs), (Image::default(), 0, vec![]));
+    let again = journal(dir.path()).load().unwrap();
+    assert_eq!((again.sequence, again.repairs), (0, vec![]));
+}
+
+#[test]
+fn a_rested_store_opens_without_repairs() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = rested(dir.path());
+    assert_eq!(expected, after(24));
+    for _ in 0..3 {
+        let loaded = journal(dir.path()).load().unwrap();
+        assert_eq!((loaded.image, loaded.sequence), expected.clone());
+        assert_eq!(loaded.repairs, Vec::<String>::new());
+    }
+    assert_eq!(fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 2);
+}
+
+#[test]
+fn segments_go_when_two_snapshots_are_younger() {
+    let dir = tempfile::tempdir().unwrap();
+    rested(dir.path());
+    assert!(!dir.path().join("journal/0000000001.log").exists());
+    assert!(files(&dir.path().join("journal")).len() > 2);
+}
+
+#[test]
+fn a_second_opener_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = journal(dir.path());
+    first.load().unwrap();
+    let error = journal(dir.path()).load().unwrap_err().to_string();
+    assert!(error.contains("another process"), "{error}");
+    drop(first);
+    journal(dir.path()).load().unwrap();
+}
+
+#[test]
+fn every_single_file_may_be_cut_anywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = rested(dir.path());
+    for file in files(dir.path()) {
+        for percent in [0, 1, 10, 25, 50, 75, 99] {
+            let what = format!("{} cut to {percent} %", file.display());
+            let whole = survives(dir.path(), &expected, &what, |copy| {
+                let path = copy.join(&file);
+                let length = fs::metadata(&path).unwrap().len() * percent / 100;
+                fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+            });
+            assert!(whole, "{what}: one damaged part is repaired from the others");
+        }
+    }
+}
+
+#[test]
+fn every_single_bit_may_flip() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = rested(dir.path());
+    let files = files(dir.path());
+    for trial in 0..100 {
+        let file = &files[trial % files.len()];
+        let what = format!("trial {trial}: {}", file.display());
+        let whole = survives(dir.path(), &expected, &what, |copy| {
+            let path = copy.join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            // Spread evenly by the golden ratio; the same places every time.
+            let place = (bytes.len() as f64 * (trial as f64 * 0.618_033_99).fract()) as usize;
+            bytes[place] ^= 1 << (trial % 8);
+            fs::write(path, bytes).unwrap();
+        });
+        assert!(whole, "{what}");
+    }
+}
+
+#[test]
+fn every_single_part_may_vanish() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = rested(dir.path());
+    for part in files(dir.path()) {
+        let what = format!("{} deleted", part.display());
+        assert!(survives(dir.path(), &expected, &what, |copy| {
+            fs::remove_file(copy.join(&part)).unwrap();
+        }));
+    }
+    for part in ["journal", "sled", "snapshots"] {
+        assert!(survives(dir.path(), &expected, part, |copy| {
+            fs::remove_dir_all(copy.join(part)).unwrap();
+        }));
+    }
+}
+
+#[test]
+fn a_store_that_lost_too_much_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = rested(dir.path());
+    for parts in [&["journal", "sled"][..], &["journal", "sled", "snapshots"]] {
+        let what = format!("{parts:?} deleted");
+        assert!(
+            !survives(dir.path(), &expected, &what, |copy| {
+                parts.iter().for_each(|part| fs::remove_dir_all(copy.join(part)).unwrap());
+            }),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn yesterdays_part_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = tempfile::tempdir().unwrap();
+    let mut first = journal(dir.path());
+    first.load().unwrap();
+    first.append(1, &group(0)).unwrap();
+    first.idle(&Arc::new(after(1).0), after(1).1).unwrap();
+    drop(first);
+    copy(dir.path(), old.path());
+    let mut second = journal(dir.path());
+    second.load().unwrap();
+    second.append(after(1).1 + 1, &group(1)).unwrap();
+    second.idle(&Arc::new(after(2).0), after(2).1).unwrap();
+    drop(second);
+    for (parts, whole) in
+        [(&["sled"][..], true), (&["journal"], true), (&["sled", "journal"], false)]
+    {
+        let fine = survives(dir.path(), &after(2), &format!("{parts:?}"), |here| {
+            for part in parts {
+                fs::remove_dir_all(here.join(part)).unwrap();
+                copy(&old.path().join(part), &here.join(part));
+            }
+        });
+        assert_eq!(fine, whole, "{parts:?}");
+    }
+}
+
+#[test]
+fn a_newer_release_s_store_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    rested(dir.path());
+    let newest = files(&dir.path().join("journal")).pop().unwrap();
+    let path = dir.path().join("journal").join(newest);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[11] = 2;
+    let sum = super::records::sum(&[&bytes[..44]]);
+    bytes[44..60].copy_from_slice(&sum);
+    fs::write(&path, &bytes).unwrap();
+    let error = journal(dir.path()).load().unwrap_err();
+    assert!(matches!(&error, StoreError::Damaged(why) if why.contains("newer release")), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn ids_stay_used_after_their_records_went() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = journal(dir.path());
+    first.load().unwrap();
+    first.append(1, &[user(7, "ada")]).unwrap();
+    first.append(2, &[Write::UserGone(UserId(7))]).unwrap();
+    drop(first);
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    let loaded = journal(dir.path()).load().unwrap();
+    assert_eq!((loaded.sequence, loaded.image.next_id()), (2, 8));
+}
+
+#[test]
+fn a_deleted_journal_takes_no_more_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = journal(dir.path());
+    first.load().unwrap();
+    first.append(1, &group(0)).unwrap();
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    let error = first.append(after(1).1 + 1, &group(1)).unwrap_err().to_string();
+    assert!(error.contains("deleted"), "{error}");
+    let loaded = first.load().unwrap();
+    assert_eq!((loaded.image, loaded.sequence), after(1), "sled has it");
+}
+
+/// Does the whole story with faults, reloading after each failed append as the store actor does. Returns how many
+/// calls there were.
+fn story(dir: &Path, from: u64, to: u64, full: bool) -> u64 {
+    let faults = Arc::new(Faults { from: from.into(), to: to.into(), full, ..Faults::default() });
+    let mut subject = journal(dir);
+    subject.limits.grown = 500;
+    subject.disk.faults = Some(faults.clone());
+    let mut sequence = 0;
+    let mut image = Image::default();
+    let mut tries = 0;
+    let mut loaded = false;
+    let mut n = 0;
+    while n < 9 && tries < 12 {
+        if !loaded {
+            tries += 1;
+            match subject.load() {
+                Ok(found) => {
+                    assert_eq!((&found.image, found.sequence), (&image, sequence), "{from}");
+                    loaded = true;
+                }
+                Err(StoreError::Damaged(why)) => panic!("{from}: {why}"),
+                Err(StoreError::Full | StoreError::Disk { .. }) => continue,
+            }
+        }
+        let writes = group(n);
+        match subject.append(sequence + 1, &writes) {
+            Ok(()) => {
+                writes.iter().for_each(|write| image.apply(write));
+                sequence += writes.len() as u64;
+                n += 1;
+            }
+            Err(error) => {
+                assert_eq!(matches!(error, StoreError::Full), full, "{error}");
+                loaded = false;
+                continue;
+            }
+        }
+        subject.idle(&Arc::new(image.clone()), sequence).unwrap();
+    }
+    drop(subject);
+    // Crash here. What was acknowledged is there; of what was not, all of a group or nothing.
+    let found = journal(dir).load().unwrap();
+    let candidates = [after(n), after(n + 1)];
+    assert!(
+        candidates.contains(&(found.image.clone(), found.sequence)),
+        "fault {from}: {} changes, acknowledged {sequence}",
+        found.sequence
+    );
+    faults.calls.load(Relaxed)
+}
+
+#[test]
+fn when_any_one_call_fails_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let calls = story(dir.path(), u64::MAX, u64::MAX, false);
+    assert!(calls > 40, "{calls}");
+    for full in [false, true] {
+        for call in 1..=calls {
+            let dir = tempfile::tempdir().unwrap();
+            story(dir.path(), call, call + 1, full);
+        }
+    }
+}
+
+#[test]
+fn when_all_calls_fail_from_one_on_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let calls = story(dir.path(), u64::MAX, u64::MAX, false);
+    for call in (1..=calls).step_by(2) {
+        let dir = tempfile::tempdir().unwrap();
+        story(dir.path(), call, u64::MAX, call % 4 == 1);
+    }
+}
+
+/// Writes that the hub could make: names and hashes belong to one record at a time.
+fn any_write() -> impl Strategy<Value = Write> {
+    let id = 1_u64..20;
+    prop_oneof![
+        (id.clone(), any::<bool>()).prop_map(|(id, renamed)| {
+            user(id, &format!("u{id}{}", if renamed { "é" } else { "" }))
+        }),
+        id.clone().prop_map(|id| Write::UserGone(UserId(id))),
+        (id.clone(), "[a-z]{0,3}").prop_map(|(id, name)| {
+            let name = ServerName::new(&name).unwrap();
+            Write::Server(Arc::new(Server::new(ServerKey { user: UserId(id), name })))
+        }),
+        id.clone().prop_map(|id| {
+            Write::ServerGone(ServerKey { user: UserId(id), name: ServerName::default_server() })
+        }),
+        (id.clone(), any::<Option<i64>>()).prop_map(|(id, end)| {
+            Write::Token(Arc::new(Token {
+                id: TokenId(id),
+                owner: Owner::User(UserId(id % 3)),
+                hash: TokenHash([u8::try_from(id).unwrap(); 32]),
+                scopes: vec![Scope::new("inherit")],
+                created: Moment(1),
+                expires_at: end.map(Moment),
+                last_activity: None,
+                note: "\u{1f980}\n".to_owned(),
+                client: None,
+                session: None,
+            }))
+        }),
+        id.clone().prop_map(|id| Write::TokenGone(TokenId(id))),
+        id.prop_map(Write::IdsUsed),
+        proptest::sample::select(one_of_each()[6..].to_vec()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_writes_are_found_again(
+        groups in proptest::collection::vec(proptest::collection::vec(any_write(), 1..8), 1..12),
+        reopen in 0_usize..12,
+        without in 0_usize..4,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut subject = journal(dir.path());
+        subject.load().unwrap();
+        let (mut image, mut sequence) = (Image::default(), 0);
+        for (n, group) in groups.iter().enumerate() {
+            subject.append(sequence + 1, group).unwrap();
+            group.iter().for_each(|write| image.apply(write));
+            sequence += group.len() as u64;
+            subject.idle(&Arc::new(image.clone()), sequence).unwrap();
+            if n == reopen {
+                let found = subject.load().unwrap();
+                prop_assert_eq!((&found.image, found.sequence), (&image, sequence));
+            }
+        }
+        drop(subject);
+        if let Some(part) = ["sled", "snapshots", "store.mark"].get(without) {
+            let path = dir.path().join(part);
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+        let found = journal(dir.path()).load().unwrap();
+        prop_assert_eq!((found.image, found.sequence), (image, sequence));
+    }
+}
