@@ -106,7 +106,7 @@ pub(super) fn read(folder: &Path, acknowledged: Option<u64>) -> Result<Found, St
         let limit = limits[index];
         let reached = scan.frames.iter().any(|frame| frame.end.sequence == limit);
         if let Some((offset, behind)) = scan.bad
-            && !(reached && !behind)
+            && (!reached || behind)
         {
             let name = found.files[index].path.display().to_string();
             found.notes.push(if behind || index + 1 < last {

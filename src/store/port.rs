@@ -32,6 +32,7 @@ use super::{
     sled::Base,
     snapshot::{self, Running},
 };
+use crate::telemetry::chain;
 
 /// How much and how often. Tests take smaller ones.
 #[derive(Debug, Clone, Copy)]
@@ -273,11 +274,4 @@ impl Drop for DiskJournal {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

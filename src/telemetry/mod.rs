@@ -1,1 +1,5 @@
-//! What the processes say about themselves.
+//! What the processes say about themselves: [`logs`].
+
+pub mod logs;
+
+pub use logs::chain;

@@ -1,0 +1,148 @@
+//! Logs: lines with fields, each with the role that wrote it, to the stderr root was started with or to a file.
+//!
+//! No reader can harm the writer. Hub and proxy write through a thread with a bounded queue ([`init`]); root, which has
+//! one thread and no other, writes only when that cannot block ([`init_root`]). Both count what they drop and say so
+//! as soon as they can; both survive a reader that is gone. The level changes while the process runs.
+//!
+//! How a line looks is in `line`, where it goes in `sink`.
+
+mod line;
+mod sink;
+
+use std::{error::Error, fmt, fs::File, io, time::Duration};
+
+use thiserror::Error;
+use tracing::{Dispatch, level_filters::LevelFilter};
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload};
+
+use self::{
+    line::Lines,
+    sink::{Direct, Queue, Sink},
+};
+use crate::config::sections::Log;
+
+/// Where lines go.
+pub enum Output {
+    /// The process's standard error, by a descriptor of its own: no lock is shared with anybody.
+    Stderr,
+    /// A file that somebody opened for us, in append mode.
+    File(File),
+}
+
+/// Why there are no logs.
+#[derive(Debug, Error)]
+pub enum LogsError {
+    /// `log.level` is wrong.
+    #[error("the log level is wrong")]
+    Level(#[from] BadLevel),
+    /// No descriptor, or no thread.
+    #[error("the log could not be opened")]
+    Output(#[from] io::Error),
+    /// Logs were set up before in this process.
+    #[error("logs are set up already")]
+    Twice,
+}
+
+/// A level or filter that means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{0:?} is neither a level (error, warn, info, debug, trace, off) nor a filter like info,jovis::proxy=debug"
+)]
+pub struct BadLevel(String);
+
+/// Changes a running process's logs.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    filter: reload::Handle<EnvFilter, Registry>,
+    sink: Sink,
+}
+
+impl LogHandle {
+    /// Takes effect for the next line. A wrong level changes nothing.
+    pub fn set_level(&self, level: &str) -> Result<(), BadLevel> {
+        let filter = parse_level(level)?;
+        self.filter.reload(filter).map_err(|_| BadLevel(level.to_owned()))
+    }
+
+    /// From now on lines go to this file (`log.file`, opened anew after it was moved away).
+    pub fn set_output(&self, file: File) {
+        self.sink.replace(file);
+    }
+
+    /// Waits until what was logged so far is written, at most so long. False if it is not. For the end of a process.
+    pub fn flush(&self, patience: Duration) -> bool {
+        self.sink.flush(patience)
+    }
+}
+
+/// Sets up the logs of the hub and the proxy; makes a thread.
+pub fn init(role: &'static str, log: &Log, output: Output) -> Result<LogHandle, LogsError> {
+    let sink = Sink::Queue(Queue::begin(open(output)?, notice(role, log))?);
+    install(role, log, sink)
+}
+
+/// Sets up the logs of root: no thread, and a line that would block is dropped.
+pub fn init_root(log: &Log, output: Output) -> Result<LogHandle, LogsError> {
+    let sink = Sink::Direct(Direct::new(open(output)?, notice("root", log)));
+    install("root", log, sink)
+}
+
+/// Is this a level, or a filter? For the check of the configuration.
+pub fn check_level(level: &str) -> Result<(), BadLevel> {
+    parse_level(level).map(|_| ())
+}
+
+/// An error with all its causes, for `error = %chain(&error)`.
+pub fn chain(error: &dyn Error) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        write!(f, "{error}")?;
+        let mut source = error.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    })
+}
+
+fn install(role: &'static str, log: &Log, sink: Sink) -> Result<LogHandle, LogsError> {
+    let (dispatch, handle) = build(role, log, sink)?;
+    tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogsError::Twice)?;
+    Ok(handle)
+}
+
+fn build(role: &'static str, log: &Log, sink: Sink) -> Result<(Dispatch, LogHandle), BadLevel> {
+    let (filter, changer) = reload::Layer::new(parse_level(&log.level)?);
+    let lines = Lines { role, format: log.format, sink: sink.clone() };
+    let dispatch = Dispatch::new(Registry::default().with(filter).with(lines));
+    Ok((dispatch, LogHandle { filter: changer, sink }))
+}
+
+/// The library takes a word that is no level for a module's name, and would log nothing else.
+fn parse_level(level: &str) -> Result<EnvFilter, BadLevel> {
+    let bad = || BadLevel(level.to_owned());
+    let words_are_levels = level
+        .split(',')
+        .filter(|part| !part.contains(['=', '[']))
+        .all(|part| part.trim().parse::<LevelFilter>().is_ok());
+    if level.trim().is_empty() || !words_are_levels {
+        return Err(bad());
+    }
+    EnvFilter::builder().parse(level).map_err(|_| bad())
+}
+
+fn notice(role: &'static str, log: &Log) -> impl Fn(u64) -> Vec<u8> + Send + 'static {
+    let format = log.format;
+    move |dropped| line::dropped(role, format, dropped)
+}
+
+fn open(output: Output) -> io::Result<File> {
+    use std::os::fd::AsFd as _;
+    match output {
+        Output::Stderr => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
+        Output::File(file) => Ok(file),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! One event as one line, for people or for machines.
+//!
+//! ```text
+//! 2026-11-21T22:08:19.123456Z INFO hub jovis_actors::spawner: server started user=ada server="" order=0abc…
+//! {"time":"2026-…Z","level":"INFO","role":"hub","target":"jovis_actors::spawner","event":"server started","user":"ada",…}
+//! ```
+//!
+//! Fields of the spans around an event come with it, outermost first; the event's own win. A field that has the name
+//! of one of the first five gets a `_` behind it.
+
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+};
+
+use serde_json::Value;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+
+use super::{chain, sink::Sink};
+use crate::config::sections::LogFormat;
+
+/// Longest value, in bytes; more is cut off.
+const LONGEST: usize = 4_096;
+const RESERVED: &[&str] = &["time", "level", "role", "target", "event"];
+
+/// Turns events into lines and hands them on.
+pub(super) struct Lines {
+    pub(super) role: &'static str,
+    pub(super) format: LogFormat,
+    pub(super) sink: Sink,
+}
+
+/// Fields in the order in which they were given.
+#[derive(Debug, Default, Clone)]
+struct Fields(Vec<(&'static str, Value)>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_new_span(
+        &self,
+        attributes: &span::Attributes<'_>,
+        id: &span::Id,
+        context: Context<'_, S>,
+    ) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(outer) = span.extensions().get::<Fields>() {
+                outer.0.iter().for_each(|(name, value)| fields.put(name, value.clone()));
+            }
+        }
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        self.sink.write(render(
+            self.format,
+            self.role,
+            *metadata.level(),
+            metadata.target(),
+            &fields,
+        ));
+    }
+}
+
+/// Says that lines are missing.
+pub(super) fn dropped(role: &'static str, format: LogFormat, count: u64) -> Vec<u8> {
+    let fields = Fields(vec![("message", "log lines dropped".into()), ("count", count.into())]);
+    render(format, role, Level::WARN, module_path!(), &fields)
+}
+
+fn render(format: LogFormat, role: &str, level: Level, target: &str, fields: &Fields) -> Vec<u8> {
+    let time = format!("{:.6}", jiff::Timestamp::now());
+    let event = fields.0.iter().find(|(name, _)| *name == "message");
+    let event = event.and_then(|(_, value)| value.as_str()).unwrap_or_default();
+    let rest = fields.0.iter().filter(|(name, _)| *name != "message");
+    let mut out = String::with_capacity(256);
+    match format {
+        LogFormat::Json => {
+            let first =
+                [("time", &*time), ("level", level.as_str()), ("role", role), ("target", target)];
+            out.push('{');
+            for (name, value) in first.into_iter().chain([("event", event)]) {
+                put(&mut out, format_args!("\"{name}\":{},", Value::from(value)));
+            }
+            for (name, value) in rest {
+                let more = if RESERVED.contains(name) { "_" } else { "" };
+                put(&mut out, format_args!("{}:{value},", Value::from(format!("{name}{more}"))));
+            }
+            out.pop();
+            out.push('}');
+        }
+        LogFormat::Text => {
+            put(&mut out, format_args!("{time} {level} {role} {target}: "));
+            escape(&mut out, event);
+            for (name, value) in rest {
+                put(&mut out, format_args!(" {name}="));
+                match value {
+                    Value::String(text) => quote(&mut out, text),
+                    other => put(&mut out, format_args!("{other}")),
+                }
+            }
+        }
+    }
+    out.push('\n');
+    out.into_bytes()
+}
+
+fn put(out: &mut String, what: fmt::Arguments<'_>) {
+    out.write_fmt(what).expect("a string takes everything");
+}
+
+/// A value as one word, or in quotes.
+fn quote(out: &mut String, text: &str) {
+    if !text.is_empty() && !text.contains([' ', '"', '=']) {
+        return escape(out, text);
+    }
+    out.push('"');
+    escape(out, &text.replace('"', "\\\""));
+    out.push('"');
+}
+
+/// Nothing that moves a cursor, ends a line or turns the direction of reading gets to a terminal.
+fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+}
+
+impl Fields {
+    fn put(&mut self, name: &'static str, value: Value) {
+        match self.0.iter_mut().find(|(there, _)| *there == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    fn text(&mut self, field: &Field, mut text: String) {
+        if text.len() > LONGEST {
+            text.truncate(text.floor_char_boundary(LONGEST));
+            text.push('…');
+        }
+        self.put(field.name(), text.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value.to_owned());
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.text(field, chain(value).to_string());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), value.into());
+    }
+}

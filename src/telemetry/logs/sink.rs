@@ -1,0 +1,218 @@
+//! Where lines go: through a thread, or directly when that cannot block. No line is waited for.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, ErrorKind, Write as _},
+    os::fd::AsFd as _,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread,
+    time::Duration,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// How many lines may wait for the thread.
+const QUEUE: usize = 2_048;
+/// A pipe that is ready takes so many bytes without blocking.
+const CHUNK: usize = 4_096;
+/// How soon a count of dropped lines is said when nothing else is.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Says how many lines are missing.
+type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
+
+/// One of the two ways.
+#[derive(Debug, Clone)]
+pub(super) enum Sink {
+    Queue(Queue),
+    Direct(Direct),
+}
+
+impl Sink {
+    /// Takes a line with its end, or drops and counts it.
+    pub(super) fn write(&self, line: Vec<u8>) {
+        match self {
+            Self::Queue(queue) => queue.write(line),
+            Self::Direct(direct) => direct.write(&line),
+        }
+    }
+
+    /// From now on to this file. A full queue keeps the old one.
+    pub(super) fn replace(&self, file: File) {
+        match self {
+            Self::Queue(queue) => {
+                let _ = queue.orders.try_send(Order::Replace(file));
+            }
+            Self::Direct(direct) => direct.lock().file = file,
+        }
+    }
+
+    /// See `LogHandle::flush`.
+    pub(super) fn flush(&self, patience: Duration) -> bool {
+        match self {
+            Self::Queue(queue) => {
+                let (done, seen) = mpsc::sync_channel(1);
+                queue.orders.try_send(Order::Flush(done)).is_ok()
+                    && seen.recv_timeout(patience).is_ok()
+            }
+            Self::Direct(_) => true,
+        }
+    }
+}
+
+enum Order {
+    Line(Vec<u8>),
+    Replace(File),
+    Flush(SyncSender<()>),
+}
+
+/// The way through a thread.
+#[derive(Debug, Clone)]
+pub(super) struct Queue {
+    orders: SyncSender<Order>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Queue {
+    /// Makes the thread. It ends when nobody holds the queue any more.
+    pub(super) fn begin(
+        file: File,
+        notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (orders, waiting) = mpsc::sync_channel(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let count = dropped.clone();
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || drain(file, &waiting, &count, &notice))?;
+        Ok(Self { orders, dropped })
+    }
+
+    fn write(&self, line: Vec<u8>) {
+        if self.orders.try_send(Order::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+fn drain(
+    mut file: File,
+    waiting: &Receiver<Order>,
+    dropped: &AtomicU64,
+    notice: &dyn Fn(u64) -> Vec<u8>,
+) {
+    loop {
+        match waiting.recv_timeout(PERIOD) {
+            Ok(Order::Line(line)) => {
+                patient(&mut file, &line);
+            }
+            Ok(Order::Replace(new)) => file = new,
+            Ok(Order::Flush(done)) => {
+                let _ = done.try_send(());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let missing = dropped.swap(0, Relaxed);
+        if missing > 0 {
+            patient(&mut file, &notice(missing));
+        }
+    }
+}
+
+/// Writes all of it, however long that takes: only this thread waits. A reader that is gone, a full disk: the line is
+/// lost, and there is nobody to tell.
+fn patient(file: &mut File, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return,
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Somebody made the descriptor, which others share, non-blocking.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                ready(file, PollTimeout::from(1_000_u16));
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn ready(file: &File, patience: PollTimeout) -> bool {
+    let mut one = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut one, patience).is_ok_and(|ready| ready > 0)
+}
+
+/// The way without a thread.
+#[derive(Clone)]
+pub(super) struct Direct(Arc<Mutex<Inner>>);
+
+struct Inner {
+    file: File,
+    notice: Notice,
+    dropped: u64,
+    /// The last line has no end.
+    torn: bool,
+}
+
+impl Direct {
+    /// Nothing is written yet.
+    pub(super) fn new(file: File, notice: impl Fn(u64) -> Vec<u8> + Send + 'static) -> Self {
+        let notice = Box::new(notice);
+        Self(Arc::new(Mutex::new(Inner { file, notice, dropped: 0, torn: false })))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, line: &[u8]) {
+        let mut inner = self.lock();
+        if inner.dropped > 0 {
+            let notice = (inner.notice)(inner.dropped);
+            if inner.put(&notice) {
+                inner.dropped = 0;
+            }
+        }
+        if !inner.put(line) {
+            inner.dropped += 1;
+        }
+    }
+}
+
+impl Inner {
+    /// Writes as long as that cannot block. False if not all of it was written.
+    fn put(&mut self, line: &[u8]) -> bool {
+        let healed = [&b"\n"[..usize::from(self.torn)], line].concat();
+        let mut begun = false;
+        let mut bytes = &healed[..];
+        while !bytes.is_empty() {
+            let chunk = &bytes[..bytes.len().min(CHUNK)];
+            let written = if ready(&self.file, PollTimeout::ZERO) {
+                self.file.write(chunk)
+            } else {
+                Err(ErrorKind::WouldBlock.into())
+            };
+            match written {
+                Ok(written) if written > 0 => (bytes, begun) = (&bytes[written..], true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => {
+                    self.torn |= begun;
+                    return false;
+                }
+            }
+        }
+        self.torn = false;
+        true
+    }
+}
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Direct")
+    }
+}
