@@ -1,10 +1,34 @@
 //! The configuration as data: one file (`hub.ron`), typed sections, a slice for each role. Only root reads the file.
 //!
+//! | module | what it is |
+//! |---|---|
+//! | [`sections`] | the settings, plain data; their doc comments are the reference |
+//! | [`catalogue`] | what settings there are, read out of the sections' source; makes `hub.ron` and the reference |
+//! | [`outline`] | where each name stands in a file |
+//! | [`load`] | a file and overrides become an [`load::Effective`] configuration, or faults with their place |
+//! | [`check`] | all that is wrong with a configuration on this machine, at once |
+//! | [`pam_stack`] | what a PAM service's file says, includes followed |
+//! | [`world`] | what `check` asks of the machine |
+//! | [`secret`] | cookie secret and TLS key: read by root, made if missing |
+//! | [`slice`] | what each role gets |
+//! | [`change`] | old and new compared: live or restart |
+//! | [`legacy`] | where the settings of a JupyterHub configuration have their place here |
+//!
 //! To add a setting: a documented field in its section with a default in `Default`; `hub.ron` gains it (a test compares);
 //! where it is used, take it from the slice; if it can change live, say so in `change.rs`; a row in
 //! `docs/compatibility.md` if JupyterHub has it.
 
+pub mod catalogue;
+pub mod change;
+pub mod check;
+pub mod legacy;
+pub mod load;
+pub mod outline;
+mod pam_stack;
+pub mod secret;
 pub mod sections;
 pub mod slice;
+pub mod world;
 
+pub use load::{Effective, Override, Source};
 pub use sections::Config;

@@ -4,7 +4,7 @@
 use jovis_actors::domain::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::sections;
+use super::{Config, secret::Tls, sections};
 
 /// The hub's.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,6 +44,64 @@ pub struct ProxySlice {
     pub certificate: Vec<u8>,
     /// Its key, PEM.
     pub key: Secret<Vec<u8>>,
+}
+
+impl HubSlice {
+    /// What the hub gets. `api_url`: where servers reach it, with the port as it was bound.
+    pub fn new(
+        config: &Config,
+        cookie_secret: Secret<Vec<u8>>,
+        api_url: String,
+        privileged: bool,
+    ) -> Self {
+        Self {
+            hub: config.hub.clone(),
+            auth: config.auth.clone(),
+            spawner: config.spawner.clone(),
+            root: config.root.clone(),
+            log: config.log.clone(),
+            cookie_secret,
+            api_url,
+            tls: !config.hub.ssl_cert.as_os_str().is_empty(),
+            privileged,
+        }
+    }
+
+    /// Reads what [`ToWire::to_wire`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn from_wire(wire: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(wire)
+    }
+}
+
+impl ProxySlice {
+    /// What the proxy gets. `hub_socket`: where the hub answers it.
+    pub fn new(config: &Config, tls: Option<Tls>, hub_socket: String) -> Self {
+        let (certificate, key) = tls.map_or_else(
+            || (Vec::new(), Secret::new(Vec::new())),
+            |tls| (tls.certificate, tls.key),
+        );
+        Self {
+            proxy: config.proxy.clone(),
+            log: config.log.clone(),
+            base_url: config.hub.base_url.clone(),
+            hub_socket,
+            certificate,
+            key,
+        }
+    }
+
+    /// Reads what [`ToWire::to_wire`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn from_wire(wire: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(wire)
+    }
 }
 
 /// Turns a slice into the JSON that travels. Secrets have no `Serialize` on purpose; this is the one place that spells
@@ -102,5 +160,49 @@ impl ToWire for ProxySlice {
             key: self.key.reveal(),
         };
         serde_json::to_vec(&wire).expect("a slice is plain data")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_travel_whole_and_show_no_secret() {
+        let mut config = Config::default();
+        config.hub.base_url = "/lab/".into();
+        config.hub.ssl_cert = "/c.pem".into();
+        let dummy = sections::Dummy { password: "hunter2".into(), allow_remote: false };
+        config.auth.class = sections::AuthClass::Dummy(dummy);
+        let secret = vec![201, 202, 203, 204];
+        let hub = HubSlice::new(
+            &config,
+            Secret::new(secret.clone()),
+            "http://127.0.0.1:8081/hub/api".into(),
+            true,
+        );
+        let back = HubSlice::from_wire(&hub.to_wire()).unwrap();
+        assert_eq!(
+            (&back.hub, &back.auth, &back.spawner),
+            (&config.hub, &config.auth, &config.spawner)
+        );
+        assert_eq!((&back.root, &back.log), (&config.root, &config.log));
+        assert_eq!((back.cookie_secret.reveal(), back.tls, back.privileged), (&secret, true, true));
+        assert_eq!(back.api_url, "http://127.0.0.1:8081/hub/api");
+
+        let tls = Tls { certificate: b"chain".to_vec(), key: Secret::new(secret.clone()) };
+        let proxy = ProxySlice::new(&config, Some(tls), "/run/x".into());
+        let back = ProxySlice::from_wire(&proxy.to_wire()).unwrap();
+        assert_eq!(
+            (&back.proxy, &back.log, back.base_url.as_str()),
+            (&config.proxy, &config.log, "/lab/")
+        );
+        assert_eq!(
+            (back.hub_socket.as_str(), back.certificate.as_slice()),
+            ("/run/x", b"chain".as_slice())
+        );
+        assert_eq!(back.key.reveal(), &secret);
+        let shown = format!("{hub:?}{proxy:?}{:?}", config);
+        assert!(!shown.contains("hunter2") && !shown.contains("201"), "{shown}");
     }
 }

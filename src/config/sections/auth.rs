@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jovis_actors::domain::Seconds;
 use serde::{Deserialize, Serialize};
@@ -7,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// The authenticator: `Pam((..))` or `Dummy((..))`.
+    /// The authenticator: `Pam(..)` or `Dummy(..)`.
     pub class: AuthClass,
     /// Everybody who can be authenticated may sign in (except blocked users).
     pub allow_all: bool,
@@ -22,6 +25,8 @@ pub struct Auth {
     pub admin_users: BTreeSet<String>,
     /// Other names for some users, looked up after lower-casing.
     pub username_map: BTreeMap<String, String>,
+    /// Make an account on this machine for a new user who has none. Not built yet: make accounts by hand.
+    pub create_system_users: bool,
 }
 
 /// The authenticator.
@@ -58,11 +63,20 @@ impl Default for Pam {
 }
 
 /// Any name.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dummy {
     /// The password of all. Empty: any password.
     pub password: String,
     /// Allow listening on other addresses than loopback.
     pub allow_remote: bool,
+}
+
+impl fmt::Debug for Dummy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dummy")
+            .field("password", &"***")
+            .field("allow_remote", &self.allow_remote)
+            .finish()
+    }
 }

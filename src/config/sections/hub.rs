@@ -63,6 +63,13 @@ pub struct Hub {
     pub template_vars: std::collections::BTreeMap<String, String>,
     /// Old name of giving administrators access to servers. Only sets `JUPYTERHUB_ADMIN_ACCESS=1` in servers.
     pub admin_access: bool,
+    /// Address of the proxy's REST API. Not built yet: the proxy takes its routes from the hub over a link of their own.
+    pub proxy_api_ip: String,
+    /// Port of the proxy's REST API. Not built yet.
+    pub proxy_api_port: u16,
+    /// Place of a database. Not built yet: everything is kept in `state_dir`.
+    #[serde(alias = "db_file")]
+    pub db_url: String,
 }
 
 impl Default for Hub {
@@ -95,6 +102,9 @@ impl Default for Hub {
             template_paths: Vec::new(),
             template_vars: Default::default(),
             admin_access: false,
+            proxy_api_ip: String::new(),
+            proxy_api_port: 0,
+            db_url: String::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spawner {
-    /// The spawner: `Local((..))` (as the user) or `Simple((..))` (all as one account, for development).
+    /// The spawner: `Local()` (as the user) or `Simple(..)` (all as one account, for development).
     pub class: SpawnerClass,
     /// The program, looked up in PATH after dropping privilege, and its first arguments.
     pub cmd: Vec<String>,

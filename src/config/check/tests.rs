@@ -1,0 +1,231 @@
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+use crate::config::{load, world::FileFacts};
+
+/// A machine of texts.
+#[derive(Default)]
+struct Fake {
+    root: bool,
+    accounts: Vec<&'static str>,
+    files: BTreeMap<PathBuf, (u32, &'static str)>,
+    folders: BTreeMap<PathBuf, u32>,
+    variables: BTreeMap<&'static str, String>,
+}
+
+impl Fake {
+    fn usual() -> Self {
+        let mut fake = Self {
+            root: true,
+            accounts: vec!["jovis", "jovis-proxy", "jovis-user"],
+            ..Self::default()
+        };
+        fake.file("/etc/pam.d/login", 0o644, "auth required pam_unix.so\n@include common-auth\n");
+        fake.file(
+            "/etc/pam.d/common-auth",
+            0o644,
+            "auth [success=1 default=ignore] pam_unix.so nullok\naccount required pam_rootok.so\n",
+        );
+        fake.folders.insert(".".into(), 0o755);
+        fake
+    }
+    fn file(&mut self, path: &str, mode: u32, text: &'static str) {
+        self.files.insert(path.into(), (mode, text));
+    }
+}
+
+impl World for Fake {
+    fn is_root(&self) -> bool {
+        self.root
+    }
+    fn account_exists(&self, name: &str) -> bool {
+        self.accounts.contains(&name)
+    }
+    fn facts(&self, path: &Path) -> Option<FileFacts> {
+        let file =
+            self.files.get(path).map(|(mode, _)| FileFacts { mode: *mode, uid: 0, folder: false });
+        file.or_else(|| {
+            self.folders.get(path).map(|mode| FileFacts { mode: *mode, uid: 0, folder: true })
+        })
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(file.1.as_bytes().to_vec())
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+}
+
+fn findings(text: &str, world: &Fake) -> Vec<Finding> {
+    let (config, places) = load::parse(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+    check(&Effective { config, file: Some("hub.ron".into()), places, overrides: Vec::new() }, world)
+}
+
+fn errors(text: &str, world: &Fake) -> Vec<(String, String)> {
+    let all = findings(text, world).into_iter().filter(|one| one.severity == Severity::Error);
+    all.map(|one| (one.path, one.words)).collect()
+}
+
+#[test]
+fn the_defaults_start_as_root_with_a_warning_and_a_notice() {
+    let all = findings("()", &Fake::usual());
+    let short: Vec<_> = all.iter().map(|one| (one.severity, one.path.as_str())).collect();
+    assert_eq!(
+        short,
+        [(Severity::Warning, "hub.ssl_cert"), (Severity::Notice, "auth.allowed_users")]
+    );
+}
+
+#[test]
+fn each_mistake_is_found_under_its_setting() {
+    for (text, path) in [
+        ("(hub: (ip: \"localhost\"))", "hub.ip"),
+        ("(hub: (hub_ip: \"10.0.0.256\"))", "hub.hub_ip"),
+        ("(hub: (port: 0))", "hub.port"),
+        ("(hub: (hub_port: 8000))", "hub.hub_port"),
+        ("(hub: (base_url: \"/a b/\"))", "hub.base_url"),
+        ("(hub: (base_url: \"/a//b/\"))", "hub.base_url"),
+        ("(hub: (base_url: \"/../\"))", "hub.base_url"),
+        ("(hub: (base_url: \"/a?b/\"))", "hub.base_url"),
+        ("(hub: (name: \"a/b\"))", "hub.name"),
+        ("(hub: (state_dir: \"\"))", "hub.state_dir"),
+        ("(hub: (state_dir: \"/none/state\"))", "hub.state_dir"),
+        ("(hub: (cookie_max_age_days: 0))", "hub.cookie_max_age_days"),
+        ("(hub: (template_paths: [\"/none\"]))", "hub.template_paths"),
+        ("(hub: (default_url: \"//evil\"))", "hub.default_url"),
+        ("(hub: (ssl_key: \"/key\"))", "hub.ssl_cert"),
+        ("(hub: (ssl_cert: \"/none\"))", "hub.ssl_cert"),
+        ("(log: (level: \"loud\"))", "log.level"),
+        ("(log: (level: \"info,jovis=\"))", "log.level"),
+        ("(log: (file: \"/none/x.log\"))", "log.file"),
+        ("(proxy: (trusted_proxies: [\"10.0.0.0/33\"]))", "proxy.trusted_proxies"),
+        ("(proxy: (trusted_proxies: [\"proxy\"]))", "proxy.trusted_proxies"),
+        ("(proxy: (connect_timeout: 0))", "proxy.connect_timeout"),
+        ("(auth: (class: Pam(service: \"none\")))", "auth.class.Pam.service"),
+        ("(auth: (class: Pam(service: \"../passwd\")))", "auth.class.Pam.service"),
+        ("(auth: (class: Pam(concurrency: 0)))", "auth.class.Pam.concurrency"),
+        ("(auth: (class: Dummy()))", "auth.class.Dummy.allow_remote"),
+        ("(auth: (allowed_users: [\"a/b\"]))", "auth.allowed_users"),
+        ("(spawner: (cmd: []))", "spawner.cmd"),
+        ("(spawner: (cmd: [\"\"]))", "spawner.cmd"),
+        ("(spawner: (ports: (9, 8)))", "spawner.ports"),
+        ("(spawner: (ports: (80, 81)))", "spawner.ports"),
+        ("(spawner: (start_timeout: 0))", "spawner.start_timeout"),
+        ("(spawner: (environment: {\"A=B\": \"x\"}))", "spawner.environment"),
+        ("(spawner: (log_size: 1))", "spawner.log_size"),
+        ("(root: (hub_user: \"nobody-here\"))", "root.hub_user"),
+        ("(root: (proxy_user: \"root\"))", "root.proxy_user"),
+        ("(root: (min_uid: 0))", "root.min_uid"),
+        ("(root: (watchdog: 0))", "root.watchdog"),
+    ] {
+        let found = errors(text, &Fake::usual());
+        assert_eq!(
+            found.iter().map(|one| one.0.as_str()).collect::<Vec<_>>(),
+            [path],
+            "{text}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_lines() {
+    let all = findings("(\n hub: (port: 0),\n spawner: (cmd: []),\n)", &Fake::usual());
+    let at: Vec<_> = all
+        .iter()
+        .filter(|one| one.severity == Severity::Error)
+        .map(|one| one.source.to_string())
+        .collect();
+    assert_eq!(at, ["file, 2:8", "file, 3:12"]);
+}
+
+#[test]
+fn rootok_is_found_through_every_kind_of_include() {
+    for line in [
+        "@include deep",
+        "auth include deep",
+        "auth substack deep",
+        "-auth\tsufficient pam_rootok.so",
+        "auth [success=ok default=die] /lib/security/pam_rootok.so",
+        "auth \\\n sufficient pam_rootok.so",
+    ] {
+        let mut world = Fake::usual();
+        world.file("/etc/pam.d/deep", 0o644, "auth sufficient pam_rootok.so\n@include deep\n");
+        world.files.insert(
+            "/etc/pam.d/login".into(),
+            (0o644, Box::leak(line.to_owned().into_boxed_str())),
+        );
+        let found = errors("()", &world);
+        assert!(found.len() == 1 && found[0].1.contains("pam_rootok"), "{line}: {found:?}");
+    }
+    let mut world = Fake::usual();
+    world.file(
+        "/etc/pam.d/login",
+        0o644,
+        "# auth sufficient pam_rootok.so\naccount sufficient pam_rootok.so\n",
+    );
+    assert!(errors("()", &world).is_empty());
+    world.file("/etc/pam.d/login", 0o644, "auth include gone\n");
+    assert!(errors("()", &world)[0].1.contains("gone"));
+}
+
+#[test]
+fn tls_files_are_looked_into() {
+    let mut world = Fake::usual();
+    world.file("/cert", 0o644, "-----BEGIN CERTIFICATE-----\n");
+    world.file("/key", 0o600, "-----BEGIN PRIVATE KEY-----\n");
+    world.file("/both", 0o644, "-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n");
+    assert!(errors("(hub: (ssl_cert: \"/cert\", ssl_key: \"/key\"))", &world).is_empty());
+    assert_eq!(errors("(hub: (ssl_cert: \"/cert\"))", &world)[0].0, "hub.ssl_key");
+    assert_eq!(errors("(hub: (ssl_cert: \"/key\", ssl_key: \"/cert\"))", &world).len(), 2);
+    let both = findings("(hub: (ssl_cert: \"/both\"))", &world);
+    assert!(both.iter().any(|one| one.words.contains("chmod 600")), "{both:?}");
+}
+
+#[test]
+fn a_cookie_secret_that_others_can_open_is_an_error() {
+    let mut world = Fake::usual();
+    world.file("./state/cookie_secret", 0o604, "");
+    assert_eq!(errors("()", &world)[0].0, "hub.cookie_secret_file");
+    world.variables.insert("JPY_COOKIE_SECRET", "ab".repeat(32));
+    assert!(errors("()", &world).is_empty());
+    world.variables.insert("JPY_COOKIE_SECRET", "hunter2".to_owned());
+    let found = errors("()", &world);
+    assert!(found[0].0 == "hub.cookie_secret_file" && !found[0].1.contains("hunter2"));
+}
+
+#[test]
+fn old_names_and_what_is_not_built_are_named() {
+    let mut world = Fake::usual();
+    world.variables.insert("CONFIGPROXY_AUTH_TOKEN", "x".to_owned());
+    let text = "(hub: (proxy_api_ip: \"10.0.1.4\", proxy_api_port: 5432, db_file: \"/x.sqlite\"), auth: (whitelist: [\"a\"], create_system_users: true))";
+    let all = findings(text, &world);
+    for path in ["hub.proxy_api_ip", "hub.proxy_api_port", "hub.db_url", "auth.create_system_users"]
+    {
+        let one = all.iter().find(|one| one.path == path && one.severity == Severity::Warning);
+        assert!(one.is_some_and(|one| one.words.contains("not built yet")), "{path}: {all:?}");
+    }
+    assert!(all.iter().any(|one| one.words.contains("whitelist")));
+    assert!(all.iter().any(|one| one.words.contains("CONFIGPROXY_AUTH_TOKEN")));
+    assert!(!all.iter().any(|one| one.words.contains("no allow rule")));
+}
+
+#[test]
+fn a_file_that_others_can_change_does_not_command_root() {
+    let mut world = Fake::usual();
+    world.file("hub.ron", 0o666, "");
+    assert_eq!(errors("()", &world)[0].0, "file");
+    world.root = false;
+    assert!(errors("()", &world).is_empty());
+}
+
+#[test]
+fn dummy_is_for_loopback_unless_meant() {
+    let world = Fake::usual();
+    assert!(errors("(hub: (ip: \"::1\"), auth: (class: Dummy()))", &world).is_empty());
+    assert!(errors("(auth: (class: Dummy(allow_remote: true)))", &world).is_empty());
+}

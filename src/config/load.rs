@@ -1,0 +1,461 @@
+//! A file and the command line become one configuration; every value knows where it came from.
+//!
+//! Default, then file, then command line: the later goes before the earlier. Faults carry line, column and the source
+//! line with a caret; where a value may be secret, neither it nor its line is shown.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use ron::extensions::Extensions;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{
+    catalogue,
+    outline::{self, Place},
+    sections::Config,
+};
+
+/// The file that is read where none is named, in the working directory; it may be missing.
+pub const DEFAULT_FILE: &str = "hub.ron";
+/// Longest file, in bytes: more is a mistake.
+const MAX_FILE: u64 = 1 << 20;
+
+/// A value given on the command line.
+#[derive(Debug, Clone)]
+pub struct Override {
+    /// The setting.
+    pub path: &'static str,
+    /// The option, as it is typed.
+    pub option: &'static str,
+    /// Its value, as JSON.
+    pub value: Value,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody set it.
+    Default,
+    /// The file.
+    File {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
+    /// This option.
+    CommandLine(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { line, column } => write!(f, "file, {line}:{column}"),
+            Self::CommandLine(option) => write!(f, "command line, {option}"),
+        }
+    }
+}
+
+/// A configuration that loaded, and where its values came from.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// The values.
+    pub config: Config,
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
+    /// The names in the file.
+    pub places: Vec<Place>,
+    /// The command line's part, kept for the next reading of the file.
+    pub overrides: Vec<Override>,
+}
+
+impl Effective {
+    /// Where the value of this setting came from.
+    pub fn source(&self, path: &str) -> Source {
+        if let Some(given) = self.overrides.iter().find(|one| one.path == path) {
+            return Source::CommandLine(given.option);
+        }
+        self.place(path)
+            .map_or(Source::Default, |at| Source::File { line: at.line, column: at.column })
+    }
+
+    /// Where the file names this setting, under whichever of its names.
+    pub fn place(&self, path: &str) -> Option<&Place> {
+        let named = |at: &&Place| {
+            at.path == path || catalogue::setting(&at.path).is_some_and(|one| one.path == path)
+        };
+        self.places.iter().find(named)
+    }
+
+    /// Reads the same file again, under the same command line (SIGHUP).
+    ///
+    /// # Errors
+    ///
+    /// As [`load`]; the old configuration is untouched.
+    pub fn reload(&self) -> Result<Self, LoadError> {
+        load(self.file.as_deref(), &self.overrides)
+    }
+}
+
+/// One thing wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Line and column, from 1; none for a value of the command line.
+    pub at: Option<(usize, usize)>,
+    /// The setting or option concerned, if one is.
+    pub path: Option<String>,
+    /// What is wrong, and what to write instead.
+    pub words: String,
+    /// The line of the file, unless it may hold a secret.
+    pub excerpt: Option<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((line, column)) = self.at {
+            write!(f, "{line}:{column}: ")?;
+        }
+        if let Some(path) = &self.path {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(&self.words)?;
+        if let (Some((line, column)), Some(excerpt)) = (self.at, &self.excerpt) {
+            let number = line.to_string();
+            let space: String = excerpt
+                .chars()
+                .take(column - 1)
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
+            write!(f, "\n  {number} | {excerpt}\n  {} | {space}^", " ".repeat(number.len()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// A file was named and is not there.
+    #[error("{}: there is no such file; `jovis --generate-config -f {}` writes one", .0.display(), .0.display())]
+    Missing(PathBuf),
+    /// It is there but cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It was read and is wrong.
+    #[error("{}", list(file, faults))]
+    Faults {
+        /// Which.
+        file: PathBuf,
+        /// All that could be found.
+        faults: Vec<Fault>,
+    },
+}
+
+fn list(file: &Path, faults: &[Fault]) -> String {
+    let lines: Vec<_> =
+        faults
+            .iter()
+            .map(|one| {
+                if one.at.is_some() { format!("{}:{one}", file.display()) } else { one.to_string() }
+            })
+            .collect();
+    lines.join("\n")
+}
+
+/// Reads the named file, or [`DEFAULT_FILE`] if it is there, and puts the command line's values over it.
+///
+/// # Errors
+///
+/// The file is named and missing, cannot be read, or is wrong; an override has a value of a wrong type.
+pub fn load(named: Option<&Path>, overrides: &[Override]) -> Result<Effective, LoadError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match read(path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(LoadError::Missing(path.to_owned()));
+        }
+        Err(source) => return Err(LoadError::Unreadable { path: path.to_owned(), source }),
+    };
+    let faults = |faults| LoadError::Faults { file: path.to_owned(), faults };
+    let (config, places) = match &text {
+        Some(text) => parse(text).map_err(faults)?,
+        None => (Config::default(), Vec::new()),
+    };
+    let config = overlay(config, overrides).map_err(faults)?;
+    Ok(Effective {
+        config,
+        file: text.map(|_| path.to_owned()),
+        places,
+        overrides: overrides.to_vec(),
+    })
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB"));
+    }
+    Ok(text)
+}
+
+/// Reads a configuration from its text.
+///
+/// # Errors
+///
+/// Every unknown name, and the first value of a wrong type or the first mistake in the notation.
+pub fn parse(text: &str) -> Result<(Config, Vec<Place>), Vec<Fault>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let places = outline::outline(text);
+    let options = ron::Options::default()
+        .with_default_extension(Extensions::IMPLICIT_SOME)
+        .with_default_extension(Extensions::UNWRAP_NEWTYPES)
+        .with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES)
+        .with_recursion_limit(64);
+    match options.from_str::<Config>(text) {
+        Ok(mut config) => {
+            config.hub.base_url = base_url(&config.hub.base_url);
+            Ok((config, places))
+        }
+        Err(error) => Err(faults(text, &places, &error)),
+    }
+}
+
+/// JupyterHub takes a prefix with or without its slashes; inside there is one form.
+fn base_url(given: &str) -> String {
+    let inner = given.trim_matches('/');
+    if inner.is_empty() { "/".to_owned() } else { format!("/{inner}/") }
+}
+
+fn faults(text: &str, places: &[Place], error: &ron::error::SpannedError) -> Vec<Fault> {
+    let mut all: Vec<Fault> = places.iter().filter_map(|at| unknown(text, places, at)).collect();
+    let at = (error.span.start.line.max(1), error.span.start.col.max(1));
+    let field = matches!(error.code, ron::Error::NoSuchStructField { .. });
+    if !(field && !all.is_empty()) {
+        all.push(fault_of(text, places, at, &error.code));
+    }
+    all.sort_by_key(|one| one.at);
+    all
+}
+
+/// The fault of a name that means nothing where it stands.
+fn unknown(text: &str, places: &[Place], at: &Place) -> Option<Fault> {
+    let (parent, name) = at.path.rsplit_once('.').unwrap_or(("", &at.path));
+    let siblings = catalogue::names_below(parent);
+    if siblings.is_empty() || siblings.contains(&name) {
+        // Nothing is known below an unknown name: its own fault is enough.
+        return None;
+    }
+    let mut words = format!("there is no setting `{name}` here");
+    let elsewhere = catalogue::settings()
+        .iter()
+        .find(|one| one.path.rsplit('.').next() == Some(name) || one.aliases.contains(&name));
+    if let Some(other) = elsewhere {
+        words.push_str(&format!("; it stands in `{}`", other.path));
+    } else if let Some(near) = nearest(name, &siblings) {
+        words.push_str(&format!("; did you mean `{near}`?"));
+    } else {
+        words.push_str(&format!("; there are: {}", siblings.join(", ")));
+    }
+    Some(Fault {
+        at: Some((at.line, at.column)),
+        path: Some(at.path.clone()),
+        words,
+        excerpt: excerpt(text, places, at.line),
+    })
+}
+
+/// The valid name that looks most like this one, if one does.
+pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let near = |other: &&'a str| strsim::jaro_winkler(name, other);
+    let best = names.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)))?;
+    (near(&best) > 0.8).then_some(best)
+}
+
+fn fault_of(text: &str, places: &[Place], at: (usize, usize), code: &ron::Error) -> Fault {
+    let path = outline::setting_at(places, at.0, at.1).map(|place| place.path.clone());
+    let secret = path.as_deref().is_some_and(catalogue::is_secret);
+    let words = match code {
+        ron::Error::NoSuchEnumVariant { expected, found, .. } => {
+            let near = nearest(found, expected).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let all = expected.join(", ");
+            if PLANNED.contains(&found.as_str()) {
+                format!("`{found}` is not built yet; there are: {all}")
+            } else {
+                format!("`{found}` is none of {all}{near}")
+            }
+        }
+        ron::Error::NoSuchStructField { found, expected, .. } => {
+            format!("there is no setting `{found}` here; there are: {}", expected.join(", "))
+        }
+        ron::Error::DuplicateStructField { field, .. } => {
+            format!("`{field}` is set twice (perhaps once under another name of it)")
+        }
+        ron::Error::Message(_) | ron::Error::InvalidValueForType { .. } if secret => {
+            "the value has the wrong type or form".to_owned()
+        }
+        ron::Error::InvalidValueForType { expected, found } => format!("expected {expected}, found {found}"),
+        ron::Error::ExpectedComma | ron::Error::ExpectedStructLikeEnd => {
+            "a comma or a closing bracket is missing here or before".to_owned()
+        }
+        other if secret => format!("not readable as RON ({})", kind_of(other)),
+        ron::Error::ExpectedIdentifier => {
+            "a name is missing here (a variant's settings stand in one pair of brackets: `Pam(service: \"login\")`)"
+                .to_owned()
+        }
+        ron::Error::ExpectedString => "a text is expected here, in double quotes".to_owned(),
+        ron::Error::ExpectedBoolean => "`true` or `false` is expected here".to_owned(),
+        ron::Error::Eof | ron::Error::ExpectedStructLike => {
+            "a section or the whole stands in brackets: `(name: value, ..)`".to_owned()
+        }
+        other => other.to_string(),
+    };
+    Fault { at: Some(at), path, words, excerpt: excerpt(text, places, at.0) }
+}
+
+/// What kind of error, without anything of the text.
+fn kind_of(code: &ron::Error) -> String {
+    let debug = format!("{code:?}");
+    debug.split(['(', '{', ' ']).next().unwrap_or_default().to_owned()
+}
+
+/// Authenticators and spawners that are meant to come.
+const PLANNED: &[&str] = &[
+    "GitHub",
+    "Google",
+    "Oidc",
+    "OAuth",
+    "Ldap",
+    "SharedPassword",
+    "Docker",
+    "Kubernetes",
+    "Slurm",
+];
+
+/// The line, unless some of it may belong to a secret.
+fn excerpt(text: &str, places: &[Place], line: usize) -> Option<String> {
+    let before = outline::setting_at(places, line, 1);
+    let on = places.iter().filter(|at| at.line == line);
+    if before.into_iter().chain(on).any(|at| catalogue::is_secret(&at.path)) {
+        return None;
+    }
+    let line = text.lines().nth(line - 1)?;
+    (!line.contains("password") && line.chars().count() <= 200).then(|| line.to_owned())
+}
+
+fn overlay(config: Config, overrides: &[Override]) -> Result<Config, Vec<Fault>> {
+    let mut whole = serde_json::to_value(&config).expect("sections are plain data");
+    let mut faults = Vec::new();
+    for one in overrides {
+        let mut next = whole.clone();
+        let slot = next
+            .pointer_mut(&format!("/{}", one.path.replace('.', "/")))
+            .expect("options name settings that exist (a test sees to it)");
+        *slot = one.value.clone();
+        match serde_json::from_value::<Config>(next.clone()) {
+            Ok(_) => whole = next,
+            Err(error) => faults.push(Fault {
+                at: None,
+                path: Some(one.option.to_owned()),
+                words: error.to_string(),
+                excerpt: None,
+            }),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut config: Config = serde_json::from_value(whole).expect("each step was tried");
+    config.hub.base_url = base_url(&config.hub.base_url);
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(text: &str) -> Fault {
+        parse(text).expect_err(text).remove(0)
+    }
+
+    #[test]
+    fn an_unknown_name_is_shown_with_a_caret_and_its_neighbour() {
+        let fault = first("(\n    hub: (\n        prot: 1,\n    ),\n)");
+        assert_eq!(fault.at, Some((3, 9)));
+        let text = fault.to_string();
+        assert!(text.contains("did you mean `port`?"), "{text}");
+        assert!(text.ends_with("3 |         prot: 1,\n    |         ^"), "{text}");
+    }
+
+    #[test]
+    fn all_unknown_names_are_told_at_once() {
+        let faults = parse("(hub: (prot: 1, admin_users: []), huub: (a: 1))")
+            .expect_err("three unknown names");
+        let words: Vec<_> = faults.iter().map(|one| one.words.as_str()).collect();
+        assert_eq!(words.len(), 3, "{words:?}");
+        assert!(words[1].contains("auth.admin_users"), "{words:?}");
+    }
+
+    #[test]
+    fn secrets_are_not_echoed() {
+        for text in [
+            "(auth: (class: Dummy(password: 314159265)))",
+            "(auth: (class: Dummy(password: 314159265\n)))",
+            "(auth: (class: Dummy(password: \"314159265)))",
+            "(spawner: (environment: {\"A\": 314159265}))",
+            "(spawner: (environment: {\n\"A\": 314159265}))",
+            "(auth: (class: Dummy(password: \"314159265\" allow_remote: true)))",
+            "(auth: (class: Dummy(password: \"314159265\", allow: true)))",
+        ] {
+            let faults = parse(text).expect_err(text);
+            assert!(!format!("{faults:?}").contains("314159265"), "{text}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hub.ron");
+        std::fs::write(&file, "(hub: (port: 1, hub_port: 2, base_url: \"lab\"))").unwrap();
+        let over = Override { path: "hub.port", option: "--port", value: Value::from(3) };
+        let loaded = load(Some(&file), std::slice::from_ref(&over)).unwrap();
+        assert_eq!((loaded.config.hub.port, loaded.config.hub.hub_port), (3, 2));
+        assert_eq!(loaded.config.hub.base_url, "/lab/");
+        assert_eq!(loaded.source("hub.port"), Source::CommandLine("--port"));
+        assert_eq!(loaded.source("hub.hub_port"), Source::File { line: 1, column: 17 });
+        assert_eq!(loaded.source("hub.ip"), Source::Default);
+        std::fs::write(&file, "(hub: (port: 9, hub_port: 4))").unwrap();
+        let again = loaded.reload().unwrap();
+        assert_eq!((again.config.hub.port, again.config.hub.hub_port), (3, 4));
+        let bad = Override { value: Value::from(70_000), ..over };
+        assert!(load(Some(&file), &[bad]).unwrap_err().to_string().contains("--port"));
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("none.ron");
+        assert!(matches!(load(Some(&missing), &[]), Err(LoadError::Missing(_))));
+    }
+
+    #[test]
+    fn enums_and_options_read_naturally() {
+        let text = "(auth: (class: Dummy(allow_remote: true), whitelist: [\"a\"], allow_existing_users: false), shutdown: (servers: Keep), spawner: (class: Local(), ports: (1, 2), env: {\"A\": \"b\"}))";
+        let (config, _) = parse(text).unwrap();
+        assert!(config.auth.allowed_users.contains("a"));
+        assert_eq!(config.auth.allow_existing_users, Some(false));
+        assert_eq!(config.spawner.ports, (1, 2));
+    }
+}

@@ -1,0 +1,220 @@
+//! Where each name of a RON text stands: paths with line and column. It reads no values and never fails: what is no RON
+//! is `load`'s to say; here we only want to point at it.
+
+use super::catalogue;
+
+/// A name and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// `hub.port`, `auth.class.Pam.service`.
+    pub path: String,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+/// What a bracket encloses.
+struct Frame {
+    path: String,
+    key: Option<String>,
+    map: bool,
+}
+
+/// All names of fields in the text, in its order.
+pub fn outline(text: &str) -> Vec<Place> {
+    let mut reader = Reader { rest: text, line: 1, column: 1 };
+    let mut places = Vec::new();
+    let mut frames = vec![Frame { path: String::new(), key: None, map: false }];
+    let mut word: Option<(String, usize, usize)> = None;
+    while let Some(c) = reader.peek() {
+        let (line, column) = (reader.line, reader.column);
+        let top = frames.last_mut().expect("the outermost frame is never taken");
+        match c {
+            '"' | '\'' => {
+                reader.string();
+                word = None;
+            }
+            '/' => reader.comment(),
+            ':' => {
+                reader.next();
+                if let Some((name, line, column)) = word.take().filter(|_| !top.map) {
+                    places.push(Place { path: join(&top.path, &name), line, column });
+                    top.key = Some(name);
+                }
+            }
+            ',' => {
+                reader.next();
+                top.key = None;
+                word = None;
+            }
+            '(' | '[' | '{' => {
+                reader.next();
+                let mut path = top.path.clone();
+                if let Some(key) = &top.key {
+                    path = join(&path, key);
+                    if let Some((name, ..)) = &word
+                        && catalogue::is_variant(&path, name)
+                    {
+                        path = join(&path, name);
+                    }
+                }
+                frames.push(Frame { path, key: None, map: c == '{' });
+                word = None;
+            }
+            ')' | ']' | '}' => {
+                reader.next();
+                if frames.len() > 1 {
+                    frames.pop();
+                }
+                word = None;
+            }
+            c if c.is_alphanumeric() || c == '_' => {
+                let name = reader.word();
+                let raw = name == "r" && matches!(reader.peek(), Some('"' | '#'));
+                if raw {
+                    let mut marks = 0;
+                    while reader.peek() == Some('#') {
+                        reader.next();
+                        marks += 1;
+                    }
+                    reader.raw_string(marks);
+                } else {
+                    word = Some((name, line, column));
+                }
+            }
+            _ => {
+                reader.next();
+            }
+        }
+    }
+    places
+}
+
+/// The name that stands last before this position: the setting whose value is there.
+pub fn setting_at(places: &[Place], line: usize, column: usize) -> Option<&Place> {
+    places.iter().rev().find(|place| (place.line, place.column) <= (line, column))
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Characters with their position.
+struct Reader<'a> {
+    rest: &'a str,
+    line: usize,
+    column: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.rest = &self.rest[c.len_utf8()..];
+        if c == '\n' {
+            self.line += 1;
+            self.column = 1;
+        } else {
+            self.column += 1;
+        }
+        Some(c)
+    }
+
+    fn word(&mut self) -> String {
+        let mut word = String::new();
+        while let Some(c) = self.peek().filter(|c| c.is_alphanumeric() || matches!(c, '_')) {
+            word.push(c);
+            self.next();
+        }
+        word
+    }
+
+    fn string(&mut self) {
+        let end = self.next();
+        while let Some(c) = self.next() {
+            match c {
+                '\\' => {
+                    self.next();
+                }
+                c if Some(c) == end => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn raw_string(&mut self, marks: usize) {
+        if self.next() != Some('"') {
+            return;
+        }
+        let end = format!("\"{}", "#".repeat(marks));
+        while !self.rest.is_empty() && !self.rest.starts_with(&end) {
+            self.next();
+        }
+        for _ in 0..end.len() {
+            self.next();
+        }
+    }
+
+    fn comment(&mut self) {
+        self.next();
+        match self.peek() {
+            Some('/') => while self.next().is_some_and(|c| c != '\n') {},
+            Some('*') => {
+                self.next();
+                let mut depth = 1;
+                while depth > 0 && !self.rest.is_empty() {
+                    if self.rest.starts_with("*/") {
+                        depth -= 1;
+                        self.next();
+                    } else if self.rest.starts_with("/*") {
+                        depth += 1;
+                        self.next();
+                    }
+                    self.next();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<(String, usize, usize)> {
+        outline(text).into_iter().map(|p| (p.path, p.line, p.column)).collect()
+    }
+
+    #[test]
+    fn names_are_found_with_their_place() {
+        let text = "// port: 1\n(\n  hub: (ip: \"a:(b\", /* x: ( */ port: 1),\n  auth: (class: Pam(service: r#\"\"x\"#)),\n)";
+        assert_eq!(
+            found(text),
+            [
+                ("hub".into(), 3, 3),
+                ("hub.ip".into(), 3, 9),
+                ("hub.port".into(), 3, 32),
+                ("auth".into(), 4, 3),
+                ("auth.class".into(), 4, 10),
+                ("auth.class.Pam.service".into(), 4, 21),
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_of_maps_are_no_settings() {
+        assert_eq!(found("(spawner: (environment: {\"A\": \"b\", C: 1}))").len(), 2);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".{0,200}") {
+            outline(&text);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a PAM service's file says about `auth`, its includes followed. We read it to warn; PAM itself decides.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::world::World;
+
+const FOLDER: &str = "/etc/pam.d";
+
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct AuthStack {
+    /// Files that the service needs and that are not there.
+    pub(super) missing: Vec<String>,
+    /// Modules of the `auth` stack, with the file that names each.
+    pub(super) modules: Vec<(String, String)>,
+}
+
+/// Reads the `auth` stack of a service.
+pub(super) fn read(world: &dyn World, service: &str) -> AuthStack {
+    let mut stack = AuthStack::default();
+    follow(world, service, &mut BTreeSet::new(), &mut stack);
+    stack
+}
+
+fn follow(world: &dyn World, service: &str, seen: &mut BTreeSet<String>, stack: &mut AuthStack) {
+    if !seen.insert(service.to_owned()) || seen.len() > 64 {
+        return;
+    }
+    let Ok(bytes) = world.read(&Path::new(FOLDER).join(service)) else {
+        stack.missing.push(service.to_owned());
+        return;
+    };
+    let text = String::from_utf8_lossy(&bytes).replace("\\\n", " ");
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let mut words = line.split_whitespace();
+        let kind = words.next().unwrap_or_default();
+        if kind.eq_ignore_ascii_case("@include") {
+            if let Some(other) = words.next() {
+                follow(world, other, seen, stack);
+            }
+            continue;
+        }
+        if !kind.trim_start_matches('-').eq_ignore_ascii_case("auth") {
+            continue;
+        }
+        let control = words.next().unwrap_or_default();
+        if control.starts_with('[') && !control.ends_with(']') {
+            words.by_ref().find(|word| word.ends_with(']'));
+        }
+        let Some(target) = words.next() else { continue };
+        if matches!(control, "include" | "substack") {
+            follow(world, target, seen, stack);
+        } else {
+            stack.modules.push((target.to_owned(), service.to_owned()));
+        }
+    }
+}

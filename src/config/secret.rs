@@ -1,0 +1,306 @@
+//! Secrets root reads before it hands each to the one role that needs it: the key that signs cookies, and the TLS key.
+//!
+//! Files are opened without following links and without waiting, and must be regular files that others cannot open:
+//! their folder may belong to the hub's account, which root does not trust. Errors name files, never contents.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+use jovis_actors::domain::Secret;
+use nix::{
+    fcntl::{OFlag, openat, renameat},
+    sys::stat::Mode,
+    unistd::{UnlinkatFlags, unlinkat},
+};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::sections;
+
+/// Name of the cookie secret's file in the state directory.
+pub const COOKIE_SECRET: &str = "cookie_secret";
+/// The variable that goes before the file, in hex.
+pub const COOKIE_VARIABLE: &str = "JPY_COOKIE_SECRET";
+/// Token of the proxy's REST API. Honoured when that is built.
+pub const PROXY_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
+/// Bytes of a secret we make.
+const FRESH: usize = 32;
+/// Fewest bytes we accept.
+const FEWEST: usize = 16;
+/// Longest file or variable, in bytes (JupyterHub's docs once advised 1024 bytes of secret, so 2048 digits).
+const LONGEST: u64 = 64 << 10;
+
+/// Why a secret cannot be used.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// Not hex digits in pairs.
+    #[error("it is not hex; make one with `openssl rand -hex 32`")]
+    NotHex,
+    /// Too short to be one.
+    #[error("it has fewer than {FEWEST} bytes; make one with `openssl rand -hex 32`")]
+    Short,
+    /// Others can open it.
+    #[error("{}: others can open it (mode {mode:03o}); chmod 600 it", path.display())]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not a regular file of an owner we trust.
+    #[error("{}: it is not a regular file of its own, or belongs to another user", .0.display())]
+    Odd(PathBuf),
+    /// What it holds cannot be used.
+    #[error("{}: {source}", path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<SecretError>,
+    },
+    /// The system says no.
+    #[error("{}: {doing}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What we were doing.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No random bytes to be had.
+    #[error("the system gave no random bytes")]
+    Random,
+}
+
+/// The key that signs cookies: from the variable, else from `cookie_secret_file`, else from the state directory, given
+/// as a descriptor; made where it is missing.
+///
+/// # Errors
+///
+/// The one that goes first is unusable (a lower one is not tried: that would sign everybody out unseen).
+pub fn cookie_secret(
+    variable: Option<&OsStr>,
+    hub: &sections::Hub,
+    state_dir: BorrowedFd<'_>,
+) -> Result<Secret<Vec<u8>>, SecretError> {
+    if let Some(hex) = variable {
+        return from_hex(hex.to_str().ok_or(SecretError::NotHex)?);
+    }
+    let named = &hub.cookie_secret_file;
+    let Some(name) = named.file_name() else {
+        return read_or_make(state_dir, Path::new(COOKIE_SECRET));
+    };
+    let folder = named.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = File::open(folder).map_err(failed(folder, "its folder cannot be opened"))?;
+    read_or_make(folder.as_fd(), Path::new(name))
+}
+
+/// The secret in this file of an open folder; made with mode 0600 if it is missing.
+///
+/// # Errors
+///
+/// It can be opened by others, is no regular file, holds no hex, or cannot be made.
+pub fn read_or_make(folder: BorrowedFd<'_>, name: &Path) -> Result<Secret<Vec<u8>>, SecretError> {
+    match openat(
+        folder,
+        name,
+        OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    ) {
+        Ok(file) => read(File::from(file), folder, name),
+        Err(nix::errno::Errno::ENOENT) => make(folder, name),
+        Err(nix::errno::Errno::ELOOP) => Err(SecretError::Odd(name.to_owned())),
+        Err(error) => Err(failed(name, "cannot be opened")(error.into())),
+    }
+}
+
+fn read(file: File, folder: BorrowedFd<'_>, name: &Path) -> Result<Secret<Vec<u8>>, SecretError> {
+    let facts = file.metadata().map_err(failed(name, "cannot be examined"))?;
+    let owner = nix::sys::stat::fstat(folder)
+        .map_err(|error| failed(name, "its folder cannot be examined")(error.into()))?;
+    let trusted = [0, nix::unistd::geteuid().as_raw(), owner.st_uid].contains(&facts.uid());
+    if !facts.is_file() || !trusted || facts.nlink() != 1 {
+        return Err(SecretError::Odd(name.to_owned()));
+    }
+    if facts.mode() & 0o027 != 0 {
+        return Err(SecretError::Open { path: name.to_owned(), mode: facts.mode() & 0o777 });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(LONGEST).read_to_string(&mut text).map_err(failed(name, "cannot be read"))?;
+    from_hex(&text)
+        .map_err(|source| SecretError::Content { path: name.to_owned(), source: Box::new(source) })
+}
+
+/// Writes a new one beside, syncs it and renames it: a crash leaves either none or a whole one.
+fn make(folder: BorrowedFd<'_>, name: &Path) -> Result<Secret<Vec<u8>>, SecretError> {
+    let mut secret = vec![0; FRESH];
+    SystemRandom::new().fill(&mut secret).map_err(|_| SecretError::Random)?;
+    let secret = Secret::new(secret);
+    let draft = name.with_extension("new");
+    match unlinkat(folder, &draft, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(nix::errno::Errno::ENOENT) => {}
+        Err(error) => return Err(failed(&draft, "an old draft cannot be removed")(error.into())),
+    }
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(folder, &draft, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+        .map_err(|error| failed(name, "cannot be made")(error.into()))?;
+    let mut file = File::from(file);
+    let mut text = to_hex(secret.reveal());
+    text.push('\n');
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed(name, "cannot be written"))?;
+    renameat(folder, &draft, folder, name)
+        .map_err(|error| failed(name, "cannot be put in place")(error.into()))?;
+    nix::unistd::fsync(folder)
+        .map_err(|error| failed(name, "its folder cannot be synced")(error.into()))?;
+    Ok(secret)
+}
+
+fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> SecretError + use<> {
+    let path = path.to_owned();
+    move |source| SecretError::Io { path, doing, source }
+}
+
+/// Bytes from hex digits; blanks at the ends do not matter.
+///
+/// # Errors
+///
+/// Not hex, an odd number of digits, or too few.
+pub fn from_hex(text: &str) -> Result<Secret<Vec<u8>>, SecretError> {
+    let digits = text.trim().as_bytes();
+    if !digits.len().is_multiple_of(2) || digits.len() as u64 > LONGEST {
+        return Err(SecretError::NotHex);
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
+    for pair in digits.chunks_exact(2) {
+        match (digit(pair[0]), digit(pair[1])) {
+            (Some(high), Some(low)) => bytes.push(high << 4 | low),
+            _ => return Err(SecretError::NotHex),
+        }
+    }
+    if bytes.len() < FEWEST {
+        return Err(SecretError::Short);
+    }
+    Ok(Secret::new(std::mem::take(&mut *bytes)))
+}
+
+fn to_hex(bytes: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2 + 1));
+    for byte in bytes {
+        for half in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(half.into(), 16).expect("four bits are a hex digit"));
+        }
+    }
+    text
+}
+
+/// Certificate chain and key of the public listener, PEM.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The chain.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: Secret<Vec<u8>>,
+}
+
+/// Reads the public listener's TLS files; `None` where none are set.
+///
+/// # Errors
+///
+/// A file that is set cannot be read.
+pub fn tls(hub: &sections::Hub) -> Result<Option<Tls>, SecretError> {
+    let (cert, key) = (&hub.ssl_cert, &hub.ssl_key);
+    if cert.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let read = |path: &Path| std::fs::read(path).map_err(failed(path, "cannot be read"));
+    let certificate = read(cert)?;
+    let key =
+        Secret::new(if key.as_os_str().is_empty() { certificate.clone() } else { read(key)? });
+    Ok(Some(Tls { certificate, key }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, File) {
+        let dir = tempfile::tempdir().unwrap();
+        let open = File::open(dir.path()).unwrap();
+        (dir, open)
+    }
+
+    #[test]
+    fn a_missing_secret_is_made_once_and_private() {
+        let (dir, open) = folder();
+        let hub = sections::Hub::default();
+        let first = cookie_secret(None, &hub, open.as_fd()).unwrap();
+        assert_eq!(first.reveal().len(), FRESH);
+        let again = cookie_secret(None, &hub, open.as_fd()).unwrap();
+        assert_eq!(first, again);
+        let mode = dir.path().join(COOKIE_SECRET).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let given =
+            cookie_secret(Some(OsStr::new(&"ab".repeat(1024))), &hub, open.as_fd()).unwrap();
+        assert_eq!(given.reveal(), &vec![0xab; 1024]);
+        let named = sections::Hub { cookie_secret_file: dir.path().join("other"), ..hub };
+        assert_ne!(cookie_secret(None, &named, open.as_fd()).unwrap(), first);
+        assert!(dir.path().join("other").exists());
+    }
+
+    #[test]
+    fn a_secret_others_can_open_is_refused() {
+        let (dir, open) = folder();
+        let path = dir.path().join("s");
+        std::fs::write(&path, "ab".repeat(32)).unwrap();
+        for mode in [0o604, 0o602, 0o601, 0o620, 0o666] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = read_or_make(open.as_fd(), Path::new("s")).unwrap_err();
+            assert!(matches!(error, SecretError::Open { .. }), "{mode:o}: {error}");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read_or_make(open.as_fd(), Path::new("s")).is_ok());
+    }
+
+    #[test]
+    fn links_pipes_and_nonsense_are_refused_without_showing_them() {
+        let (dir, open) = folder();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("plain"), "zz hunter2").unwrap();
+        std::fs::set_permissions(path("plain"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(path("plain"), path("link")).unwrap();
+        nix::unistd::mkfifo(&path("pipe"), Mode::S_IRUSR).unwrap();
+        for name in ["link", "pipe", "plain"] {
+            let error = read_or_make(open.as_fd(), Path::new(name)).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{name}");
+        }
+        std::fs::hard_link(path("plain"), path("second")).unwrap();
+        assert!(matches!(
+            read_or_make(open.as_fd(), Path::new("second")),
+            Err(SecretError::Odd(_))
+        ));
+    }
+
+    #[test]
+    fn hex_is_checked() {
+        for bad in ["", "a", "zz", "abc", "ab", &"é".repeat(32), &"+1".repeat(32)] {
+            assert!(from_hex(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(from_hex(&format!(" {}\n", "0F".repeat(16))).unwrap().reveal(), &vec![15; 16]);
+    }
+}

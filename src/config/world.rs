@@ -1,0 +1,81 @@
+//! What `check` asks of the machine it runs on.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+/// The facts of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileFacts {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Is it a folder?
+    pub folder: bool,
+}
+
+/// The machine, as far as a configuration depends on it. Tests have one of their own.
+pub trait World {
+    /// Do we run as root?
+    fn is_root(&self) -> bool;
+    /// Is there such an account?
+    fn account_exists(&self, name: &str) -> bool;
+    /// What there is at this path; `None` if nothing is.
+    fn facts(&self, path: &Path) -> Option<FileFacts>;
+    /// The content of a small file.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// A variable of our environment.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// Can this program be found in PATH and run?
+    fn program_exists(&self, name: &str) -> bool {
+        let runs = |path: &Path| {
+            self.facts(path).is_some_and(|facts| !facts.folder && facts.mode & 0o111 != 0)
+        };
+        if name.contains('/') {
+            return runs(Path::new(name));
+        }
+        let path = self.variable("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| runs(&folder.join(name)))
+    }
+}
+
+/// The machine we run on.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine;
+
+impl World for Machine {
+    fn is_root(&self) -> bool {
+        nix::unistd::geteuid().is_root()
+    }
+
+    fn account_exists(&self, name: &str) -> bool {
+        matches!(nix::unistd::User::from_name(name), Ok(Some(_)))
+    }
+
+    fn facts(&self, path: &Path) -> Option<FileFacts> {
+        let facts = fs::metadata(path).ok()?;
+        Some(FileFacts {
+            mode: facts.permissions().mode() & 0o7777,
+            uid: facts.uid(),
+            folder: facts.is_dir(),
+        })
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        use io::Read as _;
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(1 << 20).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}

@@ -1,0 +1,149 @@
+//! `hub.ron`, the examples and the reference are as the settings say; wrong files are refused at the right place.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use jovis::config::{
+    Config, Effective, catalogue, check, load,
+    world::{FileFacts, World},
+};
+
+/// Compares a file with what it is made from; `UPDATE=1 cargo test` writes it.
+fn made(path: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == text, "{} is out of date: UPDATE=1 cargo test --test config", path.display());
+}
+
+#[test]
+fn hub_ron_shows_every_setting_at_its_default() {
+    made("hub.ron", &catalogue::default_file());
+    let (config, places) =
+        load::parse(&catalogue::default_file()).unwrap_or_else(|faults| panic!("{}", faults[0]));
+    assert_eq!(config, Config::default());
+    for one in catalogue::settings() {
+        let of_another_class = one.path.contains(".Dummy.") || one.path.contains(".Simple.");
+        assert_eq!(places.iter().any(|at| at.path == one.path), !of_another_class, "{}", one.path);
+    }
+}
+
+#[test]
+fn the_reference_is_made_from_the_settings() {
+    made("docs/reference/settings.md", &catalogue::reference());
+}
+
+/// A machine that has everything the examples name.
+struct Ready(BTreeMap<&'static str, &'static str>);
+
+impl World for Ready {
+    fn is_root(&self) -> bool {
+        true
+    }
+    fn account_exists(&self, _: &str) -> bool {
+        true
+    }
+    fn facts(&self, path: &Path) -> Option<FileFacts> {
+        let folder = ["/", "/var/lib", "/etc/jovis", "."].contains(&path.to_str()?);
+        let file = self.0.contains_key(path.to_str()?);
+        (folder || file).then_some(FileFacts {
+            mode: if folder { 0o755 } else { 0o600 },
+            uid: 0,
+            folder,
+        })
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let text =
+            path.to_str().and_then(|path| self.0.get(path)).ok_or(io::ErrorKind::NotFound)?;
+        Ok(text.as_bytes().to_vec())
+    }
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+#[test]
+fn every_example_loads_and_passes_the_check() {
+    let world = Ready(BTreeMap::from([
+        ("/etc/pam.d/login", "auth required pam_unix.so\n"),
+        ("/etc/jovis/cert.pem", "-----BEGIN CERTIFICATE-----\n"),
+        ("/etc/jovis/key.pem", "-----BEGIN PRIVATE KEY-----\n"),
+    ]));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "ron") {
+            continue;
+        }
+        let loaded = load::load(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
+        let effective = Effective { file: None, ..loaded };
+        let findings = check::check(&effective, &world);
+        assert!(!check::is_fatal(&findings), "{}: {findings:#?}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen} examples");
+}
+
+#[test]
+fn broken_files_are_refused_with_line_column_and_words() {
+    // Text, line, column, words that the message has.
+    let table: &[(&str, usize, usize, &str)] = &[
+        ("(hub: (prot: 1))", 1, 8, "did you mean `port`"),
+        ("(\n  hbu: (port: 1),\n)", 2, 3, "did you mean `hub`"),
+        ("(hub: (admin_users: []))", 1, 8, "`auth.admin_users`"),
+        ("(hub: (allowed_users: []))", 1, 8, "`auth.allowed_users`"),
+        ("(nothing_like_it: 1)", 1, 2, "there are: hub, proxy"),
+        ("(auth: (alow_all: true))", 1, 9, "`allow_all`"),
+        ("(auth: (white_list: []))", 1, 9, "`whitelist`"),
+        ("(auth: (class: Pam(servise: \"login\")))", 1, 20, "`service`"),
+        ("(auth: (class: Dummy(pasword: \"x\")))", 1, 22, "`password`"),
+        ("(spawner: (class: Simple(home: \"/x\")))", 1, 26, "there is no setting `home`"),
+        (
+            "(spawner: (\n    // a comment with (brackets\n    commnd: [\"x\"],\n))",
+            3,
+            5,
+            "no setting `commnd`",
+        ),
+        ("(auth: (class: Pan()))", 1, 16, "did you mean `Pam`"),
+        ("(auth: (class: GitHub()))", 1, 16, "not built yet"),
+        ("(spawner: (class: Docker()))", 1, 19, "not built yet"),
+        ("(spawner: (restart: Sometimes))", 1, 21, "Never, OnFailure, Always"),
+        ("(shutdown: (servers: Leave))", 1, 22, "Keep, Stop"),
+        ("(log: (format: Xml))", 1, 16, "Text, Json"),
+        ("(hub: (port: \"8000\"))", 1, 14, "hub.port"),
+        ("(hub: (port: 70000))", 1, 14, "hub.port"),
+        ("(hub: (port: -1))", 1, 14, "hub.port"),
+        ("(hub: (ip: 127.0.0.1))", 1, 12, "double quotes"),
+        ("(hub: (ip: 'x'))", 1, 12, "double quotes"),
+        ("(hub: (allow_named_servers: yes))", 1, 29, "`true` or `false`"),
+        ("(hub: (allow_named_servers: True))", 1, 29, "`true` or `false`"),
+        ("(hub: (slow_spawn_timeout: -1))", 1, 28, "span in seconds"),
+        ("(hub: (slow_spawn_timeout: \"10s\"))", 1, 28, "hub.slow_spawn_timeout"),
+        ("(spawner: (cmd: \"jupyterhub-singleuser\"))", 1, 17, "spawner.cmd"),
+        ("(spawner: (ports: (1, 2, 3)))", 1, 23, "spawner.ports"),
+        ("(hub: (port: 1, port: 2))", 1, 17, "set twice"),
+        ("(auth: (whitelist: [\"a\"], allowed_users: [\"b\"]))", 1, 27, "set twice"),
+        ("(auth: (class: Pam((service: \"login\"))))", 1, 20, "one pair of brackets"),
+        ("(hub: (port: 1)", 1, 16, "closing bracket"),
+        ("(hub: (port: 1) auth: ())", 1, 17, "comma"),
+        ("hub: (port: 1)", 1, 1, "stands in brackets"),
+        ("", 1, 1, "stands in brackets"),
+    ];
+    let mut wrong = Vec::new();
+    for (text, line, column, words) in table {
+        let Err(faults) = load::parse(text) else {
+            wrong.push(format!("{text}: loads"));
+            continue;
+        };
+        let fault = &faults[0];
+        if fault.at != Some((*line, *column))
+            || !fault.to_string().contains(words)
+            || faults.len() != 1
+        {
+            wrong.push(format!("{text}: wanted {line}:{column} {words}\n  got {faults:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
