@@ -241,13 +241,20 @@ fn base_url(given: &str) -> String {
 
 fn faults(text: &str, places: &[Place], error: &ron::error::SpannedError) -> Vec<Fault> {
     let mut all: Vec<Fault> = places.iter().filter_map(|at| unknown(text, places, at)).collect();
-    let at = (error.span.start.line.max(1), error.span.start.col.max(1));
+    let at = after_blanks(text, (error.span.start.line.max(1), error.span.start.col.max(1)));
     let field = matches!(error.code, ron::Error::NoSuchStructField { .. });
     if !(field && !all.is_empty()) {
         all.push(fault_of(text, places, at, &error.code));
     }
     all.sort_by_key(|one| one.at);
     all
+}
+
+/// RON points before the blanks in front of a value; we point at the value, if it stands on that line.
+fn after_blanks(text: &str, (line, column): (usize, usize)) -> (usize, usize) {
+    let rest = text.lines().nth(line - 1).unwrap_or_default().chars().skip(column - 1);
+    let blanks = rest.clone().take_while(|c| c.is_whitespace()).count();
+    if blanks < rest.count() { (line, column + blanks) } else { (line, column) }
 }
 
 /// The fault of a name that means nothing where it stands.
@@ -279,14 +286,22 @@ fn unknown(text: &str, places: &[Place], at: &Place) -> Option<Fault> {
 
 /// The valid name that looks most like this one, if one does.
 pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
-    let near = |other: &&'a str| strsim::jaro_winkler(name, other);
-    let best = names.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)))?;
-    (near(&best) > 0.8).then_some(best)
+    let likeness = |other: &&'a str| {
+        let slip = if strsim::osa_distance(name, other) == 1 { 1.0 } else { 0.0 };
+        strsim::jaro_winkler(name, other) + slip
+    };
+    let best = names.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&best) > 0.8).then_some(best)
 }
 
 fn fault_of(text: &str, places: &[Place], at: (usize, usize), code: &ron::Error) -> Fault {
     let path = outline::setting_at(places, at.0, at.1).map(|place| place.path.clone());
     let secret = path.as_deref().is_some_and(catalogue::is_secret);
+    let kind = path
+        .as_deref()
+        .and_then(catalogue::setting)
+        .map(|one| one.kind.as_str())
+        .unwrap_or("another type");
     let words = match code {
         ron::Error::NoSuchEnumVariant { expected, found, .. } => {
             let near = nearest(found, expected).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
@@ -315,10 +330,18 @@ fn fault_of(text: &str, places: &[Place], at: (usize, usize), code: &ron::Error)
             "a name is missing here (a variant's settings stand in one pair of brackets: `Pam(service: \"login\")`)"
                 .to_owned()
         }
-        ron::Error::ExpectedString => "a text is expected here, in double quotes".to_owned(),
-        ron::Error::ExpectedBoolean => "`true` or `false` is expected here".to_owned(),
-        ron::Error::Eof | ron::Error::ExpectedStructLike => {
-            "a section or the whole stands in brackets: `(name: value, ..)`".to_owned()
+        ron::Error::ExpectedString => format!("expected here: {kind}, in double quotes"),
+        ron::Error::ExpectedBoolean
+        | ron::Error::ExpectedInteger
+        | ron::Error::ExpectedFloat
+        | ron::Error::ExpectedMap
+        | ron::Error::IntegerOutOfBounds => format!("expected here: {kind}"),
+        ron::Error::ExpectedArray => format!("expected here: {kind}, in brackets: `[\"..\"]`"),
+        ron::Error::Eof | ron::Error::ExpectedStructLike | ron::Error::ExpectedNamedStructLike(_) => {
+            "a section and the whole stand in brackets: `(name: value, ..)`".to_owned()
+        }
+        ron::Error::ExpectedDifferentStructName { .. } => {
+            "a section and the whole stand in brackets, without a name before: `(name: value, ..)`".to_owned()
         }
         other => other.to_string(),
     };
@@ -352,7 +375,9 @@ fn excerpt(text: &str, places: &[Place], line: usize) -> Option<String> {
         return None;
     }
     let line = text.lines().nth(line - 1)?;
-    (!line.contains("password") && line.chars().count() <= 200).then(|| line.to_owned())
+    let lower = line.to_lowercase();
+    let suspect = ["password", "secret", "token", "dummy"].iter().any(|word| lower.contains(word));
+    (!suspect && line.chars().count() <= 200).then(|| line.to_owned())
 }
 
 fn overlay(config: Config, overrides: &[Override]) -> Result<Config, Vec<Fault>> {
@@ -418,6 +443,7 @@ mod tests {
             "(spawner: (environment: {\n\"A\": 314159265}))",
             "(auth: (class: Dummy(password: \"314159265\" allow_remote: true)))",
             "(auth: (class: Dummy(password: \"314159265\", allow: true)))",
+            "(auth: (class: Dummy(\"314159265\")))",
         ] {
             let faults = parse(text).expect_err(text);
             assert!(!format!("{faults:?}").contains("314159265"), "{text}: {faults:?}");
