@@ -11,10 +11,12 @@ use jovis_actors::domain::Seconds;
 use super::{
     catalogue,
     load::{Effective, Source},
-    pam_stack,
     sections::{AuthClass, Config, SpawnerClass},
     world::World,
 };
+
+mod network;
+mod people;
 
 /// How bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,13 +63,13 @@ pub fn is_fatal(findings: &[Finding]) -> bool {
 pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     let mut say = Say { effective, findings: Vec::new() };
     let config = &effective.config;
-    addresses(&mut say, config, world);
-    tls(&mut say, config, world);
+    network::addresses(&mut say, config, world);
+    network::tls(&mut say, config, world);
     hub(&mut say, config, world);
-    auth(&mut say, config, world);
+    people::auth(&mut say, config, world);
     spawner(&mut say, config);
     waits(&mut say, config);
-    accounts(&mut say, config, world);
+    people::accounts(&mut say, config, world);
     names(&mut say, world);
     say.findings.sort_by_key(|one| one.severity);
     say.findings
@@ -126,140 +128,6 @@ impl Say<'_> {
     }
     fn note(&mut self, path: &str, words: impl Into<String>) {
         self.add(Severity::Notice, path, words.into());
-    }
-}
-
-fn addresses(say: &mut Say<'_>, config: &Config, world: &dyn World) {
-    let hub = &config.hub;
-    for (path, ip, empty) in [
-        ("hub.ip", &hub.ip, true),
-        ("hub.hub_ip", &hub.hub_ip, true),
-        ("spawner.ip", &config.spawner.ip, true),
-    ] {
-        if !(empty && ip.is_empty()) && ip.parse::<IpAddr>().is_err() {
-            say.error(
-                path,
-                format!("`{ip}` is not an IP address; write one, or \"\" for all interfaces"),
-            );
-        }
-    }
-    if hub.port == 0 {
-        say.error("hub.port", "0 is not a port people can visit; write one from 1 to 65535");
-    } else if hub.port < 1024 && !world.is_root() {
-        say.warn(
-            "hub.port",
-            "ports below 1024 mostly need root; start as root or take a higher one",
-        );
-    }
-    if hub.hub_port == 0 {
-        say.note(
-            "hub.hub_port",
-            "a free port is drawn once and kept; running servers need it unchanged",
-        );
-    }
-    let overlap = |a: &str, b: &str| a == b || any(a) || any(b);
-    if hub.port == hub.hub_port && hub.port != 0 && overlap(&hub.ip, &hub.hub_ip) {
-        say.error("hub.hub_port", format!("{} is the public port already; take another", hub.port));
-    }
-    let (first, last) = config.spawner.ports;
-    if first == 0 || first > last {
-        say.error(
-            "spawner.ports",
-            format!("({first}, {last}) is no range; write first and last, from 1 to 65535"),
-        );
-    } else if first < 1024 {
-        say.error(
-            "spawner.ports",
-            "a server runs as its user and cannot have a port below 1024; begin at 1024 or above",
-        );
-    } else {
-        for (path, port) in [("hub.port", hub.port), ("hub.hub_port", hub.hub_port)] {
-            if (first..=last).contains(&port) {
-                say.warn(
-                    "spawner.ports",
-                    format!("{path} ({port}) lies in the range; servers may collide with it"),
-                );
-            }
-        }
-    }
-    if config.spawner.port != 0 {
-        say.warn(
-            "spawner.port",
-            "one fixed port means one server at a time on this machine; 0 draws a free one",
-        );
-    }
-    for proxy in &config.proxy.trusted_proxies {
-        if !is_network(proxy) {
-            say.error(
-                "proxy.trusted_proxies",
-                format!("`{proxy}` is neither an address nor a network like 10.0.0.0/8"),
-            );
-        }
-    }
-}
-
-fn any(ip: &str) -> bool {
-    ip.is_empty() || ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
-}
-
-/// An address, or an address and a number of bits.
-fn is_network(text: &str) -> bool {
-    let (address, bits) =
-        text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    bits.is_none_or(|bits| {
-        bits.bytes().all(|b| b.is_ascii_digit())
-            && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
-    })
-}
-
-fn is_loopback(ip: &str) -> bool {
-    ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
-    let (key, cert) = (&config.hub.ssl_key, &config.hub.ssl_cert);
-    let set = |path: &Path| !path.as_os_str().is_empty();
-    if !set(cert) {
-        if set(key) {
-            return say
-                .error("hub.ssl_cert", "there is a key but no certificate; set both or neither");
-        }
-        if is_loopback(&config.hub.ip) {
-            return say.note("hub.ssl_cert", "no TLS; only this machine can connect");
-        }
-        return say.warn(
-            "hub.ssl_cert",
-            "no TLS: passwords and cookies cross the network readable; set ssl_key and ssl_cert, or put a TLS proxy in front",
-        );
-    }
-    let mut pem = |path: &'static str, file: &Path| match world.read(file) {
-        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) => {
-            say.error(path, format!("{} cannot be read: {error}", file.display()));
-            None
-        }
-    };
-    let chain = pem("hub.ssl_cert", cert);
-    let key_text = if set(key) { pem("hub.ssl_key", key) } else { chain.clone() };
-    if chain.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")) {
-        say.error("hub.ssl_cert", format!("{} holds no PEM certificate", cert.display()));
-    }
-    if key_text.is_some_and(|text| !text.contains("PRIVATE KEY-----")) {
-        let words = if set(key) {
-            format!("{} holds no PEM private key", key.display())
-        } else {
-            format!("unset, and {} holds no private key; name the key's file", cert.display())
-        };
-        say.error("hub.ssl_key", words);
-    }
-    let key = if set(key) { key } else { cert };
-    if world.facts(key).is_some_and(|facts| facts.mode & 0o004 != 0) {
-        say.warn(
-            "hub.ssl_key",
-            format!("everybody on this machine can read {}; chmod 600 it", key.display()),
-        );
     }
 }
 
@@ -378,90 +246,6 @@ fn log_filter(text: &str) -> Result<(), &str> {
     }
 }
 
-fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
-    let auth = &config.auth;
-    match &auth.class {
-        AuthClass::Dummy(dummy) => {
-            if !is_loopback(&config.hub.ip) && !dummy.allow_remote {
-                say.error(
-                    "auth.class.Dummy.allow_remote",
-                    "Dummy lets anybody in under any name and hub.ip is no loopback address; set hub.ip to \"127.0.0.1\", or allow_remote if that is really meant",
-                );
-            } else {
-                say.warn(
-                    "auth.class",
-                    "Dummy lets anybody in under any name: for trying things out only",
-                );
-            }
-            if world.is_root() && matches!(config.spawner.class, SpawnerClass::Local(_)) {
-                say.warn(
-                    "auth.class",
-                    "as root, Dummy gives every account of this machine to anybody who can connect",
-                );
-            }
-        }
-        AuthClass::Pam(pam) => pam_service(say, &pam.service, world),
-    }
-    if !auth.allow_all && auth.allowed_users.is_empty() && auth.allow_existing_users != Some(true) {
-        say.note(
-            "auth.allowed_users",
-            "no allow rule: everybody whom the authenticator accepts may sign in (with PAM every account with a password); set allowed_users, or allow_all to say that it is meant",
-        );
-    }
-    if auth.allow_all && !auth.allowed_users.is_empty() {
-        say.note("auth.allow_all", "everybody may sign in, so allowed_users restricts nobody");
-    }
-    for name in auth.allowed_users.intersection(&auth.blocked_users) {
-        say.warn("auth.blocked_users", format!("`{name}` is allowed and blocked; blocked wins"));
-    }
-    for (path, names) in [
-        ("auth.allowed_users", &auth.allowed_users),
-        ("auth.blocked_users", &auth.blocked_users),
-        ("auth.admin_users", &auth.admin_users),
-    ] {
-        for name in names {
-            match jovis_actors::domain::Username::normalise(name) {
-                Err(error) => say.error(path, format!("`{name}` is no name of a user: {error}")),
-                Ok(normal) if normal.as_str() != name => {
-                    say.warn(
-                        path,
-                        format!("`{name}` is compared as `{normal}`: names are lower case"),
-                    );
-                }
-                Ok(_) => {}
-            }
-        }
-    }
-}
-
-fn pam_service(say: &mut Say<'_>, service: &str, world: &dyn World) {
-    let path = "auth.class.Pam.service";
-    if service.is_empty() || service.contains('/') || service.starts_with('.') {
-        return say.error(path, "it is the name of a file in /etc/pam.d, without folders");
-    }
-    let stack = pam_stack::read(world, service);
-    for missing in &stack.missing {
-        if missing == service {
-            say.error(path, format!("there is no readable /etc/pam.d/{service}; make it, or name one that exists (\"login\")"));
-        } else {
-            say.error(
-                path,
-                format!("/etc/pam.d/{service} includes {missing}, which cannot be read"),
-            );
-        }
-    }
-    for (module, file) in &stack.modules {
-        if module.contains("pam_rootok") {
-            say.error(
-                path,
-                format!("/etc/pam.d/{file} accepts root's word for a password (pam_rootok), and jovis asks as root: anybody could sign in; take a service without it"),
-            );
-        } else if module.contains("pam_permit") && stack.modules.len() == 1 {
-            say.error(path, format!("/etc/pam.d/{file} accepts any password (pam_permit alone)"));
-        }
-    }
-}
-
 fn spawner(say: &mut Say<'_>, config: &Config) {
     let spawner = &config.spawner;
     if spawner.cmd.first().is_none_or(String::is_empty) {
@@ -514,35 +298,6 @@ fn waits(say: &mut Say<'_>, config: &Config) {
     }
     if config.root.min_uid == 0 {
         say.error("root.min_uid", "root itself can never sign in or run a server; write 1 or more");
-    }
-}
-
-fn accounts(say: &mut Say<'_>, config: &Config, world: &dyn World) {
-    if !world.is_root() {
-        return say.note(
-            "root.hub_user",
-            "not started by root: one account for all, and PAM checks that account's password only",
-        );
-    }
-    let mut needed = vec![
-        ("root.hub_user", config.root.hub_user.as_str()),
-        ("root.proxy_user", config.root.proxy_user.as_str()),
-    ];
-    if let SpawnerClass::Simple(simple) = &config.spawner.class {
-        needed.push(("spawner.class.Simple.user", &simple.user));
-    }
-    for (path, name) in &needed {
-        if *name == "root" {
-            say.error(path, "this part must not be root; name an account without rights");
-        } else if !world.account_exists(name) {
-            say.error(
-                path,
-                format!("there is no account `{name}`; make it: useradd --system --no-create-home --shell /usr/sbin/nologin {name}"),
-            );
-        }
-    }
-    if config.root.hub_user == config.root.proxy_user {
-        say.warn("root.proxy_user", "hub and proxy share an account, so the proxy could read the hub's state; give it its own");
     }
 }
 

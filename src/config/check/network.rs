@@ -1,0 +1,140 @@
+//! Addresses, ports, networks, TLS.
+
+use std::{net::IpAddr, path::Path};
+
+use super::Say;
+use crate::config::{Config, world::World};
+
+pub(super) fn addresses(say: &mut Say<'_>, config: &Config, world: &dyn World) {
+    let hub = &config.hub;
+    for (path, ip, empty) in [
+        ("hub.ip", &hub.ip, true),
+        ("hub.hub_ip", &hub.hub_ip, true),
+        ("spawner.ip", &config.spawner.ip, true),
+    ] {
+        if !(empty && ip.is_empty()) && ip.parse::<IpAddr>().is_err() {
+            say.error(
+                path,
+                format!("`{ip}` is not an IP address; write one, or \"\" for all interfaces"),
+            );
+        }
+    }
+    if hub.port == 0 {
+        say.error("hub.port", "0 is not a port people can visit; write one from 1 to 65535");
+    } else if hub.port < 1024 && !world.is_root() {
+        say.warn(
+            "hub.port",
+            "ports below 1024 mostly need root; start as root or take a higher one",
+        );
+    }
+    if hub.hub_port == 0 {
+        say.note(
+            "hub.hub_port",
+            "a free port is drawn once and kept; running servers need it unchanged",
+        );
+    }
+    let overlap = |a: &str, b: &str| a == b || any(a) || any(b);
+    if hub.port == hub.hub_port && hub.port != 0 && overlap(&hub.ip, &hub.hub_ip) {
+        say.error("hub.hub_port", format!("{} is the public port already; take another", hub.port));
+    }
+    let (first, last) = config.spawner.ports;
+    if first == 0 || first > last {
+        say.error(
+            "spawner.ports",
+            format!("({first}, {last}) is no range; write first and last, from 1 to 65535"),
+        );
+    } else if first < 1024 {
+        say.error(
+            "spawner.ports",
+            "a server runs as its user and cannot have a port below 1024; begin at 1024 or above",
+        );
+    } else {
+        for (path, port) in [("hub.port", hub.port), ("hub.hub_port", hub.hub_port)] {
+            if (first..=last).contains(&port) {
+                say.warn(
+                    "spawner.ports",
+                    format!("{path} ({port}) lies in the range; servers may collide with it"),
+                );
+            }
+        }
+    }
+    if config.spawner.port != 0 {
+        say.warn(
+            "spawner.port",
+            "one fixed port means one server at a time on this machine; 0 draws a free one",
+        );
+    }
+    for proxy in &config.proxy.trusted_proxies {
+        if !is_network(proxy) {
+            say.error(
+                "proxy.trusted_proxies",
+                format!("`{proxy}` is neither an address nor a network like 10.0.0.0/8"),
+            );
+        }
+    }
+}
+
+fn any(ip: &str) -> bool {
+    ip.is_empty() || ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
+
+/// An address, or an address and a number of bits.
+fn is_network(text: &str) -> bool {
+    let (address, bits) =
+        text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    bits.is_none_or(|bits| {
+        bits.bytes().all(|b| b.is_ascii_digit())
+            && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+    })
+}
+
+pub(super) fn is_loopback(ip: &str) -> bool {
+    ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
+    let (key, cert) = (&config.hub.ssl_key, &config.hub.ssl_cert);
+    let set = |path: &Path| !path.as_os_str().is_empty();
+    if !set(cert) {
+        if set(key) {
+            return say
+                .error("hub.ssl_cert", "there is a key but no certificate; set both or neither");
+        }
+        if is_loopback(&config.hub.ip) {
+            return say.note("hub.ssl_cert", "no TLS; only this machine can connect");
+        }
+        return say.warn(
+            "hub.ssl_cert",
+            "no TLS: passwords and cookies cross the network readable; set ssl_key and ssl_cert, or put a TLS proxy in front",
+        );
+    }
+    let mut pem = |path: &'static str, file: &Path| match world.read(file) {
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) => {
+            say.error(path, format!("{} cannot be read: {error}", file.display()));
+            None
+        }
+    };
+    let chain = pem("hub.ssl_cert", cert);
+    let key_text = if set(key) { pem("hub.ssl_key", key) } else { chain.clone() };
+    if chain.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")) {
+        say.error("hub.ssl_cert", format!("{} holds no PEM certificate", cert.display()));
+    }
+    if key_text.is_some_and(|text| !text.contains("PRIVATE KEY-----")) {
+        let words = if set(key) {
+            format!("{} holds no PEM private key", key.display())
+        } else {
+            format!("unset, and {} holds no private key; name the key's file", cert.display())
+        };
+        say.error("hub.ssl_key", words);
+    }
+    let key = if set(key) { key } else { cert };
+    if world.facts(key).is_some_and(|facts| facts.mode & 0o004 != 0) {
+        say.warn(
+            "hub.ssl_key",
+            format!("everybody on this machine can read {}; chmod 600 it", key.display()),
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Who may sign in, how they are checked, and the accounts jovis itself needs.
+
+use super::{Say, network};
+use crate::config::{
+    Config, pam_stack,
+    sections::{AuthClass, SpawnerClass},
+    world::World,
+};
+
+pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
+    let auth = &config.auth;
+    match &auth.class {
+        AuthClass::Dummy(dummy) => {
+            if !network::is_loopback(&config.hub.ip) && !dummy.allow_remote {
+                say.error(
+                    "auth.class.Dummy.allow_remote",
+                    "Dummy lets anybody in under any name and hub.ip is no loopback address; set hub.ip to \"127.0.0.1\", or allow_remote if that is really meant",
+                );
+            } else {
+                say.warn(
+                    "auth.class",
+                    "Dummy lets anybody in under any name: for trying things out only",
+                );
+            }
+            if world.is_root() && matches!(config.spawner.class, SpawnerClass::Local(_)) {
+                say.warn(
+                    "auth.class",
+                    "as root, Dummy gives every account of this machine to anybody who can connect",
+                );
+            }
+        }
+        AuthClass::Pam(pam) => pam_service(say, &pam.service, world),
+    }
+    if !auth.allow_all && auth.allowed_users.is_empty() && auth.allow_existing_users != Some(true) {
+        say.note(
+            "auth.allowed_users",
+            "no allow rule: everybody whom the authenticator accepts may sign in (with PAM every account with a password); set allowed_users, or allow_all to say that it is meant",
+        );
+    }
+    if auth.allow_all && !auth.allowed_users.is_empty() {
+        say.note("auth.allow_all", "everybody may sign in, so allowed_users restricts nobody");
+    }
+    for name in auth.allowed_users.intersection(&auth.blocked_users) {
+        say.warn("auth.blocked_users", format!("`{name}` is allowed and blocked; blocked wins"));
+    }
+    for (path, names) in [
+        ("auth.allowed_users", &auth.allowed_users),
+        ("auth.blocked_users", &auth.blocked_users),
+        ("auth.admin_users", &auth.admin_users),
+    ] {
+        for name in names {
+            match jovis_actors::domain::Username::normalise(name) {
+                Err(error) => say.error(path, format!("`{name}` is no name of a user: {error}")),
+                Ok(normal) if normal.as_str() != name => {
+                    say.warn(
+                        path,
+                        format!("`{name}` is compared as `{normal}`: names are lower case"),
+                    );
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+fn pam_service(say: &mut Say<'_>, service: &str, world: &dyn World) {
+    let path = "auth.class.Pam.service";
+    if service.is_empty() || service.contains('/') || service.starts_with('.') {
+        return say.error(path, "it is the name of a file in /etc/pam.d, without folders");
+    }
+    let stack = pam_stack::read(world, service);
+    for missing in &stack.missing {
+        if missing == service {
+            say.error(path, format!("there is no readable /etc/pam.d/{service}; make it, or name one that exists (\"login\")"));
+        } else {
+            say.error(
+                path,
+                format!("/etc/pam.d/{service} includes {missing}, which cannot be read"),
+            );
+        }
+    }
+    for (module, file) in &stack.modules {
+        if module.contains("pam_rootok") {
+            say.error(
+                path,
+                format!("/etc/pam.d/{file} accepts root's word for a password (pam_rootok), and jovis asks as root: anybody could sign in; take a service without it"),
+            );
+        } else if module.contains("pam_permit") && stack.modules.len() == 1 {
+            say.error(path, format!("/etc/pam.d/{file} accepts any password (pam_permit alone)"));
+        }
+    }
+}
+
+pub(super) fn accounts(say: &mut Say<'_>, config: &Config, world: &dyn World) {
+    if !world.is_root() {
+        return say.note(
+            "root.hub_user",
+            "not started by root: one account for all, and PAM checks that account's password only",
+        );
+    }
+    let mut needed = vec![
+        ("root.hub_user", config.root.hub_user.as_str()),
+        ("root.proxy_user", config.root.proxy_user.as_str()),
+    ];
+    if let SpawnerClass::Simple(simple) = &config.spawner.class {
+        needed.push(("spawner.class.Simple.user", &simple.user));
+    }
+    for (path, name) in &needed {
+        if *name == "root" {
+            say.error(path, "this part must not be root; name an account without rights");
+        } else if !world.account_exists(name) {
+            say.error(
+                path,
+                format!("there is no account `{name}`; make it: useradd --system --no-create-home --shell /usr/sbin/nologin {name}"),
+            );
+        }
+    }
+    if config.root.hub_user == config.root.proxy_user {
+        say.warn("root.proxy_user", "hub and proxy share an account, so the proxy could read the hub's state; give it its own");
+    }
+}
