@@ -1,0 +1,26 @@
+# Thin on purpose: what these do stands in .ci/ or is cargo's.
+
+.PHONY: help run test check bench chaos soak
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: ## install what is missing, build, serve on http://127.0.0.1:8000/ (PORT=…, CONFIG=…, RELEASE=1)
+	@exec .ci/serve
+
+test: ## everything: format, lints, units, whole hubs, a browser
+	@exec .ci/test
+
+check: ## the quick loop: format, lints, unit tests
+	cargo fmt --all --check
+	cargo clippy --workspace -- -D warnings
+	cargo test --workspace --lib --quiet
+
+bench: ## not yet
+	@echo "make bench: comes with the issue on performance" >&2; exit 69
+
+chaos: ## not yet
+	@echo "make chaos: comes with the issue on faults and recovery" >&2; exit 69
+
+soak: ## not yet
+	@echo "make soak: comes with the issue on long runs" >&2; exit 69
