@@ -1,0 +1,78 @@
+//! The whole path with real notebooks: `jupyterhub-singleuser`, JupyterLab, a kernel, a browser. The scripts beside this
+//! file do what a person does; here stands what happens to the hub meanwhile.
+
+#[path = "../support/mod.rs"]
+pub mod support;
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use support::{Account, PATIENCE, Plan, Script, Site};
+
+/// A first JupyterLab start takes long on two cores, and several at once take for ever.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+const MINUTES: Duration = Duration::from_secs(300);
+
+fn address(site: &Site) -> String {
+    format!("http://{}/", site.public)
+}
+
+#[test]
+fn a_person_computes_in_a_notebook() {
+    as_root!();
+    let _alone = alone();
+    let account = Account::make();
+    let site = Plan::quick().notebooks().start();
+    let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    // those of an earlier run would be taken for this one's
+    let _ = fs::remove_dir_all(&pictures);
+    println!("screenshots in {}", pictures.display());
+    let pictures = pictures.to_str().expect("a plain path");
+    let story = [&address(&site), &account.name, pictures];
+    Script::start("notebook.py", &story, &account.password).done(MINUTES);
+    assert!(site.servers().is_empty(), "the server was stopped");
+}
+
+#[test]
+fn signing_in_computing_and_leaving_works_again_and_again() {
+    as_root!();
+    let _alone = alone();
+    let account = Account::make();
+    let site = Plan::quick().notebooks().start();
+    let rounds = std::env::var("JOVIS_TEST_ROUNDS").unwrap_or_else(|_| "3".to_owned());
+    let story = [&address(&site), &account.name, "--rounds", &rounds];
+    Script::start("cell.py", &story, &account.password).done(4 * MINUTES);
+    assert!(site.servers().is_empty(), "the last server was stopped");
+}
+
+#[test]
+fn a_running_cell_does_not_notice_that_the_hub_was_killed() {
+    as_root!();
+    let _alone = alone();
+    let account = Account::make();
+    let site = Plan::quick().notebooks().start();
+    let folder = site.folder().to_str().expect("a plain path");
+    let script = Script::start(
+        "cell.py",
+        &[&address(&site), &account.name, "--pause", folder],
+        &account.password,
+    );
+    script.says("running", MINUTES);
+    let (server, proxy) = (site.server(), site.proxy());
+    let mark = site.log.mark();
+    site.hub().kill();
+    site.log.event(mark, "hub started", PATIENCE);
+    assert_eq!(site.visitor().get("/hub/api").status, 200);
+    assert_eq!((site.server(), site.proxy()), (server, proxy));
+    // now the cell may end; its output must arrive over the socket that was open all the time
+    fs::write(site.folder().join("go"), "").expect("the folder is ours");
+    script.done(MINUTES);
+}

@@ -1,0 +1,31 @@
+//! The real binary, real users, real signals, real crashes.
+//!
+//! Each test has a hub of its own ([`support::Site`]). To add one: a function in the file of its theme, its name a
+//! sentence; `as_root!()` first if it makes users.
+
+#[path = "../support/mod.rs"]
+pub mod support;
+
+mod hub_crash;
+mod login;
+mod proxy_crash;
+mod root;
+mod spawn;
+
+use support::{Account, PATIENCE, Site, Visitor, wait_until};
+
+/// Signs `account` in and starts its server; comes back when that answers through the proxy.
+fn with_server(site: &Site, account: &Account) -> Visitor {
+    let mut visitor = site.visitor();
+    visitor.sign_in(account);
+    visitor.get("/hub/spawn");
+    wait_for_server(&mut visitor, account);
+    visitor
+}
+
+/// Comes back when the user's server answers through the proxy.
+fn wait_for_server(visitor: &mut Visitor, account: &Account) {
+    wait_until("the user's server answers", PATIENCE, || {
+        visitor.get(&format!("/user/{}/api", account.name)).status == 200
+    });
+}

@@ -1,0 +1,325 @@
+//! A whole running hub in a fresh folder: [`Plan`] says how it shall be, [`Site`] is it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::{Line, Log, PATIENCE, Visitor, process::Process, unique, wait_for};
+
+/// How a hub shall be.
+pub struct Plan {
+    settings: BTreeMap<&'static str, BTreeMap<String, String>>,
+    /// `PATH` of the hub and so of its servers.
+    path: String,
+    /// The folder with hub.ron and the state can be entered by root only.
+    private: bool,
+    /// Its runtime directory (as root), unless a test gives it another name.
+    runtime: PathBuf,
+}
+
+impl Plan {
+    /// Quiet and quick: PAM, the fake user server in its mode `ok`, a name, ports and a folder of its own.
+    pub fn quick() -> Self {
+        let base = ports();
+        let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
+        let name = format!("test-{}", unique());
+        let runtime = Path::new("/run/jovis").join(&name);
+        let mut plan = Self { settings: BTreeMap::new(), path, private: false, runtime };
+        plan.put("hub.name", &format!("{name:?}"));
+        plan.put("hub.port", &base.to_string());
+        plan.put("hub.hub_port", "0");
+        plan.put("spawner.ports", &format!("({}, {})", base + 1, base + PORTS - 1));
+        plan.put("spawner.http_timeout", "10");
+        plan.put("log.format", "Json");
+        plan.put("log.level", "\"debug\"");
+        plan.fake(&["ok"])
+    }
+
+    /// Sets one setting, `section.name`, to a value written in RON.
+    pub fn set(mut self, setting: &'static str, value: &str) -> Self {
+        self.put(setting, value);
+        self
+    }
+
+    /// The fake user server, behaving so (see `fake_singleuser.py`).
+    pub fn fake(self, mode: &[&str]) -> Self {
+        let words: Vec<&str> =
+            std::iter::once("FOLDER/fake_singleuser.py").chain(mode.iter().copied()).collect();
+        self.command(&words)
+    }
+
+    /// The user server's command line. `FOLDER` in it becomes the hub's folder.
+    pub fn command(self, words: &[&str]) -> Self {
+        self.set("spawner.cmd", &format!("{words:?}"))
+    }
+
+    /// The real thing: `jupyterhub-singleuser` of the environment that `.ci/install` makes.
+    pub fn notebooks(mut self) -> Self {
+        self.path = format!("{}/env/bin:{}", python_home().display(), self.path);
+        self.command(&["jupyterhub-singleuser"])
+            .set("spawner.start_timeout", "120")
+            .set("spawner.http_timeout", "120")
+    }
+
+    /// In a folder that only root can enter, as a checkout in root's home is.
+    pub fn private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+
+    fn put(&mut self, setting: &'static str, value: &str) {
+        let (section, name) = setting.split_once('.').expect("a setting is section.name");
+        self.settings.entry(section).or_default().insert(name.to_owned(), value.to_owned());
+    }
+
+    fn setting(&self, section: &str, name: &str) -> &str {
+        &self.settings[section][name]
+    }
+
+    fn ron(&self) -> String {
+        let mut text = "(\n".to_owned();
+        for (section, settings) in &self.settings {
+            let pairs = settings.iter().map(|(name, value)| format!("        {name}: {value},\n"));
+            let lines = pairs.collect::<String>();
+            write!(text, "    {section}: (\n{lines}    ),\n").expect("a string takes everything");
+        }
+        text + ")\n"
+    }
+
+    /// Makes folder and configuration, starts nothing.
+    pub fn prepare(mut self) -> Site {
+        let folder =
+            tempfile::Builder::new().prefix("jovis-").tempdir_in("/tmp").expect("/tmp is writable");
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+                .expect("the folder is ours");
+        };
+        open(folder.path(), 0o755);
+        // what users execute must be reachable for them, whatever the rest of the folder is
+        let fake = folder.path().join("fake_singleuser.py");
+        fs::write(&fake, include_str!("fake_singleuser.py")).expect("the folder is ours");
+        open(&fake, 0o755);
+        let home = folder.path().join("hub");
+        fs::create_dir(&home).expect("the folder is ours");
+        open(&home, if self.private { 0o700 } else { 0o755 });
+        self.put("hub.state_dir", &format!("{:?}", home.join("state")));
+        let public = SocketAddr::from((
+            [127, 0, 0, 1],
+            self.setting("hub", "port").parse().expect("a port"),
+        ));
+        let text = self.ron().replace("FOLDER", &folder.path().display().to_string());
+        fs::write(home.join("hub.ron"), text).expect("the folder is ours");
+        let file = home.join("hub.ron");
+        let name = self.setting("hub", "name").trim_matches('"').to_owned();
+        Site {
+            name,
+            public,
+            file,
+            log: Log::default(),
+            path: self.path,
+            runtime: self.runtime,
+            child: None,
+            known: Mutex::default(),
+            folder,
+        }
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(self) -> Site {
+        let mut site = self.prepare();
+        site.start();
+        site
+    }
+}
+
+/// A hub. Whatever it started ends when this is dropped.
+pub struct Site {
+    /// `hub.name`: its runtime directory's.
+    pub name: String,
+    /// Where people reach it.
+    pub public: SocketAddr,
+    /// Its hub.ron.
+    pub file: PathBuf,
+    /// What root, hub and proxy say.
+    pub log: Log,
+    path: String,
+    runtime: PathBuf,
+    child: Option<Child>,
+    /// All processes of ours ever seen: the last to be ended, also where their parent is long gone.
+    known: Mutex<BTreeSet<Process>>,
+    folder: TempDir,
+}
+
+impl Site {
+    /// Starts the binary and waits until it serves.
+    pub fn start(&mut self) -> Line {
+        let mark = self.launch();
+        self.log.event(mark, "jovis is ready", PATIENCE)
+    }
+
+    /// Starts the binary; the place in the log where it begins.
+    pub fn launch(&mut self) -> usize {
+        assert!(self.child.is_none(), "it runs already");
+        let mark = self.log.mark();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jovis"))
+            .arg("-f")
+            .arg(&self.file)
+            .env_clear()
+            .envs([("PATH", self.path.as_str()), ("LANG", "C.UTF-8")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary is built");
+        self.log.read(child.stderr.take().expect("it is piped"));
+        self.child = Some(child);
+        mark
+    }
+
+    /// The folder everybody can read, which holds the fake server.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A fresh browser.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(self.public)
+    }
+
+    /// Root's process.
+    pub fn root(&self) -> Process {
+        let child = self.child.as_ref().expect("it was started");
+        let pid = i32::try_from(child.id()).expect("a pid is small");
+        Process::of(pid).expect("root runs")
+    }
+
+    /// All of root's living children.
+    pub fn children(&self) -> Vec<Process> {
+        let root = self.root();
+        self.known.lock().expect("no holder panics").extend(root.descendants());
+        root.children()
+    }
+
+    /// The child in this role (`@hub`, `@proxy`), if it lives.
+    pub fn role(&self, role: &str) -> Option<Process> {
+        let plays = |child: &Process| child.arguments().get(1).is_some_and(|word| word == role);
+        self.children().into_iter().find(plays)
+    }
+
+    /// The hub's process; waits for it.
+    pub fn hub(&self) -> Process {
+        wait_for("a hub process", PATIENCE, || self.role("@hub")).0
+    }
+
+    /// The proxy's process; waits for it.
+    pub fn proxy(&self) -> Process {
+        wait_for("a proxy process", PATIENCE, || self.role("@proxy")).0
+    }
+
+    /// Processes of user servers.
+    pub fn servers(&self) -> Vec<Process> {
+        let ours = |child: &Process| {
+            let arguments = child.arguments();
+            // between fork and exec a child still looks like root
+            let roles = arguments.get(1).is_some_and(|word| word.starts_with('@') || word == "-f");
+            !roles && !arguments.is_empty()
+        };
+        self.children().into_iter().filter(ours).collect()
+    }
+
+    /// The one user server; waits for it.
+    pub fn server(&self) -> Process {
+        wait_for("one user server", PATIENCE, || match self.servers()[..] {
+            [server] => Some(server),
+            _ => None,
+        })
+        .0
+    }
+
+    /// Signals root.
+    pub fn signal(&self, signal: Signal) {
+        self.children();
+        self.root().signal(signal);
+    }
+
+    /// Waits until root has ended; how it did.
+    pub fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let child = self.child.as_mut().expect("it was started");
+        let ask = || child.try_wait().expect("it is our child");
+        let (status, _) = wait_for("root ends", limit, ask);
+        self.child = None;
+        status
+    }
+
+    /// Every process of ours that still runs.
+    pub fn left_over(&self) -> Vec<Process> {
+        let known = self.known.lock().expect("no holder panics");
+        known.iter().copied().filter(|process| process.lives()).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the last log lines of {}:\n{}", self.name, self.log.tail(60));
+        }
+        if let Some(mut child) = self.child.take() {
+            let root = i32::try_from(child.id()).ok().and_then(Process::of);
+            let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            known.extend(root.iter().flat_map(|root| root.descendants()));
+            // A test that wants to see an orderly end asks for one; here only the end counts.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for process in self.left_over() {
+            process.kill();
+        }
+        let gone = || self.left_over().is_empty().then_some(());
+        if !std::thread::panicking() {
+            wait_for("everything of this hub is gone", Duration::from_secs(5), gone);
+        }
+        let _ = fs::remove_dir_all(&self.runtime);
+    }
+}
+
+/// Ports each hub has to itself: the public one and its user servers'.
+const PORTS: u16 = 40;
+
+/// The first of [`PORTS`] ports nobody uses, below those the kernel draws for outgoing connections.
+fn ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let slots = (32_000 - 12_000) / PORTS;
+    let start =
+        u16::try_from(std::process::id() % u32::from(slots)).expect("below the number of slots");
+    for _ in 0..slots {
+        let slot = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % slots;
+        let base = 12_000 + slot * PORTS;
+        if (base..base + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
+    panic!("no {PORTS} free ports in a row");
+}
+
+/// Where `.ci/install` keeps its Python environments.
+pub(super) fn python_home() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        "/opt/jovis".into()
+    } else {
+        PathBuf::from(std::env::var("HOME").expect("a user has a home")).join(".local/share/jovis")
+    }
+}
