@@ -30,6 +30,7 @@ pub mod domain;
 pub mod janitor;
 pub mod logins;
 pub mod ports;
+pub mod spawner;
 pub mod spawners;
 pub mod store;
 pub mod supervise;

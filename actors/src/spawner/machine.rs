@@ -1,0 +1,601 @@
+//! One server's life: pure. The [`super::actor`] carries the effects out and feeds what comes of them back as events.
+//!
+//! ```text
+//!             Start                Spawned                 Answered             Routed
+//!   Stopped ─────────▶ Starting ───────────▶ Probing ───────────────▶ Routing ─────────▶ Running
+//!     ▲  ▲  Record+Spawn  │ │  Note+Watch+Probe │ │        Route         │ │                │ │
+//!     │  │                │ └──────────────────┐│ └───────────────────┐  │ └──┐             │ │
+//!     │  │ Killed, Exited ▼ Stop, failed, late ▼▼ Stop, silent        ▼  ▼    ▼ Stop        │ │
+//!     │  └───────────── Stopping ◀────────────────────────────────────┴──┴────┴──────────────┘ │
+//!     │    Note+Forget        Record+Unroute+Kill                                              │
+//!     │                                                                              Exited    │
+//!     ├── Exited in Starting, Probing, Routing: the start ends at once                        ▼
+//!     └────────────────────────────────────────────────── by `restart` ── Stopped, Waiting, Failed
+//!
+//!   Waiting ── Due, Start ──▶ Starting          Failed ── Start ──▶ Starting
+//!   A Spawned that comes when nobody waits for it is killed, whatever the state.
+//! ```
+//!
+//! Effects are done in order. [`Effect::Record`] stands before an act: if it fails, neither the act nor the step
+//! happens (the state stays, [`Event::NotRecorded`] follows). [`Effect::Note`] tells what has happened already: it
+//! holds nothing up and is repeated until it succeeds or a later one replaces it.
+
+use thiserror::Error;
+
+use super::restart::{self, After, Restart};
+use crate::{
+    domain::{Cause, Moment, OrderId, ServerState, server::Handle},
+    ports::{Exit, Recovered},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How far a server is. As recorded, and `Routing`, which is recorded as `Probing`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// Not running, with the reason of the last end.
+    Stopped(Option<Cause>),
+    /// An order was given to the spawner.
+    Starting {
+        /// The act's id.
+        order: OrderId,
+    },
+    /// Produced; not answering yet.
+    Probing {
+        /// The act's id.
+        order: OrderId,
+        /// How to find it.
+        handle: Handle,
+        /// Where it listens.
+        url: String,
+    },
+    /// Answering; its route is being set.
+    Routing {
+        /// The act's id.
+        order: OrderId,
+        /// How to find it.
+        handle: Handle,
+        /// Where it listens.
+        url: String,
+    },
+    /// In service.
+    Running {
+        /// The act's id.
+        order: OrderId,
+        /// How to find it.
+        handle: Handle,
+        /// Where it listens.
+        url: String,
+    },
+    /// Being ended.
+    Stopping {
+        /// The act's id.
+        order: OrderId,
+        /// How to find it; none if it was being started.
+        handle: Option<Handle>,
+        /// Why.
+        cause: Cause,
+    },
+    /// Died; to be started again.
+    Waiting {
+        /// When.
+        until: Moment,
+        /// What happened.
+        cause: Cause,
+    },
+    /// Died too often.
+    Failed(Cause),
+}
+
+impl State {
+    /// The order in hand.
+    pub fn order(&self) -> Option<&OrderId> {
+        match self {
+            Self::Starting { order }
+            | Self::Probing { order, .. }
+            | Self::Routing { order, .. }
+            | Self::Running { order, .. }
+            | Self::Stopping { order, .. } => Some(order),
+            Self::Stopped(_) | Self::Waiting { .. } | Self::Failed(_) => None,
+        }
+    }
+
+    /// Nothing goes on and nothing is to come: such a server needs no actor.
+    pub fn at_rest(&self) -> bool {
+        match self {
+            Self::Stopped(_) | Self::Failed(_) => true,
+            Self::Starting { .. }
+            | Self::Probing { .. }
+            | Self::Routing { .. }
+            | Self::Running { .. }
+            | Self::Stopping { .. }
+            | Self::Waiting { .. } => false,
+        }
+    }
+
+    /// As it is recorded.
+    pub fn recorded(&self) -> ServerState {
+        match self.clone() {
+            Self::Stopped(cause) => ServerState::Stopped(cause),
+            Self::Starting { order } => ServerState::Starting { order },
+            Self::Probing { order, handle, url } | Self::Routing { order, handle, url } => {
+                ServerState::Probing { order, handle, url }
+            }
+            Self::Running { order, handle, url } => ServerState::Running { order, handle, url },
+            Self::Stopping { order, handle, cause } => {
+                ServerState::Stopping { order, handle, cause }
+            }
+            Self::Waiting { until, cause } => ServerState::Waiting { until, cause },
+            Self::Failed(cause) => ServerState::Failed(cause),
+        }
+    }
+
+    fn is_on(&self, which: &OrderId) -> bool {
+        self.order() == Some(which)
+    }
+}
+
+impl From<ServerState> for State {
+    fn from(recorded: ServerState) -> Self {
+        match recorded {
+            ServerState::Stopped(cause) => Self::Stopped(cause),
+            ServerState::Starting { order } => Self::Starting { order },
+            ServerState::Probing { order, handle, url } => Self::Probing { order, handle, url },
+            ServerState::Running { order, handle, url } => Self::Running { order, handle, url },
+            ServerState::Stopping { order, handle, cause } => {
+                Self::Stopping { order, handle, cause }
+            }
+            ServerState::Waiting { until, cause } => Self::Waiting { until, cause },
+            ServerState::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}
+
+/// What happens to a server. All but what people ask name the order they are about: news of another order changes
+/// nothing here (but see [`Event::Spawned`]).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A person or client wants it, under this fresh order.
+    Start(OrderId),
+    /// A person, a client or the culler wants it ended.
+    Stop,
+    /// The spawner has produced it. Killed if nobody waits for it any more.
+    Spawned {
+        /// Which act.
+        order: OrderId,
+        /// How to find it.
+        handle: Handle,
+        /// Where it listens.
+        url: String,
+    },
+    /// The spawner could not.
+    SpawnFailed {
+        /// Which act.
+        order: OrderId,
+        /// Why.
+        cause: Cause,
+    },
+    /// The spawner has not answered within `start_timeout`.
+    StartTimedOut(OrderId),
+    /// It answered over HTTP.
+    Answered(OrderId),
+    /// It has not answered over HTTP within `http_timeout`.
+    Silent(OrderId),
+    /// All proxies have its route.
+    Routed(OrderId),
+    /// A proxy did not take its route.
+    NotRouted {
+        /// Which act.
+        order: OrderId,
+        /// What was said.
+        why: String,
+    },
+    /// It has ended.
+    Exited {
+        /// Which act.
+        order: OrderId,
+        /// How.
+        exit: Exit,
+    },
+    /// [`Effect::Kill`] is done: nothing of this order lives.
+    Killed(OrderId),
+    /// The moment of [`Effect::Wake`] has come; here is a fresh order.
+    Due {
+        /// Which moment that was.
+        until: Moment,
+        /// For the new start.
+        order: OrderId,
+    },
+    /// The last step's [`Effect::Record`] failed: the step did not happen.
+    NotRecorded,
+    /// After a restart of hub or actor: this is what became of the recorded order.
+    Found {
+        /// Which act.
+        order: OrderId,
+        /// What the spawner says.
+        found: Recovered,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Record this before going on.
+    Record(ServerState),
+    /// Record this; it has happened already.
+    Note(ServerState),
+    /// Have the spawner start this order; [`Event::Spawned`], [`Event::SpawnFailed`] or [`Event::StartTimedOut`] follow.
+    Spawn(OrderId),
+    /// Wait for its end; [`Event::Exited`] follows.
+    Watch {
+        /// Which act.
+        order: OrderId,
+        /// How to find it.
+        handle: Handle,
+    },
+    /// Ask it until it answers; [`Event::Answered`] or [`Event::Silent`] follow.
+    Probe {
+        /// Which act.
+        order: OrderId,
+        /// Where it listens.
+        url: String,
+    },
+    /// Have the proxies lead to it; [`Event::Routed`] or [`Event::NotRouted`] follow.
+    Route {
+        /// Which act.
+        order: OrderId,
+        /// Where it listens.
+        url: String,
+    },
+    /// Have no proxy lead to it any more.
+    Unroute,
+    /// End it, however long that takes; [`Event::Killed`] follows.
+    Kill {
+        /// Which act.
+        order: OrderId,
+        /// How to find it; without one the spawner is asked by order.
+        handle: Option<Handle>,
+    },
+    /// Say [`Event::Due`] at this moment.
+    Wake(Moment),
+    /// The spawner may forget this order, once its end is recorded.
+    Forget(OrderId),
+}
+
+/// Why nothing is done for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// It is being started.
+    #[error("the server is being started already")]
+    Starting,
+    /// It runs.
+    #[error("the server is already running")]
+    Running,
+    /// It is being stopped.
+    #[error("the server is being stopped")]
+    Stopping,
+    /// It does not run.
+    #[error("the server is not running")]
+    NotRunning,
+}
+
+/// What a step may depend on besides state and event.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Context<'a> {
+    /// The wall clock.
+    pub now: Moment,
+    /// Is a server that ended by itself started again?
+    pub policy: Restart,
+    /// Its earlier deaths.
+    pub deaths: &'a [Moment],
+    /// Random, 0 to 999.
+    pub jitter: u64,
+    /// Seconds the spawner has.
+    pub start_timeout: u64,
+    /// Seconds the server has to answer.
+    pub http_timeout: u64,
+}
+
+/// Moves a server by one event.
+pub fn step(
+    state: &State,
+    event: Event,
+    with: &Context<'_>,
+) -> Result<(State, Vec<Effect>), Refused> {
+    use {Effect as Do, Event as On, State as In};
+    let stay = |effects: Vec<Effect>| Ok((state.clone(), effects));
+    Ok(match event {
+        On::Start(order) => match state {
+            In::Stopped(_) | In::Failed(_) | In::Waiting { .. } => begin(order),
+            In::Starting { .. } | In::Probing { .. } | In::Routing { .. } => {
+                return Err(Refused::Starting);
+            }
+            In::Running { .. } => return Err(Refused::Running),
+            In::Stopping { .. } => return Err(Refused::Stopping),
+        },
+        On::Due { until: moment, order } => match state {
+            In::Waiting { until, .. } if *until == moment => begin(order),
+            In::Waiting { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::Stop => match state {
+            In::Stopped(_) | In::Failed(_) => return Err(Refused::NotRunning),
+            In::Waiting { .. } => {
+                let next = In::Stopped(Some(Cause::Stopped));
+                let record = Do::Record(next.recorded());
+                (next, vec![record])
+            }
+            In::Starting { order } => halt(order, None, Cause::Stopped, Do::Record),
+            In::Probing { order, handle, .. }
+            | In::Routing { order, handle, .. }
+            | In::Running { order, handle, .. } => {
+                halt(order, Some(handle), Cause::Stopped, Do::Record)
+            }
+            In::Stopping { .. } => return stay(vec![]),
+        },
+        On::Spawned { order, handle, url } => match state {
+            In::Starting { order: ours } if *ours == order => probe(order, handle, url),
+            In::Stopping { order: ours, handle: None, cause } if *ours == order => {
+                let (order, handle) = (order, Some(handle));
+                let kill = Do::Kill { order: order.clone(), handle: handle.clone() };
+                (In::Stopping { order, handle, cause: cause.clone() }, vec![kill])
+            }
+            In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { handle: Some(_), .. }
+                if state.is_on(&order) =>
+            {
+                return stay(vec![]); // said twice
+            }
+            In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![Do::Kill { order, handle: Some(handle) }]),
+        },
+        On::SpawnFailed { order, cause } => match state {
+            // Perhaps it did produce something: make sure by order.
+            In::Starting { order: ours } if *ours == order => halt(&order, None, cause, Do::Note),
+            In::Starting { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::StartTimedOut(order) => match state {
+            In::Starting { order: ours } if *ours == order => {
+                halt(&order, None, Cause::StartTimeout(with.start_timeout), Do::Note)
+            }
+            In::Starting { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::Answered(order) => match state {
+            In::Probing { order: ours, handle, url } if *ours == order => {
+                let (handle, url) = (handle.clone(), url.clone());
+                let route = Do::Route { order: order.clone(), url: url.clone() };
+                (In::Routing { order, handle, url }, vec![route])
+            }
+            In::Probing { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::Silent(order) => match state {
+            In::Probing { order: ours, handle, .. } if *ours == order => {
+                halt(&order, Some(handle), Cause::HttpTimeout(with.http_timeout), Do::Note)
+            }
+            // An adopted server that runs may be silent: it is busy, and it has its route.
+            In::Running { .. }
+            | In::Probing { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Routing { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::Routed(order) => match state {
+            In::Routing { order: ours, handle, url } if *ours == order => {
+                let next = In::Running { order, handle: handle.clone(), url: url.clone() };
+                let note = Do::Note(next.recorded());
+                (next, vec![note])
+            }
+            In::Routing { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::NotRouted { order, why } => match state {
+            In::Routing { order: ours, handle, .. } if *ours == order => {
+                halt(&order, Some(handle), Cause::SpawnFailed(why), Do::Note)
+            }
+            // An adopted one's route stays wanted; the routes actor tries on.
+            In::Running { .. }
+            | In::Routing { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::Exited { order, exit } => match state {
+            In::Starting { .. } | In::Probing { .. } | In::Routing { .. }
+                if state.is_on(&order) =>
+            {
+                end(&order, In::Stopped(Some(restart::cause(exit))))
+            }
+            In::Running { .. } if state.is_on(&order) => died(&order, exit, with),
+            In::Stopping { order: ours, cause, .. } if *ours == order => {
+                end(&order, In::Stopped(Some(cause.clone())))
+            }
+            In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
+        On::Killed(order) => match state {
+            In::Stopping { order: ours, cause, .. } if *ours == order => {
+                end(&order, In::Stopped(Some(cause.clone())))
+            }
+            // Ours, but nobody asked for its death here: the watch will say how it ended.
+            In::Starting { .. } | In::Probing { .. } | In::Routing { .. } | In::Running { .. }
+                if state.is_on(&order) =>
+            {
+                return stay(vec![]);
+            }
+            // One that came late.
+            In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![Do::Forget(order)]),
+        },
+        On::NotRecorded => match state {
+            // The asker was told; nothing has changed.
+            In::Stopped(_)
+            | In::Failed(_)
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+            In::Waiting { cause, .. } => {
+                let until = with.now.plus(restart::delay(restart::TOO_MANY, with.jitter));
+                (In::Waiting { until, cause: cause.clone() }, vec![Do::Wake(until)])
+            }
+        },
+        On::Found { order, found } => match state {
+            In::Stopped(_) | In::Failed(_) | In::Waiting { .. } => return stay(vec![]),
+            In::Starting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. }
+            | In::Running { .. }
+            | In::Stopping { .. }
+                if !state.is_on(&order) =>
+            {
+                return stay(vec![]);
+            }
+            In::Starting { .. } => match found {
+                Recovered::Unknown => end(&order, In::Stopped(Some(Cause::Interrupted))),
+                Recovered::Alive(it) => probe(order, it.handle, it.url),
+                Recovered::Ended(exit) => end(&order, In::Stopped(Some(restart::cause(exit)))),
+            },
+            In::Probing { .. } | In::Routing { .. } => match found {
+                Recovered::Unknown => end(&order, In::Stopped(Some(Cause::Vanished))),
+                Recovered::Alive(it) => probe(order, it.handle, it.url),
+                Recovered::Ended(exit) => end(&order, In::Stopped(Some(restart::cause(exit)))),
+            },
+            In::Running { .. } => match found {
+                Recovered::Unknown => died(&order, Exit::Unknown, with),
+                Recovered::Alive(it) => {
+                    let effects = vec![
+                        Do::Watch { order: order.clone(), handle: it.handle.clone() },
+                        Do::Route { order: order.clone(), url: it.url.clone() },
+                        Do::Probe { order: order.clone(), url: it.url.clone() },
+                    ];
+                    let next = In::Running { order, handle: it.handle, url: it.url };
+                    let moved = (next != *state).then(|| Do::Note(next.recorded()));
+                    (next, moved.into_iter().chain(effects).collect())
+                }
+                Recovered::Ended(exit) => died(&order, exit, with),
+            },
+            In::Stopping { cause, .. } => match found {
+                Recovered::Unknown | Recovered::Ended(_) => {
+                    end(&order, In::Stopped(Some(cause.clone())))
+                }
+                Recovered::Alive(it) => {
+                    let handle = Some(it.handle);
+                    let kill = Do::Kill { order: order.clone(), handle: handle.clone() };
+                    (In::Stopping { order, handle, cause: cause.clone() }, vec![kill])
+                }
+            },
+        },
+    })
+}
+
+/// A start under this order.
+fn begin(order: OrderId) -> (State, Vec<Effect>) {
+    let next = State::Starting { order: order.clone() };
+    let record = Effect::Record(next.recorded());
+    (next, vec![record, Effect::Spawn(order)])
+}
+
+/// It is there: wait for its answer, and for its end.
+fn probe(order: OrderId, handle: Handle, url: String) -> (State, Vec<Effect>) {
+    let watch = Effect::Watch { order: order.clone(), handle: handle.clone() };
+    let probe = Effect::Probe { order: order.clone(), url: url.clone() };
+    let next = State::Probing { order, handle, url };
+    let note = Effect::Note(next.recorded());
+    (next, vec![note, watch, probe])
+}
+
+/// To be ended. On request that is recorded first; after a failure it is noted.
+fn halt(
+    order: &OrderId,
+    handle: Option<&Handle>,
+    cause: Cause,
+    write: impl FnOnce(ServerState) -> Effect,
+) -> (State, Vec<Effect>) {
+    let handle = handle.cloned();
+    let kill = Effect::Kill { order: order.clone(), handle: handle.clone() };
+    let next = State::Stopping { order: order.clone(), handle, cause };
+    let write = write(next.recorded());
+    // Unrouting what has no route does no harm.
+    (next, vec![write, Effect::Unroute, kill])
+}
+
+/// It has ended.
+fn end(order: &OrderId, next: State) -> (State, Vec<Effect>) {
+    let note = Effect::Note(next.recorded());
+    (next, vec![Effect::Unroute, note, Effect::Forget(order.clone())])
+}
+
+/// A running server ended by itself.
+fn died(order: &OrderId, exit: Exit, with: &Context<'_>) -> (State, Vec<Effect>) {
+    let cause = restart::cause(exit);
+    match restart::after(with.policy, exit, with.deaths, with.now, with.jitter) {
+        After::Stop => end(order, State::Stopped(Some(cause))),
+        After::GiveUp => end(order, State::Failed(cause)),
+        After::Wait(until) => {
+            let (next, mut effects) = end(order, State::Waiting { until, cause });
+            effects.push(Effect::Wake(until));
+            (next, effects)
+        }
+    }
+}
