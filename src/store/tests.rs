@@ -103,6 +103,7 @@ pub(super) fn one_of_each() -> Vec<Write> {
             session: None,
             challenge: None,
             expires_at: Moment(9),
+            used: None,
         })),
         Write::CodeGone(TokenHash([9; 32])),
         Write::IdsUsed(12),
