@@ -62,7 +62,9 @@ impl Client {
 
     /// Decides on the newest state and makes the outcome durable. When it returns `Ok`, the writes survive anything.
     ///
-    /// The decision runs on the store's thread: it must be quick and must not block.
+    /// The decision runs on the store's thread: it must be quick and must not block. It is made also if the caller
+    /// stops waiting. What it decides on may hold changes of others that are not durable yet; its answer is given only
+    /// once they are.
     pub async fn change<T, E>(
         &self,
         decide: impl FnOnce(&Image) -> Result<(Vec<Write>, T), E> + Send + 'static,

@@ -300,6 +300,35 @@ async fn the_journal_may_idle_between_writes() {
     }
 }
 
+#[tokio::test]
+async fn a_store_that_lost_what_was_acknowledged_takes_no_changes() {
+    let it = open_default();
+    add(&it.client).await.unwrap();
+    add(&it.client).await.unwrap();
+    it.journal.lose_last_group();
+    // The gap is found where it is: the memory journal refuses to go on over it by a panic.
+    assert!(matches!(add(&it.client).await, Err(ChangeError::Unavailable)));
+    for _ in 0..10 {
+        let refused = add(&it.client).await;
+        assert!(matches!(refused, Err(ChangeError::Store(StoreError::Damaged(_)))), "{refused:?}");
+    }
+    assert_eq!(it.client.image().users().count(), 2, "reads go on");
+}
+
+#[tokio::test]
+async fn housekeeping_that_fails_is_not_believed() {
+    let eio = StoreError::Disk { doing: "sync", error: "EIO".to_owned() };
+    for (error, loads) in [(StoreError::Full, 1), (eio, 2)] {
+        let settings = Settings { idle_every: Duration::from_millis(1), ..Settings::default() };
+        let it = open_with(MemoryJournal::default(), settings);
+        it.journal.fail_next_idle(error);
+        while it.journal.counts().2 < 3 {
+            eventually(&it.client).await;
+        }
+        assert_eq!(it.journal.counts().1, loads);
+    }
+}
+
 #[test]
 fn a_name_that_was_handed_over_is_found() {
     let mut image = Image::default();

@@ -20,7 +20,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::Instant,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Image, Write, client::Pending};
 use crate::ports::{Journal, Loaded, StoreError};
@@ -65,6 +65,10 @@ pub(super) struct Writer {
     state: State,
     /// Appends and loads that failed since an append last succeeded.
     failures: u32,
+    /// The trouble the log knows of already: a fault that lasts is told once, not at every attempt.
+    told: Option<String>,
+    /// Housekeeping waits for room.
+    put_off: bool,
 }
 
 enum State {
@@ -86,7 +90,8 @@ impl Writer {
             image: Arc::new(ArcSwap::from_pointee(loaded.image)),
             sequence: Arc::new(watch::Sender::new(loaded.sequence)),
         };
-        Ok(Self { journal, publication, state: State::Ready, failures: 0 })
+        let (state, failures, told, put_off) = (State::Ready, 0, None, false);
+        Ok(Self { journal, publication, state, failures, told, put_off })
     }
 
     pub(super) fn publication(&self) -> Publication {
@@ -114,7 +119,7 @@ impl Writer {
         match self.journal.load().and_then(|loaded| self.check(loaded)) {
             Ok(loaded) => {
                 tell_repairs(&loaded);
-                info!(sequence = loaded.sequence, "store reloaded");
+                debug!(sequence = loaded.sequence, "store reloaded");
                 self.publication.publish(Arc::new(loaded.image), loaded.sequence);
                 self.state = State::Ready;
             }
@@ -140,11 +145,23 @@ impl Writer {
             n => FIRST_PAUSE.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_PAUSE),
         };
         self.failures = self.failures.saturating_add(1);
-        match &error {
-            StoreError::Full => warn!(error = %error, "store refuses changes"),
-            _ => error!(error = %error, "store refuses changes"),
-        }
+        self.tell(&error);
         self.state = State::Broken { error, until: Instant::now() + pause };
+    }
+
+    fn tell(&mut self, error: &StoreError) {
+        let text = error.to_string();
+        if self.told.as_ref() == Some(&text) {
+            debug!(error = %error, "store still refuses changes");
+            return;
+        }
+        match error {
+            StoreError::Full => warn!(error = %error, "store refuses changes"),
+            StoreError::Disk { .. } | StoreError::Damaged(_) => {
+                error!(error = %error, "store refuses changes");
+            }
+        }
+        self.told = Some(text);
     }
 
     /// Takes changes from `next` until there are none, or the group is large enough, and does them. True if anything
@@ -177,6 +194,9 @@ impl Writer {
             Ok(()) if writes.is_empty() => {}
             Ok(()) => {
                 self.failures = 0;
+                if self.told.take().is_some() {
+                    info!("store takes changes again");
+                }
                 self.publication.publish(Arc::new(image), before + writes.len() as u64);
             }
             Err(error) => self.break_off(error.clone()),
@@ -195,9 +215,13 @@ impl Writer {
         }
         let image = self.publication.image.load_full();
         match self.journal.idle(&image, self.publication.sequence()) {
-            Ok(()) => {}
+            Ok(()) => self.put_off = false,
             // Nothing that was acknowledged depends on it; it is tried again at the next idle.
-            Err(StoreError::Full) => warn!(error = %StoreError::Full, "store housekeeping put off"),
+            Err(StoreError::Full) if self.put_off => {}
+            Err(StoreError::Full) => {
+                self.put_off = true;
+                warn!(error = %StoreError::Full, "store housekeeping put off");
+            }
             Err(error) => self.break_off(error),
         }
     }

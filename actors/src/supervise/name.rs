@@ -99,3 +99,81 @@ impl<A: Actor> Name<A> {
         self.addr.borrow().as_ref().is_some_and(|addr| addr.try_send(message).is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::{Arbiter, AtomicResponse, Context, System, fut::wrap_future};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::supervise::start;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    struct Busy;
+
+    impl Actor for Busy {
+        type Context = Context<Self>;
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Hold(oneshot::Receiver<()>);
+
+    impl Handler<Hold> for Busy {
+        type Result = AtomicResponse<Self, ()>;
+        fn handle(&mut self, hold: Hold, _: &mut Context<Self>) -> Self::Result {
+            AtomicResponse::new(Box::pin(wrap_future(async { drop(hold.0.await) })))
+        }
+    }
+
+    fn hold() -> (oneshot::Sender<()>, Hold) {
+        let (release, held) = oneshot::channel();
+        (release, Hold(held))
+    }
+
+    #[test]
+    fn a_full_mailbox_takes_no_more() {
+        System::new().block_on(async {
+            let (publisher, name) = named("busy");
+            let running = start(&Arbiter::current(), 1, |_| Busy).await.unwrap();
+            publisher.publish(Some(running.addr));
+            let (releases, taken): (Vec<_>, Vec<_>) = (0..10)
+                .map(|_| {
+                    let (release, message) = hold();
+                    (release, name.tell(message))
+                })
+                .unzip();
+            assert!(taken[0], "the first fits");
+            assert!(!taken[9], "the mailbox has a bound");
+            drop(releases);
+            let (release, message) = hold();
+            drop(release);
+            assert_eq!(name.ask(message, PATIENCE).await, Ok(()), "asking waits for room");
+        });
+    }
+
+    #[test]
+    fn a_name_nobody_will_publish_is_answered_at_once() {
+        System::new().block_on(async {
+            let (publisher, name) = named::<Busy>("busy");
+            drop(publisher);
+            let (_release, message) = hold();
+            assert_eq!(name.ask(message, PATIENCE).await, Err(Unavailable::Restarting("busy")));
+        });
+    }
+
+    #[test]
+    fn who_asks_early_is_served_when_it_comes_up() {
+        System::new().block_on(async {
+            let (publisher, name) = named("busy");
+            let (release, message) = hold();
+            drop(release);
+            let asking = actix::spawn(async move { name.ask(message, PATIENCE).await });
+            tokio::task::yield_now().await;
+            let running = start(&Arbiter::current(), 1, |_| Busy).await.unwrap();
+            publisher.publish(Some(running.addr));
+            assert_eq!(asking.await.unwrap(), Ok(()));
+        });
+    }
+}

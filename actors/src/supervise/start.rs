@@ -151,3 +151,73 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without text").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex, mpsc},
+        time::Duration,
+    };
+
+    use actix::{Arbiter, System};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Idle;
+
+    impl Actor for Idle {
+        type Context = Context<Self>;
+    }
+
+    #[test]
+    fn a_start_nobody_waits_for_makes_no_actor() {
+        System::new().block_on(async {
+            let arbiter = Arbiter::new();
+            let handle = arbiter.handle();
+            let (release, held) = mpsc::channel::<()>();
+            arbiter.spawn_fn(move || {
+                let _ = held.recv();
+            });
+            let made = Arc::new(Mutex::new(false));
+            let mark = made.clone();
+            let starting = start(&handle, 1, move |_| {
+                *mark.lock().unwrap() = true;
+                Idle
+            });
+            assert!(tokio::time::timeout(Duration::from_millis(5), starting).await.is_err());
+            let (passed, by) = oneshot::channel();
+            drop(release);
+            arbiter.spawn_fn(move || {
+                let _ = passed.send(());
+            });
+            by.await.unwrap();
+            assert!(!*made.lock().unwrap());
+            arbiter.stop();
+        });
+    }
+
+    #[test]
+    fn an_arbiter_that_has_gone_is_an_answer() {
+        System::new().block_on(async {
+            let arbiter = Arbiter::new();
+            let handle = arbiter.handle();
+            arbiter.stop();
+            arbiter.join().unwrap();
+            assert_eq!(start(&handle, 1, |_| Idle).await.unwrap_err(), Ended::Cancelled);
+        });
+    }
+
+    #[test]
+    fn a_dropped_quit_asks_nothing_and_a_lonely_actor_ends() {
+        System::new().block_on(async {
+            let Running { addr, ended, quit, .. } =
+                start(&Arbiter::current(), 1, |_| Idle).await.unwrap();
+            drop(quit);
+            tokio::task::yield_now().await;
+            assert!(addr.connected());
+            drop(addr);
+            assert_eq!(ended.await.unwrap(), Ended::Normal);
+        });
+    }
+}

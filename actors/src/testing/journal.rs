@@ -21,6 +21,7 @@ struct Memory {
     full: bool,
     load_error: Option<StoreError>,
     panic_next: bool,
+    fail_idle: Option<StoreError>,
     must_load: bool,
 }
 
@@ -46,6 +47,16 @@ impl MemoryJournal {
     /// From now on every load fails with this error, or no longer.
     pub fn set_load_error(&self, error: Option<StoreError>) {
         self.memory().load_error = error;
+    }
+
+    /// The next housekeeping fails with this error, once.
+    pub fn fail_next_idle(&self, error: StoreError) {
+        self.memory().fail_idle = Some(error);
+    }
+
+    /// The last acknowledged group vanishes, as no disk should let it.
+    pub fn lose_last_group(&self) {
+        self.memory().groups.pop();
     }
 
     /// The next append panics.
@@ -116,7 +127,15 @@ impl Journal for MemoryJournal {
         let stored = self.memory().groups.iter().map(|group| group.len() as u64).sum::<u64>();
         assert_eq!(stored, sequence, "an image that is not what is stored");
         assert_eq!(**image, self.image());
-        self.memory().idles += 1;
-        Ok(())
+        let mut memory = self.memory();
+        assert!(!memory.must_load, "left idle after an error without loading");
+        memory.idles += 1;
+        match memory.fail_idle.take() {
+            None => Ok(()),
+            Some(error) => {
+                memory.must_load = !matches!(error, StoreError::Full);
+                Err(error)
+            }
+        }
     }
 }

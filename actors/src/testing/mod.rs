@@ -1,6 +1,13 @@
 //! Ports from memory, for tests (feature `testing`): what a test wants to happen is said beforehand, what happened is
 //! asked afterwards. Every handle is cheap to clone and keeps its memory over "restarts" of who uses it.
 
+use std::sync::Arc;
+
+use crate::{
+    store::{self, Settings},
+    supervise::{Supervision, Supervisor},
+};
+
 pub mod authenticator;
 pub mod clock;
 pub mod entropy;
@@ -13,4 +20,13 @@ pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use journal::MemoryJournal;
 pub use routes::MemoryRoutes;
-pub use spawner::{ScriptedProbe, ScriptedSpawner};
+pub use spawner::{NextStart, ScriptedProbe, ScriptedSpawner};
+
+/// A store at work over this journal, on the current runtime. It ends with the supervision. A second one over the same
+/// journal is what the hub is after a restart.
+pub fn running_store(journal: &MemoryJournal) -> (store::Client, Supervision) {
+    let (client, spec) = store::open(Box::new(journal.clone()), Settings::default())
+        .expect("a journal from memory opens unless told otherwise");
+    let entropy = Arc::new(SeededEntropy::new(1));
+    (client, Supervisor::new("test", entropy).child(spec).start())
+}

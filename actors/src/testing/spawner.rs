@@ -281,3 +281,79 @@ impl Probe for ScriptedProbe {
         Box::pin(std::future::ready(answer))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Secret, ServerName, Username},
+        ports::EnvVars,
+    };
+
+    fn order(n: u8) -> Order {
+        Order {
+            id: OrderId::from_bytes([n; 16]),
+            user: Username::new("bob").unwrap(),
+            server: ServerName::default_server(),
+            prefix: "/user/bob/".to_owned(),
+            env: Secret::new(EnvVars::default()),
+            options: None,
+        }
+    }
+
+    fn quiet() -> Progress {
+        Progress::new(|_| {})
+    }
+
+    #[tokio::test]
+    async fn an_order_is_carried_out_once() {
+        let (spawner, order) = (ScriptedSpawner::default(), order(1));
+        spawner.next_start(NextStart::DoneButFailed("answer lost".to_owned()));
+        assert!(spawner.start(&order, quiet()).await.is_err());
+        let started = spawner.start(&order, quiet()).await.unwrap();
+        assert_eq!((spawner.starts(), spawner.orders().len()), (1, 2));
+        let found = spawner.recover(&order.id, None).await.unwrap();
+        assert_eq!(found, Recovered::Alive(started));
+        assert_eq!(spawner.inventory().await.unwrap(), [order.id]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_the_end() {
+        let (spawner, order) = (ScriptedSpawner::default(), order(1));
+        let started = spawner.start(&order, quiet()).await.unwrap();
+        let (world, id) = (spawner.clone(), order.id.clone());
+        let waiting = tokio::spawn(async move { world.wait(&id, &started.handle).await });
+        tokio::task::yield_now().await;
+        spawner.end(&order.id, Exit::Code(7));
+        assert_eq!(waiting.await.unwrap().unwrap(), Exit::Code(7));
+        assert_eq!(
+            spawner.recover(&order.id, None).await.unwrap(),
+            Recovered::Ended(Exit::Code(7))
+        );
+        spawner.forget(&order.id).await;
+        assert_eq!(spawner.recover(&order.id, None).await.unwrap(), Recovered::Unknown);
+    }
+
+    #[tokio::test]
+    async fn stopping_is_repeatable_and_can_fail() {
+        let (spawner, order) = (ScriptedSpawner::default(), order(1));
+        let started = spawner.start(&order, quiet()).await.unwrap();
+        spawner.set_stop_error(Some(SpawnError::Failed("away".to_owned())));
+        assert!(spawner.stop(&order.id, &started.handle, Stop::Soft).await.is_err());
+        assert_eq!(spawner.alive().len(), 1);
+        spawner.set_stop_error(None);
+        for _ in 0..2 {
+            spawner.stop(&order.id, &started.handle, Stop::Hard).await.unwrap();
+        }
+        assert_eq!(spawner.wait(&order.id, &started.handle).await.unwrap(), Exit::Signal(9));
+    }
+
+    #[tokio::test]
+    async fn a_tail_is_cut_between_characters() {
+        let spawner = ScriptedSpawner::default();
+        spawner.set_log_tail("aü");
+        for (bytes, tail) in [(9, "aü"), (3, "aü"), (2, "ü"), (1, ""), (0, "")] {
+            assert_eq!(spawner.log_tail(&order(1).id, bytes).await, tail);
+        }
+    }
+}
