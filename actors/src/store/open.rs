@@ -1,18 +1,20 @@
 //! Opens the store: the first load, the client, and the thread the writer lives on.
 //!
-//! The writer blocks on the disk, so it has a thread of its own with a small runtime for its waiting. Journal, queue
-//! and publication outlive that thread: when it panics it is restarted by supervision and goes on with what waits. A
-//! failed append is no panic: the writer reloads in place (`writer`), so that a full disk never counts as a storm.
+//! The writer blocks on the disk, so it has a thread of its own (one of the runtime's blocking threads, for as long as
+//! it lives) with a small runtime for its waiting. Journal, queue and publication outlive that thread: when it panics
+//! it is restarted by supervision and goes on with what waits. A failed append is no panic: the writer reloads in place
+//! (`writer`), so that a full disk never counts as a storm.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
 use tokio::{
     runtime::Builder,
-    sync::{mpsc, oneshot},
+    sync::mpsc,
+    task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 use tracing::debug;
@@ -24,7 +26,7 @@ use super::{
 };
 use crate::{
     ports::{Journal, StoreError},
-    supervise::{Alive, ChildSpec, Ended, QuitSignal, Restart, quit},
+    supervise::{Alive, ChildSpec, QuitSignal, Restart, how_it_ended, quit},
 };
 
 /// How the store is to behave.
@@ -68,35 +70,24 @@ pub fn open(
     };
     let estate = Arc::new(Mutex::new(Estate { writer, queue, lives: 0 }));
     let spec = ChildSpec::custom("store", move || {
-        let started = begin(estate.clone(), settings);
-        Box::pin(std::future::ready(started))
+        let alive = begin(estate.clone(), settings);
+        Box::pin(std::future::ready(Ok(alive)))
     });
     // Normal ends: asked to, or no client is left. It may have a group and its housekeeping to finish.
     Ok((client, spec.restart(Restart::Transient).stop_limit(Duration::from_secs(30))))
 }
 
-fn begin(estate: Arc<Mutex<Estate>>, settings: Settings) -> Result<Alive, Ended> {
+fn begin(estate: Arc<Mutex<Estate>>, settings: Settings) -> Alive {
     let (quit, signal) = quit();
-    let (tell, ended) = oneshot::channel();
-    let body = move || {
-        let _ = tell.send(live(&estate, settings, signal));
-    };
-    thread::Builder::new()
-        .name("store".to_owned())
-        .spawn(body)
-        .map_err(|error| Ended::Failed(format!("no thread for the store: {error}")))?;
-    let ended = Box::pin(async move {
-        // A thread that panics drops its sender.
-        ended.await.unwrap_or_else(|_| Ended::Panicked("in the store's thread".to_owned()))
-    });
-    Ok(Alive { quit, abort: None, ended })
+    let thread = spawn_blocking(move || live(&estate, settings, signal));
+    Alive { quit, abort: None, ended: Box::pin(async { how_it_ended(thread.await) }) }
 }
 
-fn live(estate: &Mutex<Estate>, settings: Settings, signal: QuitSignal) -> Ended {
-    let runtime = match Builder::new_current_thread().enable_time().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return Ended::Failed(format!("no runtime for the store: {error}")),
-    };
+fn live(estate: &Mutex<Estate>, settings: Settings, signal: QuitSignal) -> Result<(), String> {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| format!("no runtime for the store: {error}"))?;
     // After a panic the lock is poisoned; what is behind it is not believed but loaded again.
     let mut estate = estate.lock().unwrap_or_else(PoisonError::into_inner);
     if estate.lives > 0 {
@@ -104,11 +95,13 @@ fn live(estate: &Mutex<Estate>, settings: Settings, signal: QuitSignal) -> Ended
     }
     estate.lives += 1;
     runtime.block_on(turns(&mut estate, settings, signal));
-    Ended::Normal
+    Ok(())
 }
 
-/// Waits for work and does it, until asked to stop; what waits then is still done.
-async fn turns(estate: &mut Estate, settings: Settings, mut signal: QuitSignal) {
+/// Waits for work and does it, until asked to stop; what waits then is still done. A supervisor that has gone without
+/// a word counts as asking: nobody would notice this thread any more, and its runtime waits for it.
+async fn turns(estate: &mut Estate, settings: Settings, signal: QuitSignal) {
+    let mut leave = pin!(signal.asked_or_dropped());
     let Estate { writer, queue, .. } = estate;
     let quiet = settings.idle_every.saturating_mul(10);
     let mut idle_at = Instant::now() + quiet;
@@ -121,7 +114,7 @@ async fn turns(estate: &mut Estate, settings: Settings, mut signal: QuitSignal) 
         let reload_at = writer.reload_due();
         tokio::select! {
             biased;
-            () = signal.asked(), if !stopping => {
+            _ = &mut leave, if !stopping => {
                 stopping = true;
                 queue.close();
             }

@@ -287,6 +287,19 @@ async fn stopping_finishes_what_waits_and_idles() {
     assert!(matches!(add(&it.client).await, Err(ChangeError::Unavailable)));
 }
 
+#[test]
+fn a_runtime_that_ends_takes_the_writer_along() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let it = runtime.block_on(async {
+        let it = open_default();
+        add(&it.client).await.unwrap();
+        it
+    });
+    drop(runtime); // would wait for ever for a writer that lives on
+    assert_eq!(*it.client.image(), it.journal.image());
+    assert_eq!(it.journal.counts().2, 1, "it ended in good order");
+}
+
 #[tokio::test]
 async fn the_journal_may_idle_between_writes() {
     let settings = Settings { idle_every: Duration::from_millis(1), ..Settings::default() };

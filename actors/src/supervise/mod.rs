@@ -16,6 +16,7 @@ pub mod window;
 
 pub use name::{Name, Publisher, Unavailable, named};
 pub use spec::{Alive, ChildSpec, Restart};
+pub(crate) use start::how_it_ended;
 pub use start::{Ended, Quit, QuitSignal, Running, quit, start};
 pub use supervisor::{Escalated, Supervision, Supervisor};
 pub use window::Limits;
