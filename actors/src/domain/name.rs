@@ -169,7 +169,7 @@ mod tests {
         ] {
             assert!(Username::new(bad).is_err(), "{bad:?}");
         }
-        for good in ["a", "alice@example.org", "a.b", "..a", "ünal", "a b", "a%b0", "100%"] {
+        for good in ["a", "alice@example.org", "a.b", "..a", "ünal", "a b", "a%b", "100%"] {
             assert!(Username::new(good).is_ok(), "{good:?}");
         }
         assert_eq!(Username::normalise("  Alice ").unwrap().as_str(), "alice");
