@@ -78,7 +78,7 @@ pub(super) fn give_up_reserve(disk: &Disk, dir: &Path) -> bool {
     path.exists() && disk.remove(&path).is_ok()
 }
 
-/// Makes the reserve if there is none and room for it four times over. True if there is one now.
+/// Makes the reserve if there is none and room for it twice over. True if there is one now.
 pub(super) fn keep_reserve(disk: &Disk, dir: &Path, size: u64) -> bool {
     let path = dir.join("store.reserve");
     if path.exists() {
@@ -86,7 +86,7 @@ pub(super) fn keep_reserve(disk: &Disk, dir: &Path, size: u64) -> bool {
     }
     let room = nix::sys::statvfs::statvfs(dir)
         .map(|it| it.blocks_available().saturating_mul(it.fragment_size()));
-    if room.is_err() || room.is_ok_and(|room| room < size.saturating_mul(4)) {
+    if room.is_err() || room.is_ok_and(|room| room < size.saturating_mul(2)) {
         return false;
     }
     let Ok(file) = disk.create(&path) else {
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(std::fs::metadata(dir.path().join("store.reserve")).unwrap().len(), 100_000);
         assert!(give_up_reserve(&disk, dir.path()));
         assert!(!give_up_reserve(&disk, dir.path()));
-        assert!(!keep_reserve(&disk, dir.path(), u64::MAX / 8), "there is no such room");
+        assert!(!keep_reserve(&disk, dir.path(), u64::MAX / 4), "there is no such room");
     }
 
     #[test]

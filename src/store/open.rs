@@ -119,6 +119,7 @@ pub(super) fn open(
     floor = floor.max(base.as_ref().map_or(0, |base| base.at().sequence));
 
     let mut reasons = Vec::new();
+    let mut newest = snapshots.last().map(|(number, _)| *number);
     let mut truth = None;
     if let (Some(good), Some(image)) = (&base, sled_image) {
         match replay(good.at(), *image, &found, floor) {
@@ -144,6 +145,8 @@ pub(super) fn open(
                 return Err(newer(&name, version.into()));
             }
             Err(error) => {
+                // A new one is due.
+                newest = None;
                 repairs.push(format!("{name} is unusable: {error}"));
                 reasons.push(format!("{name}: {error}"));
             }
@@ -197,8 +200,7 @@ pub(super) fn open(
             None => renew(disk, paths, "it was missing", &image, at, &mut repairs),
         },
     };
-    let snapshot = snapshots.last().map(|(number, _)| *number);
-    Ok(Truth { image, at, found, base, snapshot, marked, repairs })
+    Ok(Truth { image, at, found, base, snapshot: newest, marked, repairs })
 }
 
 /// A new store: the mark first, so that from now on an empty folder is a loss.

@@ -85,6 +85,8 @@ struct Open {
     running: Option<(Running, u64)>,
     snapshot_due: Instant,
     reserve_again: Instant,
+    /// Is the reserve in place?
+    roomy: bool,
 }
 
 impl DiskJournal {
@@ -156,6 +158,7 @@ impl Port for DiskJournal {
             running: None,
             snapshot_due: if truth.snapshot.is_none() { now } else { now + self.limits.period },
             reserve_again: now,
+            roomy: false,
         });
         Ok(Loaded { image, sequence: at.sequence, repairs: truth.repairs })
     }
@@ -207,6 +210,10 @@ impl Port for DiskJournal {
             }
         }
         open.take_snapshot_in(&self.limits);
+        if now >= open.reserve_again {
+            open.roomy = guard::keep_reserve(&self.disk, &self.paths.dir, self.limits.reserve);
+            open.reserve_again = now + self.limits.pause;
+        }
         // An image that is not of this very moment can be neither a snapshot nor a new sled.
         if sequence == at.sequence {
             let due = now >= open.snapshot_due || open.journal.grown >= self.limits.grown;
@@ -219,7 +226,8 @@ impl Port for DiskJournal {
                     Err(error) => warn!(%error, "snapshot not begun"),
                 }
             }
-            if open.base.is_none() && now >= open.base_again {
+            // Not before there is room: what is on disk may be whole.
+            if open.base.is_none() && open.roomy && now >= open.base_again {
                 let mut said = Vec::new();
                 let why = "it had failed while in use";
                 open.base = open::renew(&self.disk, &self.paths, why, image, at, &mut said);
@@ -228,10 +236,6 @@ impl Port for DiskJournal {
                     warn!(%what, "store repaired");
                 }
             }
-        }
-        if now >= open.reserve_again {
-            guard::keep_reserve(&self.disk, &self.paths.dir, self.limits.reserve);
-            open.reserve_again = now + self.limits.pause;
         }
         Ok(())
     }
@@ -273,5 +277,9 @@ impl Open {
 impl Drop for DiskJournal {
     fn drop(&mut self) {
         self.close();
+        // Closing is not enough while a child that was just forked still has the descriptor.
+        if let Some(lock) = self.lock.take() {
+            let _ = lock.unlock();
+        }
     }
 }

@@ -338,6 +338,21 @@ fn a_store_that_lost_too_much_refuses() {
 }
 
 #[test]
+fn the_advice_for_a_lost_store_helps() {
+    let dir = tempfile::tempdir().unwrap();
+    rested(dir.path());
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    let mut refused = journal(dir.path());
+    let error = refused.load().unwrap_err().to_string();
+    assert!(error.contains("snapshots"), "{error}");
+    drop(refused);
+    fs::remove_file(dir.path().join("store.mark")).unwrap();
+    let loaded = journal(dir.path()).load().unwrap();
+    assert_eq!((loaded.image, loaded.sequence), after(16));
+}
+
+#[test]
 fn yesterdays_part_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let old = tempfile::tempdir().unwrap();
