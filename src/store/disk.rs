@@ -19,7 +19,7 @@ pub(super) struct Disk {
 impl Disk {
     /// Makes a folder for the owner alone; no matter if it is there.
     pub(super) fn folder(&self, path: &Path) -> io::Result<()> {
-        self.may_fail()?;
+        self.may_fail("folder")?;
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
@@ -28,13 +28,13 @@ impl Disk {
 
     /// Makes a file that must not exist yet.
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
-        self.may_fail()?;
+        self.may_fail("create")?;
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
     }
 
     /// Writes all of it.
     pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.may_fail() {
+        if let Err(error) = self.may_fail("write") {
             // A failed write may have written a part.
             let _ = file.write_all(&bytes[..bytes.len() / 2]);
             return Err(error);
@@ -44,25 +44,25 @@ impl Disk {
 
     /// Waits until the content is on the medium.
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
-        self.may_fail()?;
+        self.may_fail("sync")?;
         file.sync_data()
     }
 
     /// Waits until the names in a folder are on the medium.
     pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.may_fail()?;
+        self.may_fail("sync_folder")?;
         File::open(path)?.sync_all()
     }
 
     /// Gives a file another name.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.may_fail()?;
+        self.may_fail("rename")?;
         fs::rename(from, to)
     }
 
     /// Removes a file; no matter if there is none.
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
-        self.may_fail()?;
+        self.may_fail("remove")?;
         match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -81,13 +81,13 @@ impl Disk {
 
     #[cfg(not(test))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' twin uses both")]
-    fn may_fail(&self) -> io::Result<()> {
+    fn may_fail(&self, _call: &'static str) -> io::Result<()> {
         Ok(())
     }
 
     #[cfg(test)]
-    fn may_fail(&self) -> io::Result<()> {
-        self.faults.as_ref().map_or(Ok(()), |faults| faults.next())
+    fn may_fail(&self, call: &'static str) -> io::Result<()> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.next(call))
     }
 }
 

@@ -11,14 +11,14 @@
 //! ```
 //!
 //! The journal is the truth; sled and snapshots spare us reading all of it. Each of the three can prove by a checksum
-//! what it holds and where it stands in one chain, so opening ([`open`]) can compare them and repair what is damaged
+//! what it holds and where it stands in one chain, so opening (`open`) can compare them and repair what is damaged
 //! from the others, or stop and say how to restore. It never guesses and never starts emptier than it was.
 //!
-//! Reading order: [`port`] (what happens for one group of writes), [`open`] (what is the truth?), [`segment`] (bytes of
-//! the journal), [`journal`] (its files), [`snapshot`], [`sled`], [`records`] (one write as bytes), [`guard`] (lock,
-//! mark, reserve), [`disk`] (all writing system calls, so that tests can fail the k-th).
+//! Reading order: `port` (what happens for one group of writes), `open` (what is the truth?), `segment` (bytes of
+//! the journal), `journal` (its files), `snapshot`, `sled`, `records` (one write as bytes), `guard` (lock,
+//! mark, reserve), `disk` (all writing system calls, so that tests can fail the k-th).
 //!
-//! To change a record's form: a new version in [`records`], a decoder for the old one, the old fixture stays.
+//! To change a record's form: a new version in `records`, a decoder for the old one, the old fixture stays.
 
 mod disk;
 mod guard;

@@ -115,6 +115,12 @@ impl DiskJournal {
         self.disk.sync_folder(&self.paths.dir).map_err(failed("sync the state directory"))
     }
 
+    /// The next append begins a new segment.
+    #[cfg(test)]
+    pub(super) fn rotate(&mut self) {
+        self.open.iter_mut().for_each(|open| open.journal.rotate());
+    }
+
     /// What was being done when this was called is over, one way or another.
     fn close(&mut self) {
         if let Some(open) = self.open.take()

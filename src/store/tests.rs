@@ -4,7 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -29,10 +29,12 @@ pub(super) struct Faults {
     from: AtomicU64,
     to: AtomicU64,
     full: bool,
+    said: Mutex<Vec<&'static str>>,
 }
 
 impl Faults {
-    pub(super) fn next(&self) -> io::Result<()> {
+    pub(super) fn next(&self, name: &'static str) -> io::Result<()> {
+        self.said.lock().unwrap().push(name);
         let call = self.calls.fetch_add(1, Relaxed) + 1;
         if (self.from.load(Relaxed)..self.to.load(Relaxed)).contains(&call) {
             let number = if self.full { 28 } else { 5 };
@@ -338,6 +340,35 @@ fn a_store_that_lost_too_much_refuses() {
 }
 
 #[test]
+fn two_damaged_files_lose_nothing_in_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = rested(dir.path());
+    let files = files(dir.path());
+    let (mut whole, mut refused) = (0, 0);
+    for (n, one) in files.iter().enumerate() {
+        for (m, other) in files.iter().enumerate().skip(n + 1) {
+            let what = format!("{} and {}", one.display(), other.display());
+            let fine = survives(dir.path(), &expected, &what, |copy| {
+                for file in [one, other] {
+                    let path = copy.join(file);
+                    let length = fs::metadata(&path).unwrap().len();
+                    match (n + m) % 3 {
+                        0 => fs::remove_file(path).unwrap(),
+                        1 => fs::write(path, vec![0; usize::try_from(length).unwrap()]).unwrap(),
+                        _ => {
+                            let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+                            file.set_len(length * 2 / 3).unwrap();
+                        }
+                    }
+                }
+            });
+            if fine { whole += 1 } else { refused += 1 }
+        }
+    }
+    assert!(whole > refused && refused > 0, "{whole} {refused}");
+}
+
+#[test]
 fn the_advice_for_a_lost_store_helps() {
     let dir = tempfile::tempdir().unwrap();
     rested(dir.path());
@@ -420,6 +451,32 @@ fn a_deleted_journal_takes_no_more_writes() {
     assert!(error.contains("deleted"), "{error}");
     let loaded = first.load().unwrap();
     assert_eq!((loaded.image, loaded.sequence), after(1), "sled has it");
+}
+
+#[test]
+fn nothing_is_acknowledged_before_it_is_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let calls = Arc::new(Faults::default());
+    let mut subject = journal(dir.path());
+    subject.load().unwrap();
+    subject.disk.faults = Some(calls.clone());
+    // The disk is handed on when loading.
+    subject.load().unwrap();
+    let said = || std::mem::take(&mut *calls.said.lock().unwrap());
+    said();
+    subject.append(1, &group(0)).unwrap();
+    assert_eq!(said(), ["write", "sync"], "a reload begins a segment at once");
+    subject.rotate();
+    subject.append(after(1).1 + 1, &group(1)).unwrap();
+    assert_eq!(said(), ["create", "write", "sync", "sync_folder", "write", "sync"]);
+    let (image, sequence) = after(2);
+    subject.limits.grown = u64::MAX;
+    settle(&mut subject, &Arc::new(image), sequence, &dir.path().join("snapshots"));
+    drop(subject);
+    let all = said().join(" ");
+    for file in ["remove create write sync rename", "create write sync rename sync_folder"] {
+        assert!(all.contains(file), "a file has its name only when its content is there: {all}");
+    }
 }
 
 /// Does the whole story with faults, reloading after each failed append as the store actor does. Returns how many

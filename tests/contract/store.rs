@@ -23,7 +23,7 @@ fn user(id: u64, name: &str) -> Write {
     Write::User(Arc::new(User {
         id: UserId(id),
         name: Username::new(name).unwrap(),
-        admin: id % 2 == 0,
+        admin: id.is_multiple_of(2),
         created: Moment(1),
         last_activity: None,
         cookie_id: "c".to_owned(),

@@ -11,7 +11,7 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -42,11 +42,13 @@ impl Sink {
         }
     }
 
-    /// From now on to this file. A full queue keeps the old one.
+    /// From now on to this file; lines that wait go there too.
     pub(super) fn replace(&self, file: File) {
         match self {
             Self::Queue(queue) => {
-                let _ = queue.orders.try_send(Order::Replace(file));
+                *queue.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+                // Full: then the thread is awake.
+                let _ = queue.orders.try_send(Order::Look);
             }
             Self::Direct(direct) => direct.lock().file = file,
         }
@@ -57,8 +59,14 @@ impl Sink {
         match self {
             Self::Queue(queue) => {
                 let (done, seen) = mpsc::sync_channel(1);
-                queue.orders.try_send(Order::Flush(done)).is_ok()
-                    && seen.recv_timeout(patience).is_ok()
+                let end = Instant::now() + patience;
+                while queue.orders.try_send(Order::Flush(done.clone())).is_err() {
+                    if Instant::now() > end {
+                        return false;
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+                seen.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok()
             }
             Self::Direct(_) => true,
         }
@@ -67,7 +75,8 @@ impl Sink {
 
 enum Order {
     Line(Vec<u8>),
-    Replace(File),
+    /// There may be a new file.
+    Look,
     Flush(SyncSender<()>),
 }
 
@@ -76,6 +85,7 @@ enum Order {
 pub(super) struct Queue {
     orders: SyncSender<Order>,
     dropped: Arc<AtomicU64>,
+    next: Arc<Mutex<Option<File>>>,
 }
 
 impl Queue {
@@ -86,11 +96,12 @@ impl Queue {
     ) -> io::Result<Self> {
         let (orders, waiting) = mpsc::sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let count = dropped.clone();
+        let next = Arc::new(Mutex::new(None));
+        let queue = Self { orders, dropped: dropped.clone(), next: next.clone() };
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || drain(file, &waiting, &count, &notice))?;
-        Ok(Self { orders, dropped })
+            .spawn(move || drain(file, &waiting, &dropped, &next, &notice))?;
+        Ok(queue)
     }
 
     fn write(&self, line: Vec<u8>) {
@@ -104,18 +115,22 @@ fn drain(
     mut file: File,
     waiting: &Receiver<Order>,
     dropped: &AtomicU64,
+    next: &Mutex<Option<File>>,
     notice: &dyn Fn(u64) -> Vec<u8>,
 ) {
     loop {
-        match waiting.recv_timeout(PERIOD) {
+        let order = waiting.recv_timeout(PERIOD);
+        if let Some(new) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            file = new;
+        }
+        match order {
             Ok(Order::Line(line)) => {
                 patient(&mut file, &line);
             }
-            Ok(Order::Replace(new)) => file = new,
             Ok(Order::Flush(done)) => {
                 let _ = done.try_send(());
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let missing = dropped.swap(0, Relaxed);
