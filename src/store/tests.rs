@@ -412,6 +412,52 @@ fn yesterdays_part_is_noticed() {
 }
 
 #[test]
+fn a_record_that_sled_lost_or_changed_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = rested(dir.path());
+    let some = super::records::place(&user(24, "user23")).key;
+    for new in [None, Some(super::records::encode(&user(24, "mallory")).unwrap())] {
+        let whole = survives(dir.path(), &expected, "sled altered", |copy| {
+            let db = ::sled::open(copy.join("sled")).unwrap();
+            let old = match &new {
+                None => db.remove(&some).unwrap(),
+                Some(new) => db.insert(&some, new.clone()).unwrap(),
+            };
+            assert!(old.is_some());
+            db.flush().unwrap();
+        });
+        assert!(whole);
+    }
+}
+
+#[test]
+fn parts_of_two_stores_are_not_mixed() {
+    let (dir, foreign) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let story = [vec![user(1, "ada")], vec![user(2, "bob")], vec![user(3, "cleo")]];
+    let others = [vec![user(1, "eve")], vec![user(2, "mallory")]];
+    for (dir, story) in [(&dir, &story[..]), (&foreign, &others)] {
+        for (n, group) in (1..).zip(story) {
+            let mut subject = journal(dir.path());
+            subject.load().unwrap();
+            subject.append(n, group).unwrap();
+        }
+    }
+    let expected = (image_of(&story.concat()), 3);
+    // All of the journal is there: it tells that this sled is another's.
+    let taken = |copy_: &Path| {
+        fs::remove_dir_all(copy_.join("sled")).unwrap();
+        copy(&foreign.path().join("sled"), &copy_.join("sled"));
+    };
+    assert!(survives(dir.path(), &expected, "a foreign sled", taken));
+    // Only the last change is there: nothing must be put on top of another's records.
+    assert!(!survives(dir.path(), &expected, "a foreign sled, half a journal", |copy| {
+        taken(copy);
+        fs::remove_file(copy.join("journal/0000000001.log")).unwrap();
+        fs::remove_file(copy.join("journal/0000000002.log")).unwrap();
+    }));
+}
+
+#[test]
 fn a_newer_release_s_store_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     rested(dir.path());
