@@ -243,7 +243,7 @@ fn faults(text: &str, places: &[Place], error: &ron::error::SpannedError) -> Vec
     let mut all: Vec<Fault> = places.iter().filter_map(|at| unknown(text, places, at)).collect();
     let at = after_blanks(text, (error.span.start.line.max(1), error.span.start.col.max(1)));
     let field = matches!(error.code, ron::Error::NoSuchStructField { .. });
-    if !(field && !all.is_empty()) {
+    if !field || all.is_empty() {
         all.push(fault_of(text, places, at, &error.code));
     }
     all.sort_by_key(|one| one.at);
@@ -474,6 +474,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("none.ron");
         assert!(matches!(load(Some(&missing), &[]), Err(LoadError::Missing(_))));
+    }
+
+    #[test]
+    fn a_single_program_is_a_command() {
+        let (config, _) = parse("(spawner: (cmd: \"lab server\"))").unwrap();
+        assert_eq!(config.spawner.cmd, ["lab server"]);
+        let (config, _) = parse("(spawner: (cmd: [\"lab\", \"--x\"]))").unwrap();
+        assert_eq!(config.spawner.cmd, ["lab", "--x"]);
     }
 
     #[test]

@@ -1,7 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jovis_actors::domain::Seconds;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
 
 /// How user servers are started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -10,6 +13,7 @@ pub struct Spawner {
     /// The spawner: `Local()` (as the user) or `Simple(..)` (all as one account, for development).
     pub class: SpawnerClass,
     /// The program, looked up in PATH after dropping privilege, and its first arguments.
+    #[serde(deserialize_with = "one_or_many")]
     pub cmd: Vec<String>,
     /// Further arguments.
     pub args: Vec<String>,
@@ -133,4 +137,31 @@ impl Default for Simple {
     fn default() -> Self {
         Self { user: "jovis-user".to_owned(), home_dir_template: "/tmp/{username}".to_owned() }
     }
+}
+
+/// A list of texts, or one text for a list of one (as JupyterHub takes commands; it is not split at blanks).
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct Command;
+
+    impl<'de> Visitor<'de> for Command {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a program, or a list of a program and its arguments")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(item) = items.next_element()? {
+                all.push(item);
+            }
+            Ok(all)
+        }
+    }
+
+    from.deserialize_any(Command)
 }
