@@ -373,6 +373,25 @@ mod tests {
     }
 
     #[test]
+    fn certificate_and_key_can_be_given() {
+        let (dir, path) = file("hub.ron", "()");
+        let (cert, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+        let said = jovis(&[
+            "show-config",
+            "-f",
+            &path,
+            "--ssl-cert",
+            cert.to_str().unwrap(),
+            &format!("--ssl-key={}", key.display()),
+        ]);
+        let line = |name: &str, file: &Path, option: &str| {
+            format!("{name}: \"{}\", // command line, {option}", file.display())
+        };
+        assert!(said.out.contains(&line("ssl_cert", &cert, "--ssl-cert")), "{}", said.out);
+        assert!(said.out.contains(&line("ssl_key", &key, "--ssl-key")), "{}", said.out);
+    }
+
+    #[test]
     fn wrong_usage_and_wrong_configuration_have_codes_of_their_own() {
         assert_eq!(code(&jovis(&["--prot", "1"])), EXIT_USAGE);
         assert_eq!(code(&jovis(&["--port", "70000"])), EXIT_USAGE);

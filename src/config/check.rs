@@ -102,6 +102,15 @@ pub fn deep(effective: &Effective, world: &dyn World) -> Vec<Finding> {
             say.warn(path, format!("port {port} cannot be had now: {error} (is a hub running?)"));
         }
     }
+    match super::secret::tls(&config.hub) {
+        Ok(Some(tls)) => {
+            if let Err(words) = network::key_fits(&tls) {
+                say.error("hub.ssl_cert", words);
+            }
+        }
+        Ok(None) => {}
+        Err(error) => say.error("hub.ssl_cert", error.to_string()),
+    }
     for name in config.auth.allowed_users.iter().chain(&config.auth.admin_users) {
         if matches!(config.auth.class, AuthClass::Pam(_)) && !world.account_exists(name) {
             say.warn("auth.allowed_users", format!("`{name}` has no account on this machine"));

@@ -229,3 +229,45 @@ fn dummy_is_for_loopback_unless_meant() {
     assert!(errors("(hub: (ip: \"::1\"), auth: (class: Dummy()))", &world).is_empty());
     assert!(errors("(auth: (class: Dummy(allow_remote: true)))", &world).is_empty());
 }
+
+fn deep_words(certificate: &str, key: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert_file, key_file) = (dir.path().join("cert"), dir.path().join("key"));
+    std::fs::write(&cert_file, certificate).unwrap();
+    std::fs::write(&key_file, key).unwrap();
+    let mut config = Config::default();
+    (config.hub.port, config.hub.hub_port) = (0, 0);
+    (config.hub.ssl_cert, config.hub.ssl_key) = (cert_file, key_file);
+    let effective = Effective { config, file: None, places: Vec::new(), overrides: Vec::new() };
+    let all = deep(&effective, &Fake::usual());
+    all.into_iter().filter(|one| one.path == "hub.ssl_cert").map(|one| one.words).collect()
+}
+
+#[test]
+fn a_key_of_another_certificate_is_found() {
+    let (cert, key, other) = (
+        include_str!("../../../tests/fixtures/tls/cert.pem"),
+        include_str!("../../../tests/fixtures/tls/key.pem"),
+        include_str!("../../../tests/fixtures/tls/other-key.pem"),
+    );
+    assert_eq!(deep_words(cert, key), "");
+    assert!(deep_words(cert, other).contains("another certificate"));
+    assert!(deep_words(cert, "-----BEGIN PRIVATE KEY-----\nhunter2\n").contains("damaged"));
+    assert!(!deep_words(cert, "-----BEGIN PRIVATE KEY-----\nhunter2\n").contains("hunter2"));
+}
+
+#[test]
+fn a_missing_program_and_a_taken_port_are_found() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut config = Config::default();
+    config.hub.ip = "127.0.0.1".into();
+    (config.hub.port, config.hub.hub_port) = (taken.local_addr().unwrap().port(), 0);
+    let effective = Effective { config, file: None, places: Vec::new(), overrides: Vec::new() };
+    let mut world = Fake::usual();
+    world.variables.insert("PATH", "/nowhere:/bin".to_owned());
+    let paths =
+        |world: &Fake| deep(&effective, world).into_iter().map(|one| one.path).collect::<Vec<_>>();
+    assert_eq!(paths(&world), ["spawner.cmd", "hub.port"]);
+    world.file("/bin/jupyterhub-singleuser", 0o755, "");
+    assert_eq!(paths(&world), ["hub.port"]);
+}
