@@ -222,9 +222,18 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Place>), Vec<Fault>> {
     let options = ron::Options::default()
         .with_default_extension(Extensions::IMPLICIT_SOME)
         .with_default_extension(Extensions::UNWRAP_NEWTYPES)
-        .with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES)
         .with_recursion_limit(64);
-    match options.from_str::<Config>(text) {
+    let short = options.clone().with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES);
+    // `Pam(service: ..)` is our form; plain RON would have `Pam((service: ..))`, which is taken too. Of two errors the
+    // one further on is about what the writer meant.
+    let read = short.from_str::<Config>(text).or_else(|error| {
+        options.from_str::<Config>(text).map_err(|other| {
+            let at =
+                |error: &ron::error::SpannedError| (error.span.start.line, error.span.start.col);
+            if at(&other) > at(&error) { other } else { error }
+        })
+    });
+    match read {
         Ok(mut config) => {
             config.hub.base_url = base_url(&config.hub.base_url);
             Ok((config, places))
@@ -304,7 +313,9 @@ fn fault_of(text: &str, places: &[Place], at: (usize, usize), code: &ron::Error)
         .unwrap_or("another type");
     let words = match code {
         ron::Error::NoSuchEnumVariant { expected, found, .. } => {
-            let near = nearest(found, expected).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near = nearest(found, expected)
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
             let all = expected.join(", ");
             if PLANNED.contains(&found.as_str()) {
                 format!("`{found}` is not built yet; there are: {all}")
@@ -321,14 +332,15 @@ fn fault_of(text: &str, places: &[Place], at: (usize, usize), code: &ron::Error)
         ron::Error::Message(_) | ron::Error::InvalidValueForType { .. } if secret => {
             "the value has the wrong type or form".to_owned()
         }
-        ron::Error::InvalidValueForType { expected, found } => format!("expected {expected}, found {found}"),
+        ron::Error::InvalidValueForType { expected, found } => {
+            format!("expected {expected}, found {found}")
+        }
         ron::Error::ExpectedComma | ron::Error::ExpectedStructLikeEnd => {
             "a comma or a closing bracket is missing here or before".to_owned()
         }
         other if secret => format!("not readable as RON ({})", kind_of(other)),
         ron::Error::ExpectedIdentifier => {
-            "a name is missing here (a variant's settings stand in one pair of brackets: `Pam(service: \"login\")`)"
-                .to_owned()
+            "a name is missing here: settings are written `name: value`".to_owned()
         }
         ron::Error::ExpectedString => format!("expected here: {kind}, in double quotes"),
         ron::Error::ExpectedBoolean
@@ -337,11 +349,14 @@ fn fault_of(text: &str, places: &[Place], at: (usize, usize), code: &ron::Error)
         | ron::Error::ExpectedMap
         | ron::Error::IntegerOutOfBounds => format!("expected here: {kind}"),
         ron::Error::ExpectedArray => format!("expected here: {kind}, in brackets: `[\"..\"]`"),
-        ron::Error::Eof | ron::Error::ExpectedStructLike | ron::Error::ExpectedNamedStructLike(_) => {
+        ron::Error::Eof
+        | ron::Error::ExpectedStructLike
+        | ron::Error::ExpectedNamedStructLike(_) => {
             "a section and the whole stand in brackets: `(name: value, ..)`".to_owned()
         }
         ron::Error::ExpectedDifferentStructName { .. } => {
-            "a section and the whole stand in brackets, without a name before: `(name: value, ..)`".to_owned()
+            "a section and the whole stand in brackets, without a name before: `(name: value, ..)`"
+                .to_owned()
         }
         other => other.to_string(),
     };
@@ -491,5 +506,11 @@ mod tests {
         assert!(config.auth.allowed_users.contains("a"));
         assert_eq!(config.auth.allow_existing_users, Some(false));
         assert_eq!(config.spawner.ports, (1, 2));
+        let (config, places) =
+            parse("(auth: (class: Pam((timeout: 5, service: \"su\"))))").unwrap();
+        assert!(
+            matches!(config.auth.class, crate::config::sections::AuthClass::Pam(pam) if pam.service == "su")
+        );
+        assert_eq!(places.last().unwrap().path, "auth.class.Pam.service");
     }
 }

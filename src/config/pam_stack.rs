@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::world::World;
 
-const FOLDER: &str = "/etc/pam.d";
+/// Where services are described, the first one first: the machine's own, then those of its packages.
+const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,7 +27,9 @@ fn follow(world: &dyn World, service: &str, seen: &mut BTreeSet<String>, stack: 
     if !seen.insert(service.to_owned()) || seen.len() > 64 {
         return;
     }
-    let Ok(bytes) = world.read(&Path::new(FOLDER).join(service)) else {
+    // An absolute name of an include stays as it is.
+    let mut places = FOLDERS.iter().map(|folder| Path::new(folder).join(service));
+    let Some(bytes) = places.find_map(|path| world.read(&path).ok()) else {
         stack.missing.push(service.to_owned());
         return;
     };
