@@ -21,6 +21,8 @@ use crate::config::{
     world::{Machine, World},
 };
 
+mod overrides;
+
 /// The command line is wrong (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
 /// The configuration is wrong or missing (`EX_CONFIG`).
@@ -41,7 +43,8 @@ pub enum Outcome {
     version,
     about = "A multi-user hub for notebook servers",
     after_help = "Without a file named, hub.ron in the working directory is read if it is there.\n\
-                  Default, file, command line: the later goes before the earlier.",
+                  Default, file, command line: the later goes before the earlier.\n\
+                  Any setting can be given as --section.setting=value; --help-all lists them.",
     disable_help_subcommand = true
 )]
 struct Cli {
@@ -146,6 +149,13 @@ fn run(
     out: &mut dyn io::Write,
     err: &mut dyn io::Write,
 ) -> Outcome {
+    let (args, given) = match overrides::take(args) {
+        Ok(parts) => parts,
+        Err(words) => {
+            let _ = writeln!(err, "jovis: {words}");
+            return Outcome::Exit(EXIT_USAGE);
+        }
+    };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -162,7 +172,7 @@ fn run(
     if options.generate_config {
         return Outcome::Exit(generate(options, out, err));
     }
-    let effective = match configuration(options) {
+    let effective = match configuration(options, given) {
         Ok(effective) => effective,
         Err(words) => {
             let _ = writeln!(err, "{}", words.trim_end());
@@ -216,7 +226,7 @@ fn tell(to: &mut dyn io::Write, findings: &[Finding], effective: &Effective) {
     }
 }
 
-fn configuration(options: &Options) -> Result<Effective, String> {
+fn configuration(options: &Options, given: Vec<Override>) -> Result<Effective, String> {
     let file = options.config.as_deref();
     if let Some(python) = file.filter(|path| path.extension().is_some_and(|end| end == "py")) {
         let bytes = fs::read(python).map_err(|error| format!("{}: {error}", python.display()))?;
@@ -225,7 +235,8 @@ fn configuration(options: &Options) -> Result<Effective, String> {
             &String::from_utf8_lossy(&bytes),
         ));
     }
-    load::load(file, &options.overrides()).map_err(|error| error.to_string())
+    let overrides: Vec<_> = options.overrides().into_iter().chain(given).collect();
+    load::load(file, &overrides).map_err(|error| error.to_string())
 }
 
 fn shown(effective: &Effective, as_json: bool) -> String {

@@ -78,7 +78,7 @@ pub struct Effective {
 impl Effective {
     /// Where the value of this setting came from.
     pub fn source(&self, path: &str) -> Source {
-        if let Some(given) = self.overrides.iter().find(|one| one.path == path) {
+        if let Some(given) = self.overrides.iter().rev().find(|one| one.path == path) {
             return Source::CommandLine(given.option);
         }
         self.place(path)
@@ -396,30 +396,36 @@ fn excerpt(text: &str, places: &[Place], line: usize) -> Option<String> {
 }
 
 fn overlay(config: Config, overrides: &[Override]) -> Result<Config, Vec<Fault>> {
-    let mut whole = serde_json::to_value(&config).expect("sections are plain data");
+    let mut config = config;
     let mut faults = Vec::new();
     for one in overrides {
-        let mut next = whole.clone();
-        let slot = next
-            .pointer_mut(&format!("/{}", one.path.replace('.', "/")))
-            .expect("options name settings that exist (a test sees to it)");
-        *slot = one.value.clone();
-        match serde_json::from_value::<Config>(next.clone()) {
-            Ok(_) => whole = next,
-            Err(error) => faults.push(Fault {
+        match apply(&config, one) {
+            Ok(next) => config = next,
+            Err(words) => faults.push(Fault {
                 at: None,
                 path: Some(one.option.to_owned()),
-                words: error.to_string(),
+                words,
                 excerpt: None,
             }),
         }
     }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let mut config: Config = serde_json::from_value(whole).expect("each step was tried");
+    if faults.is_empty() { Ok(config) } else { Err(faults) }
+}
+
+fn apply(config: &Config, one: &Override) -> Result<Config, String> {
+    let mut whole = serde_json::to_value(config).expect("sections are plain data");
+    let slot = whole
+        .pointer_mut(&format!("/{}", one.path.replace('.', "/")))
+        .ok_or("it belongs to a class that is not the one in use")?;
+    *slot = one.value.clone();
+    let mut config: Config = serde_json::from_value(whole).map_err(|error| error.to_string())?;
     config.hub.base_url = base_url(&config.hub.base_url);
     Ok(config)
+}
+
+/// Is this a value for the setting (where its class is the default one)?
+pub fn fits(one: &Override) -> bool {
+    apply(&Config::default(), one).is_ok()
 }
 
 #[cfg(test)]
