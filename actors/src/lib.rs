@@ -30,6 +30,8 @@ pub mod domain;
 pub mod janitor;
 pub mod logins;
 pub mod ports;
+pub mod routes;
+pub mod services;
 pub mod spawner;
 pub mod spawners;
 pub mod store;

@@ -1,24 +1,57 @@
 //! The door for "this was used just now".
 
-use crate::domain::{Moment, ServerKey, TokenId, UserId};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::{Actor, actor::Flush, pending::Pending};
+use crate::{
+    domain::{Moment, ServerKey, TokenId, UserId},
+    supervise::{Name, Unavailable},
+};
+
+/// What is noted and not written; shared by the clients and the actor, and alive while that restarts.
+#[derive(Debug, Clone, Default)]
+pub struct Notes(Arc<Mutex<Pending>>);
+
+impl Notes {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Pending) -> T) -> T {
+        // A panic elsewhere leaves whole entries behind.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// What the web and the proxy's link hold. Telling never waits.
 #[derive(Clone)]
-pub struct Client {}
+pub struct Client {
+    notes: Notes,
+    name: Name<Actor>,
+}
 
 impl Client {
+    /// Notes here; the actor of this name writes.
+    pub fn new(notes: Notes, name: Name<Actor>) -> Self {
+        Self { notes, name }
+    }
+
     /// This user did something.
-    pub fn user(&self, _user: UserId, _at: Moment) {
-        unimplemented!()
+    pub fn user(&self, user: UserId, at: Moment) {
+        self.notes.with(|pending| pending.user(user, at));
     }
 
     /// This server was used. (Does not count for the user: say that too where it does.)
-    pub fn server(&self, _server: &ServerKey, _at: Moment) {
-        unimplemented!()
+    pub fn server(&self, server: &ServerKey, at: Moment) {
+        self.notes.with(|pending| pending.server(server.clone(), at));
     }
 
     /// This token was used.
-    pub fn token(&self, _token: TokenId, _at: Moment) {
-        unimplemented!()
+    pub fn token(&self, token: TokenId, at: Moment) {
+        self.notes.with(|pending| pending.token(token, at));
+    }
+
+    /// Writes what is noted, now: for an orderly end.
+    pub async fn flush(&self, patience: Duration) -> Result<(), Unavailable> {
+        self.name.ask(Flush, patience).await
     }
 }

@@ -28,3 +28,8 @@ pub enum SignInRefused {
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
+
+/// Sign in by name and password. Answered when the authenticator has, within its limit.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "Result<std::sync::Arc<crate::domain::User>, SignInRefused>")]
+pub(crate) struct Attempt(pub(crate) crate::ports::Credentials);

@@ -1,6 +1,18 @@
-//! One user's servers, each a state machine. Begin with [`machine`].
+//! One user's servers, each a state machine.
+//!
+//! Begin with [`machine`] (a server's life, drawn), then [`actor`] (carries it out). [`restart`] decides about new
+//! starts, [`env`] what a server finds in its environment, `record` what is written, [`progress`] what people see.
 
+pub mod actor;
+mod acts;
+pub mod env;
 pub mod machine;
+pub mod messages;
+pub mod progress;
+mod record;
 pub mod restart;
 
+pub use actor::{Actor, Kit};
+pub use env::{Facts, Settings};
+pub use progress::Board;
 pub use restart::Restart;

@@ -2,39 +2,122 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
-use super::messages::{Ask, Begun, Report, StartRefused, StopRefused, Trouble};
-use crate::domain::ServerKey;
+use super::{
+    Actor,
+    messages::{Ask, Begun, Report, Start, StartRefused, Stop, StopRefused, Trouble},
+};
+use crate::{
+    domain::ServerKey,
+    spawner::Board,
+    store,
+    supervise::{Name, Unavailable},
+};
 
 /// What the web holds.
 #[derive(Clone)]
-pub struct Client {}
+pub struct Client {
+    name: Name<Actor>,
+    store: store::Client,
+    board: Board,
+    recovered: watch::Receiver<bool>,
+    patience: Duration,
+}
 
 impl Client {
+    /// The registry of this name, which is given `patience` to answer.
+    pub fn new(
+        name: Name<Actor>,
+        store: store::Client,
+        board: Board,
+        recovered: watch::Receiver<bool>,
+        patience: Duration,
+    ) -> Self {
+        Self { name, store, board, recovered, patience }
+    }
+
     /// Starts this server, or says why not. Answered as soon as the intention is recorded; follow [`Client::report`]
     /// or wait with [`Client::settled`].
-    pub async fn start(&self, _key: ServerKey, _ask: Ask) -> Result<Begun, StartRefused> {
-        unimplemented!()
+    pub async fn start(&self, key: ServerKey, ask: Ask) -> Result<Begun, StartRefused> {
+        let message = || Start { key: key.clone(), ask: ask.clone() };
+        let answer = self.name.ask(message(), self.patience).await?;
+        match answer {
+            // The user's actor came to rest or died with the ask in hand. Asking again does no harm: a start that was
+            // taken on is "already".
+            Err(StartRefused::Unavailable(Unavailable::Died(_))) => {
+                sleep(Duration::from_millis(100)).await;
+                self.name.ask(message(), self.patience).await?
+            }
+            other => other,
+        }
     }
 
     /// Stops this server (also one that is being started). Answered as soon as the intention is recorded.
-    pub async fn stop(&self, _key: ServerKey) -> Result<(), StopRefused> {
-        unimplemented!()
+    pub async fn stop(&self, key: ServerKey) -> Result<(), StopRefused> {
+        self.name.ask(Stop { key }, self.patience).await?
     }
 
     /// Waits until the server is neither starting nor stopping, at most so long. True if it is settled.
-    pub async fn settled(&self, _key: &ServerKey, _patience: Duration) -> bool {
-        unimplemented!()
+    pub async fn settled(&self, key: &ServerKey, patience: Duration) -> bool {
+        let mut published = self.store.published();
+        let settled = || {
+            let image = self.store.image();
+            image.server(key).is_none_or(|server| server.state.pending().is_none())
+        };
+        let wait = async {
+            loop {
+                published.mark_unchanged();
+                if settled() {
+                    return true;
+                }
+                if published.changed().await.is_err() {
+                    return settled();
+                }
+            }
+        };
+        timeout(patience, wait).await.unwrap_or_else(|_| settled())
     }
 
     /// The steps of the start in hand, or of the last one since the hub is up.
-    pub fn report(&self, _key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>> {
-        unimplemented!()
+    pub fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>> {
+        self.board.report(key)
     }
 
     /// Why the last start failed or the last life ended, if not on request.
-    pub fn trouble(&self, _key: &ServerKey) -> Option<Trouble> {
-        unimplemented!()
+    pub fn trouble(&self, key: &ServerKey) -> Option<Trouble> {
+        self.board.trouble(key)
+    }
+
+    /// Waits until all servers have been found again after a start of the hub, at most so long. True if they have.
+    pub async fn recovered(&self, patience: Duration) -> bool {
+        let mut recovered = self.recovered.clone();
+        let wait = recovered.wait_for(|all| *all);
+        let all = timeout(patience, wait).await.is_ok_and(|seen| seen.is_ok());
+        all || *self.recovered.borrow()
+    }
+
+    /// Asks every server to stop and waits, at most so long, until none is active. The number of those that still are.
+    /// For a shutdown that takes the servers along.
+    pub async fn stop_all(&self, patience: Duration) -> usize {
+        let active = || {
+            let image = self.store.image();
+            let active = image.servers().filter(|server| server.state.is_active());
+            active.map(|server| server.key.clone()).collect::<Vec<_>>()
+        };
+        let all = async {
+            for key in active() {
+                if let Err(error) = self.stop(key.clone()).await {
+                    tracing::warn!(user = key.user.0, server = %key.name, %error, "server not stopped");
+                }
+            }
+            let mut published = self.store.published();
+            while !active().is_empty() && published.changed().await.is_ok() {}
+        };
+        let _ = timeout(patience, all).await;
+        active().len()
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use actix::Message;
 use thiserror::Error;
 
 use crate::{
-    domain::{Cause, Moment},
+    domain::{Cause, Moment, ServerKey},
     supervise::Unavailable,
 };
 
@@ -102,4 +103,22 @@ pub struct Trouble {
     pub at: Moment,
     /// The last lines of the server's own output; may be empty.
     pub tail: Arc<str>,
+}
+
+/// Start this server. Answered when the intention is recorded.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Begun, StartRefused>")]
+pub(crate) struct Start {
+    /// Which.
+    pub(crate) key: ServerKey,
+    /// With what.
+    pub(crate) ask: Ask,
+}
+
+/// Stop this server. Answered when the intention is recorded.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StopRefused>")]
+pub(crate) struct Stop {
+    /// Which.
+    pub(crate) key: ServerKey,
 }

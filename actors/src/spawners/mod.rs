@@ -1,7 +1,12 @@
-//! All users' servers: limits, the registry of spawner actors, recovery after a restart.
+//! All users' servers: limits ([`admit`], pure), the registry of spawner actors and recovery after a restart
+//! ([`actor`]), the door ([`client`]).
 
+pub mod actor;
+pub mod admit;
 pub mod client;
 pub mod messages;
 
+pub use actor::Actor;
+pub use admit::Limits;
 pub use client::Client;
 pub use messages::{Ask, Begun, Event, Report, StartRefused, StopRefused, Trouble};

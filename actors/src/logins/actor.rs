@@ -1,0 +1,244 @@
+//! Attempts to sign in, from the form to the record.
+//!
+//! ```text
+//!   Attempt ─▶ throttle ─▶ authenticator ─▶ normalise ─▶ blocked? ─▶ allowed? ─▶ accounts::sign_in ─▶ User
+//!                (pure)     (its own task)                  (pure)                   (store)
+//! ```
+//!
+//! Checks run beside each other, a bounded number at once: a slow one holds up nobody but those who wait for a place.
+//! The visitor hears one sentence for every refusal; the log has an event for each.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{ActorFutureExt, Context, Handler, ResponseActFuture, WrapFuture, fut};
+use arc_swap::ArcSwap;
+use tokio::{sync::Semaphore, time::timeout};
+use tracing::{error, info, warn};
+
+use super::{
+    allow::{Denied, Rules},
+    messages::{Attempt, SignInRefused},
+    throttle::Throttle,
+};
+use crate::{
+    accounts,
+    domain::User,
+    ports::{Authenticator, Clock, Credentials, Entropy, Flow, Identity, LoginError},
+    store,
+};
+
+/// How attempts are treated; can be reloaded.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who may enter.
+    pub rules: Rules,
+    /// A check may take so long, and an attempt waits so long for a place. A little more than the authenticator's own
+    /// limit, which should speak first.
+    pub limit: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { rules: Rules::default(), limit: Duration::from_secs(35) }
+    }
+}
+
+/// What the actor needs.
+#[derive(Clone)]
+pub struct Kit {
+    /// All records.
+    pub store: store::Client,
+    /// Who is it?
+    pub authenticator: Arc<dyn Authenticator>,
+    /// What time is it?
+    pub clock: Arc<dyn Clock>,
+    /// For new cookie ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// What can be reloaded.
+    pub settings: Arc<ArcSwap<Settings>>,
+}
+
+/// The actor.
+pub struct Actor {
+    kit: Kit,
+    throttle: Throttle,
+    places: Arc<Semaphore>,
+    waiting: usize,
+    most_waiting: usize,
+}
+
+impl Actor {
+    /// At most `concurrency` checks at once; four times as many may wait.
+    pub fn new(kit: Kit, concurrency: usize) -> Self {
+        let concurrency = concurrency.max(1);
+        Self {
+            kit,
+            throttle: Throttle::default(),
+            places: Arc::new(Semaphore::new(concurrency)),
+            waiting: 0,
+            most_waiting: concurrency.saturating_mul(5),
+        }
+    }
+}
+
+impl actix::Actor for Actor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Attempt> for Actor {
+    type Result = ResponseActFuture<Self, Result<Arc<User>, SignInRefused>>;
+
+    fn handle(&mut self, Attempt(credentials): Attempt, _: &mut Self::Context) -> Self::Result {
+        let name = credentials.username.trim().to_lowercase();
+        let from = credentials.from;
+        if self.waiting >= self.most_waiting {
+            warn!(from = %address(from), waiting = self.waiting, "too many attempts");
+            let why = "too many people are signing in".to_owned();
+            return Box::pin(fut::ready(Err(SignInRefused::Unable(why))));
+        }
+        if let Err(retry_after) = self.throttle.begin(&name, from, self.kit.clock.instant()) {
+            warn!(user = shown(&name), from = %address(from), "attempt throttled");
+            return Box::pin(fut::ready(Err(SignInRefused::Throttled { retry_after })));
+        }
+        self.waiting += 1;
+        let attempt = attempt(self.kit.clone(), self.places.clone(), credentials);
+        Box::pin(attempt.into_actor(self).map(move |outcome, act, _| {
+            act.waiting -= 1;
+            match &outcome {
+                Ok(_) => act.throttle.succeeded(&name, from),
+                // The password may well have been guessed: it counts.
+                Err(SignInRefused::Refused | SignInRefused::Throttled { .. }) => {}
+                Err(
+                    SignInRefused::Unable(_)
+                    | SignInRefused::NotRecorded(_)
+                    | SignInRefused::Unavailable(_),
+                ) => act.throttle.undecided(&name, from),
+            }
+            outcome
+        }))
+    }
+}
+
+/// One attempt, once it may be made.
+async fn attempt(
+    kit: Kit,
+    places: Arc<Semaphore>,
+    credentials: Credentials,
+) -> Result<Arc<User>, SignInRefused> {
+    let limit = kit.settings.load().limit;
+    let place = match timeout(limit, places.acquire()).await {
+        Ok(Ok(place)) => place,
+        Ok(Err(_)) | Err(_) => {
+            warn!(from = %address(credentials.from), "no place for attempt");
+            return Err(SignInRefused::Unable("too many people are signing in".to_owned()));
+        }
+    };
+    let identity = check(&kit, &credentials, limit).await?;
+    drop(place);
+    enter(&kit, identity, &credentials).await
+}
+
+/// Who is it?
+async fn check(
+    kit: &Kit,
+    credentials: &Credentials,
+    limit: Duration,
+) -> Result<Identity, SignInRefused> {
+    let (user, from) = (shown(&credentials.username), address(credentials.from));
+    if credentials.username.trim().is_empty() || credentials.username.contains('\0') {
+        warn!(user, %from, "name invalid");
+        return Err(SignInRefused::Refused);
+    }
+    let Flow::Password(password) = kit.authenticator.flow();
+    match timeout(limit, password.check(credentials)).await {
+        Ok(Ok(identity)) => Ok(identity),
+        Ok(Err(LoginError::Refused(why))) => {
+            warn!(user, %from, error = %why, "password refused");
+            Err(SignInRefused::Refused)
+        }
+        Ok(Err(LoginError::Timeout(seconds))) => {
+            error!(user, %from, seconds, "authenticator timed out");
+            Err(SignInRefused::Unable("passwords cannot be checked in time".to_owned()))
+        }
+        Err(_) => {
+            error!(user, %from, seconds = limit.as_secs(), "authenticator timed out");
+            Err(SignInRefused::Unable("passwords cannot be checked in time".to_owned()))
+        }
+        Ok(Err(LoginError::Busy)) => {
+            warn!(user, %from, "authenticator busy");
+            Err(SignInRefused::Unable("too many people are signing in".to_owned()))
+        }
+        Ok(Err(LoginError::Failed(why))) => {
+            error!(user, %from, error = %why, "authenticator failed");
+            Err(SignInRefused::Unable("passwords cannot be checked".to_owned()))
+        }
+    }
+}
+
+/// Somebody the authenticator vouches for: may they enter, and under which name? The same for every way to sign in.
+async fn enter(
+    kit: &Kit,
+    identity: Identity,
+    credentials: &Credentials,
+) -> Result<Arc<User>, SignInRefused> {
+    let from = address(credentials.from);
+    let settings = kit.settings.load_full();
+    let name = match settings.rules.normalise(&identity.name) {
+        Ok(name) => name,
+        Err(error) => {
+            warn!(user = shown(&identity.name), %from, %error, "name invalid");
+            return Err(SignInRefused::Refused);
+        }
+    };
+    let image = kit.store.image();
+    let known = image.user_named(name.as_str()).map(|user| &**user);
+    let admin = match settings.rules.decide(&name, known, identity.admin) {
+        Ok(admin) => admin,
+        Err(Denied::Blocked) => {
+            warn!(user = shown(name.as_str()), %from, "user blocked");
+            return Err(SignInRefused::Refused);
+        }
+        Err(Denied::NotAllowed) => {
+            warn!(user = shown(name.as_str()), %from, "user not allowed");
+            return Err(SignInRefused::Refused);
+        }
+    };
+    let (info, cookie, now) = (identity.user_info, kit.entropy.hex(16), kit.clock.moment());
+    let write =
+        kit.store.change(move |image| accounts::sign_in(image, &name, admin, info, cookie, now));
+    match write.await {
+        Ok(user) => {
+            info!(user = %user.name, %from, admin = user.admin, "user signed in");
+            Ok(user)
+        }
+        Err(error) => {
+            error!(user = shown(&credentials.username), %from, %error, "sign-in not recorded");
+            Err(SignInRefused::NotRecorded(error.to_string()))
+        }
+    }
+}
+
+/// A name somebody typed, for the log: cut and escaped. It might be a password.
+fn shown(name: &str) -> String {
+    let count = name.chars().count();
+    let cut: String = name.chars().take(if count > 32 { 16 } else { 32 }).collect();
+    let escaped = cut.escape_debug();
+    if count > 32 { format!("{escaped}… ({count} characters)") } else { escaped.to_string() }
+}
+
+fn address(from: Option<std::net::IpAddr>) -> String {
+    from.map_or_else(|| "unknown".to_owned(), |from| from.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_the_log_are_short_and_harmless() {
+        assert_eq!(shown("bob"), "bob");
+        assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        assert_eq!(shown(&"x".repeat(32)).len(), 32);
+        assert_eq!(shown(&"ü".repeat(33)), format!("{}… (33 characters)", "ü".repeat(16)));
+    }
+}

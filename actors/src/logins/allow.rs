@@ -1,0 +1,171 @@
+//! Who may enter: pure. (`spec/auth-and-spawn.md` 1 and 2; DESIGN "Default access".)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use crate::domain::{InvalidName, User, Username};
+
+/// The rules, as configured. Lists are compared with normalised names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Without any allow rule everybody who can be authenticated may enter. (PAM and dummy; no other.)
+    pub open: bool,
+    /// Everybody may.
+    pub allow_all: bool,
+    /// These may.
+    pub allowed_users: BTreeSet<Username>,
+    /// Users the hub knows may. Unset: exactly when `allowed_users` is set.
+    pub allow_existing_users: Option<bool>,
+    /// These may not, whatever else says so.
+    pub blocked_users: BTreeSet<Username>,
+    /// These are administrators, and may.
+    pub admin_users: BTreeSet<Username>,
+    /// Other names, looked up once, after lower-casing; taken as they are.
+    pub username_map: BTreeMap<String, String>,
+}
+
+/// Why somebody who was authenticated may not enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Denied {
+    /// Is blocked.
+    #[error("user blocked")]
+    Blocked,
+    /// No rule lets them in.
+    #[error("user not allowed")]
+    NotAllowed,
+}
+
+impl Rules {
+    /// The name of the user that an authenticator's name is.
+    pub fn normalise(&self, name: &str) -> Result<Username, InvalidName> {
+        let lowered = name.trim().to_lowercase();
+        match self.username_map.get(&lowered) {
+            Some(mapped) => Username::new(mapped),
+            None => Username::normalise(name),
+        }
+    }
+
+    /// Is there any rule that lets somebody in? `admin_users` is none: it makes admins.
+    pub fn any(&self) -> bool {
+        self.allow_all || !self.allowed_users.is_empty() || self.allow_existing_users == Some(true)
+    }
+
+    /// May they enter, and what becomes of their admin flag (none: it stays as it is)? `known` is the user as
+    /// recorded, `admin` what the authenticator said.
+    pub fn decide(
+        &self,
+        name: &Username,
+        known: Option<&User>,
+        admin: Option<bool>,
+    ) -> Result<Option<bool>, Denied> {
+        if self.blocked_users.contains(name) {
+            return Err(Denied::Blocked);
+        }
+        let admin = admin.or_else(|| self.admin_users.contains(name).then_some(true));
+        let is_admin = admin.unwrap_or_else(|| known.is_some_and(|user| user.admin));
+        let existing = self.allow_existing_users.unwrap_or(!self.allowed_users.is_empty());
+        let allowed = is_admin
+            || self.allow_all
+            || (self.open && !self.any())
+            || self.allowed_users.contains(name)
+            || (existing && known.is_some());
+        if allowed { Ok(admin) } else { Err(Denied::NotAllowed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Moment, UserId};
+
+    fn name(text: &str) -> Username {
+        Username::new(text).unwrap()
+    }
+
+    fn names(list: &[&str]) -> BTreeSet<Username> {
+        list.iter().map(|text| name(text)).collect()
+    }
+
+    fn known(text: &str, admin: bool) -> User {
+        User {
+            id: UserId(1),
+            name: name(text),
+            admin,
+            created: Moment(0),
+            last_activity: None,
+            cookie_id: String::new(),
+            user_info: None,
+        }
+    }
+
+    #[test]
+    fn default_access() {
+        let open = Rules { open: true, ..Rules::default() };
+        let bob = name("bob");
+        assert_eq!(open.decide(&bob, None, None), Ok(None));
+        assert_eq!(Rules::default().decide(&bob, None, None), Err(Denied::NotAllowed));
+        let admins = Rules { admin_users: names(&["root"]), ..open.clone() };
+        assert_eq!(admins.decide(&bob, None, None), Ok(None), "admin_users is no allow rule");
+        assert_eq!(admins.decide(&name("root"), None, None), Ok(Some(true)));
+        let ruled = Rules { allowed_users: names(&["alice"]), ..admins };
+        assert_eq!(ruled.decide(&bob, None, None), Err(Denied::NotAllowed));
+        assert_eq!(ruled.decide(&name("root"), None, None), Ok(Some(true)), "may always enter");
+        assert_eq!(ruled.decide(&name("alice"), None, None), Ok(None));
+    }
+
+    #[test]
+    fn blocked_wins() {
+        let rules = Rules {
+            allow_all: true,
+            blocked_users: names(&["bob"]),
+            admin_users: names(&["bob"]),
+            ..Rules::default()
+        };
+        let bob = known("bob", true);
+        assert_eq!(rules.decide(&bob.name, Some(&bob), Some(true)), Err(Denied::Blocked));
+    }
+
+    #[test]
+    fn existing_users_are_allowed_by_default_exactly_with_an_allow_list() {
+        let bob = known("bob", false);
+        for (list, setting, allowed) in [
+            (&[][..], None, false),
+            (&[], Some(true), true),
+            (&["alice"], None, true),
+            (&["alice"], Some(false), false),
+        ] {
+            let rules = Rules {
+                allowed_users: names(list),
+                allow_existing_users: setting,
+                ..Rules::default()
+            };
+            assert_eq!(rules.decide(&bob.name, Some(&bob), None).is_ok(), allowed, "{rules:?}");
+            assert!(rules.decide(&name("new"), None, None).is_err());
+        }
+    }
+
+    #[test]
+    fn the_authenticators_word_on_admin_goes_first() {
+        let rules = Rules {
+            allowed_users: names(&["bob"]),
+            admin_users: names(&["bob"]),
+            ..Rules::default()
+        };
+        assert_eq!(rules.decide(&name("bob"), None, Some(false)), Ok(Some(false)));
+        let eve = known("eve", true);
+        let rules = Rules { allow_existing_users: Some(false), ..rules };
+        assert_eq!(rules.decide(&eve.name, Some(&eve), None), Ok(None), "a recorded admin");
+        assert_eq!(rules.decide(&eve.name, Some(&eve), Some(false)), Err(Denied::NotAllowed));
+    }
+
+    #[test]
+    fn names_are_mapped_once_after_lower_casing() {
+        let map = [("bob", "Robert"), ("robert", "x"), ("eve", "a/b")];
+        let map = map.map(|(from, to)| (from.to_owned(), to.to_owned())).into();
+        let rules = Rules { username_map: map, ..Rules::default() };
+        assert_eq!(rules.normalise(" BOB "), Ok(name("Robert")));
+        assert_eq!(rules.normalise("Carol"), Ok(name("carol")));
+        assert!(rules.normalise("eve").is_err() && rules.normalise("..").is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! Keeps the wanted table and has every sink follow it.
+//!
+//! ```text
+//!   store image ──▶ ┌────────┐ watch   ┌──────────┐ list, set, remove
+//!   Set, Remove ──▶ │ wanted │ ──────▶ │ per sink │ ─────────────────▶ a proxy
+//!                   └────────┘ ◀────── └──────────┘
+//!                             reached
+//! ```
+//!
+//! Its state is a cache: after a panic the wanted table comes from the records again. Sinks are remembered outside
+//! (in [`Sinks`]), so that a restart finds them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::{AsyncContext, Context, Handler, ResponseFuture, WrapFuture};
+use tokio::sync::watch;
+use tracing::info;
+
+use super::{
+    diff::{Asked, Table, wanted},
+    messages::{AddSink, Recovered, Remove, RemoveSink, RouteError, Set, SinkId},
+    sink::{Pace, Reached, Wanted, follow},
+};
+use crate::{
+    domain::{Route, ServerState},
+    ports::{Entropy, RouteSink},
+    spawner::Facts,
+    store::{self, Image},
+};
+
+/// How routes are kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Every sink's table is read and compared so often.
+    pub check: Duration,
+    /// A sink may take so long for one call, and an asker waits so long for all of them.
+    pub limit: Duration,
+    /// The records are looked at so long after they changed; changes in between are taken together.
+    pub settle: Duration,
+    /// Routes besides the servers'.
+    pub fixed: Vec<Route>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            check: Duration::from_secs(30),
+            limit: Duration::from_secs(10),
+            settle: Duration::from_millis(100),
+            fixed: Vec::new(),
+        }
+    }
+}
+
+/// The sinks there are. Outlives the actor, whose cache it is not.
+#[derive(Clone, Default)]
+pub struct Sinks(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    sinks: BTreeMap<SinkId, Arc<dyn RouteSink>>,
+    last: u64,
+    complete: bool,
+}
+
+impl Sinks {
+    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The actor.
+pub struct Actor {
+    store: store::Client,
+    facts: Arc<Facts>,
+    entropy: Arc<dyn Entropy>,
+    settings: Settings,
+    sinks: Sinks,
+    wanted: watch::Sender<Wanted>,
+    asked: Asked,
+    following: HashMap<SinkId, Following>,
+}
+
+struct Following {
+    task: actix::SpawnHandle,
+    reached: watch::Receiver<Reached>,
+}
+
+impl Actor {
+    /// With the sinks that are known already.
+    pub fn new(
+        store: store::Client,
+        facts: Arc<Facts>,
+        entropy: Arc<dyn Entropy>,
+        settings: Settings,
+        sinks: Sinks,
+    ) -> Self {
+        Self {
+            store,
+            facts,
+            entropy,
+            settings,
+            sinks,
+            wanted: watch::Sender::default(),
+            asked: Asked::new(),
+            following: HashMap::new(),
+        }
+    }
+
+    /// Makes the wanted table anew; the sinks hear of it if it changed.
+    fn refresh(&mut self) -> u64 {
+        let mut recorded = recorded(&self.store.image(), &self.facts);
+        let fixed = self.settings.fixed.iter().cloned();
+        recorded.extend(fixed.map(|route| (route.spec.clone(), route)));
+        let table = wanted(recorded, &mut self.asked);
+        let complete = self.sinks.with(|known| known.complete);
+        self.wanted.send_if_modified(|wanted| {
+            let changed = *wanted.table != table || wanted.complete != complete;
+            if changed {
+                let version = wanted.version + 1;
+                *wanted = Wanted { version, table: Arc::new(table), complete };
+            }
+            changed
+        });
+        self.wanted.borrow().version
+    }
+
+    /// Resolves when all sinks that are alive have this version.
+    fn agreed(&self, version: u64) -> ResponseFuture<Result<(), RouteError>> {
+        let sinks: Vec<_> = self.following.values().map(|it| it.reached.clone()).collect();
+        let limit = self.settings.limit;
+        Box::pin(async move {
+            let all = async {
+                for mut reached in sinks {
+                    // An error: the sink was taken away, and nobody waits for it any more.
+                    let _ = reached.wait_for(|it| it.version >= version || !it.live).await;
+                }
+            };
+            tokio::time::timeout(limit, all).await.map_err(|_| RouteError::Late)
+        })
+    }
+
+    fn follow(&mut self, id: SinkId, sink: Arc<dyn RouteSink>, ctx: &mut Context<Self>) {
+        let (reached, watched) = watch::channel(Reached { version: 0, live: true });
+        let pace = Pace { check: self.settings.check, limit: self.settings.limit };
+        let wanted = self.wanted.subscribe();
+        let follow = follow(sink, wanted, reached, self.entropy.clone(), pace);
+        let task = ctx.spawn(follow.into_actor(self));
+        self.following.insert(id, Following { task, reached: watched });
+    }
+
+    fn unfollow(&mut self, id: SinkId, ctx: &mut Context<Self>) {
+        if let Some(gone) = self.following.remove(&id) {
+            ctx.cancel_future(gone.task);
+        }
+    }
+}
+
+/// The routes of all servers in service.
+fn recorded(image: &Image, facts: &Facts) -> Table {
+    let routes = image.servers().filter_map(|server| {
+        let ServerState::Running { url, .. } = &server.state else { return None };
+        let user = image.user(server.key.user)?;
+        let spec = facts.route(&user.name, &server.key.name);
+        let route = Route { spec, target: url.clone(), server: Some(server.key.clone()) };
+        Some((route.spec.clone(), route))
+    });
+    routes.collect()
+}
+
+impl actix::Actor for Actor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.refresh();
+        let sinks: Vec<_> = self.sinks.with(|known| known.sinks.clone().into_iter().collect());
+        for (id, sink) in sinks {
+            self.follow(id, sink, ctx);
+        }
+        let mut published = self.store.published();
+        let (me, settle) = (ctx.address().downgrade(), self.settings.settle);
+        let listen = async move {
+            while published.changed().await.is_ok() {
+                tokio::time::sleep(settle).await;
+                published.mark_unchanged();
+                let Some(me) = me.upgrade() else { return };
+                // A bell: if it is not heard, the next one is.
+                let _ = me.send(Published).await;
+            }
+        };
+        ctx.spawn(listen.into_actor(self));
+    }
+}
+
+/// There is a new image.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+struct Published;
+
+impl Handler<Published> for Actor {
+    type Result = ();
+    fn handle(&mut self, _: Published, _: &mut Self::Context) {
+        self.refresh();
+    }
+}
+
+impl Handler<Set> for Actor {
+    type Result = ResponseFuture<Result<(), RouteError>>;
+    fn handle(&mut self, Set(route): Set, _: &mut Self::Context) -> Self::Result {
+        self.asked.insert(route.spec.clone(), Some(route));
+        let version = self.refresh();
+        self.agreed(version)
+    }
+}
+
+impl Handler<Remove> for Actor {
+    type Result = ResponseFuture<Result<(), RouteError>>;
+    fn handle(&mut self, Remove(spec): Remove, _: &mut Self::Context) -> Self::Result {
+        self.asked.insert(spec, None);
+        let version = self.refresh();
+        self.agreed(version)
+    }
+}
+
+impl Handler<AddSink> for Actor {
+    type Result = actix::MessageResult<AddSink>;
+    fn handle(&mut self, AddSink(sink): AddSink, ctx: &mut Self::Context) -> Self::Result {
+        let (id, replaced) = self.sinks.with(|known| {
+            let same = known.sinks.iter().filter(|(_, it)| it.name() == sink.name());
+            let same: Vec<_> = same.map(|(id, _)| *id).collect();
+            same.iter().for_each(|id| drop(known.sinks.remove(id)));
+            known.last += 1;
+            let id = SinkId(known.last);
+            known.sinks.insert(id, sink.clone());
+            (id, same)
+        });
+        replaced.into_iter().for_each(|old| self.unfollow(old, ctx));
+        info!(sink = sink.name(), "proxy connected");
+        self.refresh();
+        self.follow(id, sink, ctx);
+        actix::MessageResult(id)
+    }
+}
+
+impl Handler<RemoveSink> for Actor {
+    type Result = ();
+    fn handle(&mut self, RemoveSink(id): RemoveSink, ctx: &mut Self::Context) {
+        if let Some(sink) = self.sinks.with(|known| known.sinks.remove(&id)) {
+            info!(sink = sink.name(), "proxy disconnected");
+        }
+        self.unfollow(id, ctx);
+    }
+}
+
+impl Handler<Recovered> for Actor {
+    type Result = ();
+    fn handle(&mut self, _: Recovered, _: &mut Self::Context) {
+        self.sinks.with(|known| known.complete = true);
+        self.refresh();
+    }
+}

@@ -1,0 +1,281 @@
+//! What a server finds in its environment (`spec/singleuser.md` 2): pure. Where it is to listen
+//! (`JUPYTERHUB_SERVICE_URL`) is added by the spawner, which knows.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::restart::Restart;
+use crate::{
+    domain::{ClientId, RouteSpec, Scope, Secret, ServerName, Username, quote},
+    ports::EnvVars,
+};
+
+/// What is fixed while the hub runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Prefix of everything, escaped, with slashes at both ends.
+    pub base_url: String,
+    /// Where servers reach the hub's API: `http://127.0.0.1:8081/hub/api`, no slash at the end.
+    pub api_url: String,
+    /// Scheme, host and port under which browsers reach the hub, if configured (`public_url`); else empty. No path.
+    pub public_host: String,
+}
+
+impl Facts {
+    /// Path prefix of a server, escaped: `/user/alice/`.
+    pub fn prefix(&self, user: &Username, server: &ServerName) -> String {
+        let mut prefix = format!("{}user/{}/", self.base_url, user.escaped());
+        if !server.is_default() {
+            prefix.push_str(&quote::segment(server.as_str()));
+            prefix.push('/');
+        }
+        prefix
+    }
+
+    /// The same as proxies compare it: decoded.
+    pub fn route(&self, user: &Username, server: &ServerName) -> RouteSpec {
+        let base = quote::unquote(&self.base_url).unwrap_or_else(|| self.base_url.clone());
+        RouteSpec::new(&format!("{base}user/{user}/{server}"))
+    }
+}
+
+/// What can change on reload; it counts from the next start on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// How long the spawner may take.
+    pub start_timeout: Duration,
+    /// How long the server then may take to answer.
+    pub http_timeout: Duration,
+    /// How long a soft stop may take (all its stages); then it is hard.
+    pub stop_timeout: Duration,
+    /// When a server that ended by itself is started again.
+    pub restart: Restart,
+    /// Folder the server shows; empty: not said. `{username}` and `{base_url}` are filled in.
+    pub notebook_dir: String,
+    /// Page it opens with; empty: not said. `{username}` and `{base_url}` are filled in.
+    pub default_url: String,
+    /// Debug output.
+    pub debug: bool,
+    /// Ignore the user's own configuration.
+    pub disable_user_config: bool,
+    /// Variables that go before all others.
+    pub environment: BTreeMap<String, String>,
+    /// Sets `JUPYTERHUB_ADMIN_ACCESS`.
+    pub admin_access: bool,
+    /// What visitors' tokens may carry besides identity and access.
+    pub oauth_client_allowed_scopes: Vec<Scope>,
+    /// Are cookies named with the `__Host-` prefix?
+    pub cookie_host_prefix: bool,
+    /// `cookie_options`, a JSON object; none: not configured.
+    pub cookie_options: Option<serde_json::Value>,
+    /// Most bytes of memory.
+    pub mem_limit: Option<u64>,
+    /// Bytes of memory it is sure to have.
+    pub mem_guarantee: Option<u64>,
+    /// Most processors.
+    pub cpu_limit: Option<f64>,
+    /// Processors it is sure to have.
+    pub cpu_guarantee: Option<f64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start_timeout: Duration::from_secs(60),
+            http_timeout: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(75),
+            restart: Restart::default(),
+            notebook_dir: String::new(),
+            default_url: String::new(),
+            debug: false,
+            disable_user_config: false,
+            environment: BTreeMap::new(),
+            admin_access: false,
+            oauth_client_allowed_scopes: Vec::new(),
+            cookie_host_prefix: false,
+            cookie_options: None,
+            mem_limit: None,
+            mem_guarantee: None,
+            cpu_limit: None,
+            cpu_guarantee: None,
+        }
+    }
+}
+
+/// The environment of one user's server, with its API token in it.
+pub fn variables(
+    facts: &Facts,
+    settings: &Settings,
+    user: &Username,
+    server: &ServerName,
+    token: &Secret,
+) -> Secret<EnvVars> {
+    let prefix = facts.prefix(user, server);
+    let access = json(&[Scope::access_server(user, server), Scope::access_user(user)]);
+    let fill = |text: &str| {
+        text.replace("{username}", user.as_str()).replace("{base_url}", &facts.base_url)
+    };
+    let public = |path: &str| match facts.public_host.as_str() {
+        "" => String::new(),
+        host => format!("{host}{path}"),
+    };
+    let flag = |on: bool| on.then(|| "1".to_owned());
+    let text = |text: &str| (!text.is_empty()).then(|| fill(text));
+
+    let mut vars = BTreeMap::new();
+    let mut set = |name: &str, value: String| vars.insert(name.to_owned(), value);
+    set("JUPYTERHUB_API_TOKEN", token.reveal().clone());
+    set("JPY_API_TOKEN", token.reveal().clone());
+    set("JUPYTERHUB_CLIENT_ID", ClientId::of_server(user, server).as_str().to_owned());
+    set("JUPYTERHUB_USER", user.to_string());
+    set("JUPYTERHUB_SERVER_NAME", server.to_string());
+    set("JUPYTERHUB_API_URL", facts.api_url.clone());
+    set("JUPYTERHUB_ACTIVITY_URL", format!("{}/users/{}/activity", facts.api_url, user.escaped()));
+    set("JUPYTERHUB_BASE_URL", facts.base_url.clone());
+    set("JUPYTERHUB_SERVICE_PREFIX", prefix.clone());
+    set("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{prefix}oauth_callback"));
+    set("JUPYTERHUB_OAUTH_ACCESS_SCOPES", access.clone());
+    set("JUPYTERHUB_OAUTH_SCOPES", access);
+    set("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", json(&settings.oauth_client_allowed_scopes));
+    set("JUPYTERHUB_HOST", facts.public_host.clone());
+    set("JUPYTERHUB_PUBLIC_URL", public(&prefix));
+    set("JUPYTERHUB_PUBLIC_HUB_URL", public(&format!("{}hub/", facts.base_url)));
+    let host_prefix = if settings.cookie_host_prefix { "1" } else { "0" };
+    set("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", host_prefix.to_owned());
+    for (name, value) in [
+        ("JUPYTERHUB_COOKIE_OPTIONS", settings.cookie_options.as_ref().map(ToString::to_string)),
+        ("JUPYTERHUB_ADMIN_ACCESS", flag(settings.admin_access)),
+        ("JUPYTERHUB_ROOT_DIR", text(&settings.notebook_dir)),
+        ("JUPYTERHUB_DEFAULT_URL", text(&settings.default_url)),
+        ("JUPYTERHUB_DEBUG", flag(settings.debug)),
+        ("JUPYTERHUB_DISABLE_USER_CONFIG", flag(settings.disable_user_config)),
+        ("MEM_LIMIT", settings.mem_limit.map(|it| it.to_string())),
+        ("MEM_GUARANTEE", settings.mem_guarantee.map(|it| it.to_string())),
+        ("CPU_LIMIT", settings.cpu_limit.map(|it| it.to_string())),
+        ("CPU_GUARANTEE", settings.cpu_guarantee.map(|it| it.to_string())),
+    ] {
+        if let Some(value) = value {
+            set(name, value);
+        }
+    }
+    vars.extend(settings.environment.clone());
+    Secret::new(EnvVars(vars))
+}
+
+/// A list of scopes as a JSON list.
+fn json(scopes: &[Scope]) -> String {
+    serde_json::Value::from(scopes.iter().map(Scope::as_str).collect::<Vec<_>>()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            base_url: "/pre/".to_owned(),
+            api_url: "http://127.0.0.1:8081/pre/hub/api".to_owned(),
+            public_host: String::new(),
+        }
+    }
+
+    fn vars(facts: &Facts, settings: &Settings, server: &str) -> BTreeMap<String, String> {
+        let (bob, server) = (Username::new("bob").unwrap(), ServerName::new(server).unwrap());
+        variables(facts, settings, &bob, &server, &Secret::new("s3cret".to_owned()))
+            .reveal()
+            .0
+            .clone()
+    }
+
+    #[test]
+    fn the_table_of_the_contract() {
+        let (default, named) =
+            (vars(&facts(), &Settings::default(), ""), vars(&facts(), &Settings::default(), "n1"));
+        let both = [
+            ("JUPYTERHUB_API_TOKEN", "s3cret"),
+            ("JPY_API_TOKEN", "s3cret"),
+            ("JUPYTERHUB_USER", "bob"),
+            ("JUPYTERHUB_API_URL", "http://127.0.0.1:8081/pre/hub/api"),
+            ("JUPYTERHUB_ACTIVITY_URL", "http://127.0.0.1:8081/pre/hub/api/users/bob/activity"),
+            ("JUPYTERHUB_BASE_URL", "/pre/"),
+            ("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", "[]"),
+            ("JUPYTERHUB_HOST", ""),
+            ("JUPYTERHUB_PUBLIC_URL", ""),
+            ("JUPYTERHUB_PUBLIC_HUB_URL", ""),
+            ("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0"),
+        ];
+        let each = [
+            ("JUPYTERHUB_CLIENT_ID", "jupyterhub-user-bob", "jupyterhub-user-bob+n1"),
+            ("JUPYTERHUB_SERVER_NAME", "", "n1"),
+            ("JUPYTERHUB_SERVICE_PREFIX", "/pre/user/bob/", "/pre/user/bob/n1/"),
+            (
+                "JUPYTERHUB_OAUTH_CALLBACK_URL",
+                "/pre/user/bob/oauth_callback",
+                "/pre/user/bob/n1/oauth_callback",
+            ),
+            (
+                "JUPYTERHUB_OAUTH_ACCESS_SCOPES",
+                r#"["access:servers!server=bob/","access:servers!user=bob"]"#,
+                r#"["access:servers!server=bob/n1","access:servers!user=bob"]"#,
+            ),
+            (
+                "JUPYTERHUB_OAUTH_SCOPES",
+                r#"["access:servers!server=bob/","access:servers!user=bob"]"#,
+                r#"["access:servers!server=bob/n1","access:servers!user=bob"]"#,
+            ),
+        ];
+        for (name, value) in both {
+            assert_eq!(default.get(name).map(String::as_str), Some(value), "{name}");
+            assert_eq!(named.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        for (name, one, other) in each {
+            assert_eq!(default.get(name).map(String::as_str), Some(one), "{name}");
+            assert_eq!(named.get(name).map(String::as_str), Some(other), "{name}");
+        }
+        assert_eq!(default.len(), both.len() + each.len(), "{default:?}");
+    }
+
+    #[test]
+    fn what_is_configured_is_said_and_the_environment_goes_first() {
+        let settings = Settings {
+            notebook_dir: "~/{username}".to_owned(),
+            default_url: "{base_url}x".to_owned(),
+            debug: true,
+            disable_user_config: true,
+            admin_access: true,
+            cookie_options: Some(serde_json::json!({"secure": true})),
+            cookie_host_prefix: true,
+            mem_limit: Some(1024),
+            cpu_limit: Some(0.5),
+            environment: [("JUPYTERHUB_USER".to_owned(), "eve".to_owned())].into(),
+            ..Settings::default()
+        };
+        let facts = Facts { public_host: "https://hub.test".to_owned(), ..facts() };
+        let vars = vars(&facts, &settings, "");
+        for (name, value) in [
+            ("JUPYTERHUB_ROOT_DIR", "~/bob"),
+            ("JUPYTERHUB_DEFAULT_URL", "/pre/x"),
+            ("JUPYTERHUB_DEBUG", "1"),
+            ("JUPYTERHUB_DISABLE_USER_CONFIG", "1"),
+            ("JUPYTERHUB_ADMIN_ACCESS", "1"),
+            ("JUPYTERHUB_COOKIE_OPTIONS", r#"{"secure":true}"#),
+            ("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "1"),
+            ("MEM_LIMIT", "1024"),
+            ("CPU_LIMIT", "0.5"),
+            ("JUPYTERHUB_HOST", "https://hub.test"),
+            ("JUPYTERHUB_PUBLIC_URL", "https://hub.test/pre/user/bob/"),
+            ("JUPYTERHUB_PUBLIC_HUB_URL", "https://hub.test/pre/hub/"),
+            ("JUPYTERHUB_USER", "eve"),
+        ] {
+            assert_eq!(vars.get(name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_escaped_and_routes_are_not() {
+        let (facts, server) = (facts(), ServerName::new("lab").unwrap());
+        let user = Username::new("a b@x").unwrap();
+        assert_eq!(facts.prefix(&user, &server), "/pre/user/a%20b@x/lab/");
+        assert_eq!(facts.route(&user, &server).as_str(), "/pre/user/a b@x/lab/");
+        assert_eq!(facts.route(&user, &ServerName::default_server()).as_str(), "/pre/user/a b@x/");
+    }
+}

@@ -1,0 +1,47 @@
+//! What the registry of all spawner actors asks one of them. Everybody else asks [`crate::spawners::Client`].
+
+use actix::Message;
+use thiserror::Error;
+
+use super::machine;
+use crate::{domain::ServerName, spawners::Ask};
+
+/// Why nothing was begun.
+#[derive(Debug, Clone, Error)]
+pub enum NotBegun {
+    /// The machine says no.
+    #[error(transparent)]
+    Refused(#[from] machine::Refused),
+    /// The intention could not be recorded.
+    #[error("not recorded: {0}")]
+    NotRecorded(String),
+    /// The user is gone.
+    #[error("no such user")]
+    NoUser,
+    /// Too many asks for one server wait already, or the actor ends.
+    #[error("busy")]
+    Busy,
+}
+
+/// Start this server. Answered when the intention is recorded.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), NotBegun>")]
+pub struct Start {
+    /// Which.
+    pub name: ServerName,
+    /// With what.
+    pub ask: Ask,
+}
+
+/// Stop this server. Answered when the intention is recorded.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), NotBegun>")]
+pub struct Stop {
+    /// Which.
+    pub name: ServerName,
+}
+
+/// End if nothing goes on. True: it ends.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "bool")]
+pub struct Rest;

@@ -1,0 +1,306 @@
+//! The registry: makes a spawner actor for a user when there is something to do, ends it when there is not, starts it
+//! again after a panic, and at boot finds again what ran.
+//!
+//! A user's actor that panics again and again is given ever more time between its starts (at most [`LONGEST`]); the
+//! others do not notice. What a spawner runs and no record knows (a store that was lost, a record that was not) is
+//! stopped.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{
+    ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, ResponseActFuture, WrapFuture,
+    fut,
+};
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    admit::{Limits, Load, admit},
+    messages::{Begun, Start, StartRefused, Stop, StopRefused},
+};
+use crate::{
+    domain::UserId,
+    ports::{Recovered, Stop as How},
+    spawner::{
+        self, Kit, machine,
+        messages::{NotBegun, Rest},
+    },
+    supervise::{Ended, Name, Publisher, named, start},
+};
+
+/// Mailbox of one user's actor.
+const MAILBOX: usize = 64;
+
+/// How long one user's actor may take to record an intention.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often users at rest are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// First wait before an actor that panicked is started again; doubled each time.
+const FIRST: Duration = Duration::from_millis(20);
+
+/// Longest wait before an actor that panicked is started again.
+pub const LONGEST: Duration = Duration::from_secs(300);
+
+/// An actor that lived so long is forgiven its panics.
+const FORGIVEN: Duration = Duration::from_secs(60);
+
+/// The actor.
+pub struct Actor {
+    kit: Kit,
+    limits: Arc<ArcSwap<Limits>>,
+    users: HashMap<UserId, Entry>,
+    /// Starts that have been admitted and aren't recorded yet.
+    admitted: HashSet<crate::domain::ServerKey>,
+    /// Users whose servers are being found again.
+    missing: HashSet<UserId>,
+    recovered: watch::Sender<bool>,
+}
+
+struct Entry {
+    name: Name<spawner::Actor>,
+    publisher: Publisher<spawner::Actor>,
+    addr: Option<Addr<spawner::Actor>>,
+    /// Dropped with the entry: the actor ends.
+    leash: Option<oneshot::Sender<()>>,
+    since: Instant,
+    panics: u32,
+}
+
+impl Actor {
+    /// The registry. `recovered` is set once everything that ran has been found again.
+    pub fn new(kit: Kit, limits: Arc<ArcSwap<Limits>>, recovered: watch::Sender<bool>) -> Self {
+        Self {
+            kit,
+            limits,
+            users: HashMap::new(),
+            admitted: HashSet::new(),
+            missing: HashSet::new(),
+            recovered,
+        }
+    }
+
+    /// The name of this user's actor, which is made if there is none.
+    fn of(&mut self, user: UserId, ctx: &mut Context<Self>) -> Name<spawner::Actor> {
+        if let Some(entry) = self.users.get(&user) {
+            return entry.name.clone();
+        }
+        let (publisher, name) = named("the user's spawner");
+        let since = self.kit.clock.instant();
+        let (addr, leash) = (None, None);
+        let entry = Entry { name: name.clone(), publisher, addr, leash, since, panics: 0 };
+        self.users.insert(user, entry);
+        self.launch(user, ctx);
+        name
+    }
+
+    fn launch(&mut self, user: UserId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        let (tell, found) = oneshot::channel();
+        let (leash, held) = oneshot::channel();
+        entry.leash = Some(leash);
+        entry.since = self.kit.clock.instant();
+        let (kit, arbiter) = (self.kit.clone(), Arbiter::current());
+        let started = async move {
+            start(&arbiter, MAILBOX, move |_| spawner::Actor::new(kit, user, tell, held)).await
+        };
+        ctx.spawn(started.into_actor(self).map(move |started, act, ctx| match started {
+            Ok(running) => {
+                if let Some(entry) = act.users.get_mut(&user) {
+                    entry.publisher.publish(Some(running.addr.clone()));
+                    entry.addr = Some(running.addr);
+                }
+                let ended = async move { running.ended.await.unwrap_or(Ended::Cancelled) };
+                ctx.spawn(
+                    ended.into_actor(act).map(move |how, act, ctx| act.ended(user, &how, ctx)),
+                );
+            }
+            Err(how) => act.ended(user, &how, ctx),
+        }));
+        ctx.spawn(found.into_actor(self).map(move |found, act, ctx| {
+            // An error: it ended before that; if it panicked, its next start will tell.
+            if found.is_ok() {
+                act.found(user, ctx);
+            }
+        }));
+    }
+
+    fn ended(&mut self, user: UserId, how: &Ended, ctx: &mut Context<Self>) {
+        let now = self.kit.clock.instant();
+        let Some(entry) = self.users.get_mut(&user) else { return };
+        entry.publisher.publish(None);
+        entry.addr = None;
+        match how {
+            Ended::Panicked(text) => {
+                if now.saturating_duration_since(entry.since) > FORGIVEN {
+                    entry.panics = 0;
+                }
+                entry.panics += 1;
+                let plain = FIRST.saturating_mul(1 << entry.panics.min(20)).min(LONGEST);
+                let pause = plain + plain.mul_f64(self.kit.entropy.below(1_000) as f64 / 4_000.0);
+                error!(user = user.0, panics = entry.panics, error = %text, "spawner actor panicked");
+                ctx.run_later(pause, move |act, ctx| act.launch(user, ctx));
+            }
+            Ended::Normal | Ended::Cancelled => {
+                self.users.remove(&user);
+                // Whatever came between its last word and now.
+                if self.is_needed(user) {
+                    self.of(user, ctx);
+                }
+            }
+        }
+    }
+
+    /// Is there something to do for this user without being asked?
+    fn is_needed(&self, user: UserId) -> bool {
+        self.kit.store.image().servers_of(user).any(|server| server.state.is_active())
+    }
+
+    fn found(&mut self, user: UserId, ctx: &mut Context<Self>) {
+        self.missing.remove(&user);
+        self.all_found(ctx);
+    }
+
+    fn all_found(&mut self, ctx: &mut Context<Self>) {
+        if !self.missing.is_empty() || self.recovered.send_replace(true) {
+            return;
+        }
+        info!(users = self.users.len(), "servers found again");
+        let orphans = orphans(self.kit.clone());
+        ctx.spawn(orphans.into_actor(self));
+    }
+
+    /// Ends the actors of users at rest.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let image = self.kit.store.image();
+        for (user, entry) in &self.users {
+            let busy = image.servers_of(*user).any(|server| server.state.is_active());
+            let asked = self.admitted.iter().any(|key| key.user == *user);
+            if let (false, false, Some(addr)) = (busy, asked, &entry.addr) {
+                // If it is not heard, the next sweep will be.
+                let _ = addr.try_send(Rest);
+            }
+        }
+        ctx.run_later(SWEEP, Self::sweep);
+    }
+}
+
+/// Stops what the spawner runs and no record knows.
+async fn orphans(kit: Kit) {
+    let mut pause = Duration::from_secs(1);
+    let living = loop {
+        match timeout(Duration::from_secs(30), kit.spawner.inventory()).await {
+            Ok(Ok(living)) => break living,
+            Ok(Err(error)) => warn!(%error, "no inventory of servers"),
+            Err(_) => warn!("no inventory of servers in time"),
+        }
+        if pause > LONGEST {
+            return;
+        }
+        tokio::time::sleep(pause + pause.mul_f64(kit.entropy.below(1_000) as f64 / 2_000.0)).await;
+        pause *= 2;
+    };
+    // The image is younger than the inventory: an order is recorded before the spawner hears of it.
+    let image = kit.store.image();
+    let known: HashSet<_> = image.servers().filter_map(|server| server.state.order()).collect();
+    for order in living.iter().filter(|order| !known.contains(order)) {
+        let handle = match kit.spawner.recover(order, None).await {
+            Ok(Recovered::Alive(it)) => it.handle,
+            Ok(Recovered::Unknown | Recovered::Ended(_)) => continue,
+            Err(error) => {
+                warn!(%order, %error, "orphan not found");
+                continue;
+            }
+        };
+        warn!(%order, "orphan is stopped");
+        match kit.spawner.stop(order, &handle, How::Soft).await {
+            Ok(()) => kit.spawner.forget(order).await,
+            Err(error) => error!(%order, %error, "orphan not stopped"),
+        }
+    }
+}
+
+impl actix::Actor for Actor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let image = self.kit.store.image();
+        let active = image.servers().filter(|server| server.state.is_active());
+        self.missing = active.map(|server| server.key.user).collect();
+        for user in self.missing.clone() {
+            self.of(user, ctx);
+        }
+        self.all_found(ctx);
+        ctx.run_later(SWEEP, Self::sweep);
+    }
+}
+
+impl Handler<Start> for Actor {
+    type Result = ResponseActFuture<Self, Result<Begun, StartRefused>>;
+
+    fn handle(&mut self, Start { key, ask }: Start, ctx: &mut Self::Context) -> Self::Result {
+        let image = self.kit.store.image();
+        if image.user(key.user).is_none() {
+            return Box::pin(fut::ready(Err(StartRefused::NoUser)));
+        }
+        let active = image.server(&key).is_some_and(|server| server.state.is_active());
+        if !active && !self.admitted.contains(&key) {
+            let load = Load::count(&image, self.admitted.iter());
+            let draw = self.kit.entropy.below(31);
+            if let Err(refused) = admit(**self.limits.load(), load, draw) {
+                return Box::pin(fut::ready(Err(refused)));
+            }
+        }
+        let first = self.admitted.insert(key.clone());
+        let spawner = self.of(key.user, ctx);
+        let message = spawner::messages::Start { name: key.name.clone(), ask };
+        let asked = async move { spawner.ask(message, PATIENCE).await };
+        Box::pin(asked.into_actor(self).map(move |answer, act, _| {
+            if first {
+                act.admitted.remove(&key);
+            }
+            match answer? {
+                Ok(()) => Ok(Begun::Started),
+                Err(NotBegun::Refused(machine::Refused::Starting)) => Ok(Begun::Already),
+                Err(NotBegun::Refused(machine::Refused::Stopping)) => Err(StartRefused::Stopping),
+                // "Not running" is no answer to a start.
+                Err(NotBegun::Refused(
+                    machine::Refused::Running | machine::Refused::NotRunning,
+                )) => Err(StartRefused::Running),
+                Err(NotBegun::NotRecorded(why)) => Err(StartRefused::NotRecorded(why)),
+                Err(NotBegun::NoUser) => Err(StartRefused::NoUser),
+                Err(NotBegun::Busy) => Err(StartRefused::NotRecorded("busy".to_owned())),
+            }
+        }))
+    }
+}
+
+impl Handler<Stop> for Actor {
+    type Result = ResponseActFuture<Self, Result<(), StopRefused>>;
+
+    fn handle(&mut self, Stop { key }: Stop, ctx: &mut Self::Context) -> Self::Result {
+        let image = self.kit.store.image();
+        let active = image.server(&key).is_some_and(|server| server.state.is_active());
+        if !active && !self.admitted.contains(&key) {
+            return Box::pin(fut::ready(Err(StopRefused::NotRunning)));
+        }
+        let spawner = self.of(key.user, ctx);
+        let message = spawner::messages::Stop { name: key.name };
+        let asked = async move { spawner.ask(message, PATIENCE).await };
+        Box::pin(asked.into_actor(self).map(|answer, _, _| match answer? {
+            Ok(()) => Ok(()),
+            Err(NotBegun::Refused(_) | NotBegun::NoUser) => Err(StopRefused::NotRunning),
+            Err(NotBegun::NotRecorded(why)) => Err(StopRefused::NotRecorded(why)),
+            Err(NotBegun::Busy) => Err(StopRefused::NotRecorded("busy".to_owned())),
+        }))
+    }
+}
