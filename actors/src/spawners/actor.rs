@@ -139,24 +139,21 @@ impl Actor {
         let Some(entry) = self.users.get_mut(&user) else { return };
         entry.publisher.publish(None);
         entry.addr = None;
-        match how {
-            Ended::Panicked(text) => {
-                if now.saturating_duration_since(entry.since) > FORGIVEN {
-                    entry.panics = 0;
-                }
-                entry.panics += 1;
-                let plain = FIRST.saturating_mul(1 << entry.panics.min(20)).min(LONGEST);
-                let pause = plain + plain.mul_f64(self.kit.entropy.below(1_000) as f64 / 4_000.0);
-                error!(user = user.0, panics = entry.panics, error = %text, "spawner actor panicked");
-                ctx.run_later(pause, move |act, ctx| act.launch(user, ctx));
+        if let Ended::Panicked(text) = how {
+            if now.saturating_duration_since(entry.since) > FORGIVEN {
+                entry.panics = 0;
             }
-            Ended::Normal | Ended::Cancelled => {
-                self.users.remove(&user);
-                // Whatever came between its last word and now.
-                if self.is_needed(user) {
-                    self.of(user, ctx);
-                }
-            }
+            entry.panics += 1;
+            let plain = FIRST.saturating_mul(1 << entry.panics.min(20)).min(LONGEST);
+            let pause = plain + plain.mul_f64(self.kit.entropy.below(1_000) as f64 / 4_000.0);
+            error!(user = user.0, panics = entry.panics, error = %text, "spawner actor panicked");
+            ctx.run_later(pause, move |act, ctx| act.launch(user, ctx));
+            return;
+        }
+        self.users.remove(&user);
+        // Whatever came between its last word and now.
+        if self.is_needed(user) {
+            self.of(user, ctx);
         }
     }
 

@@ -5,6 +5,8 @@ pub mod actor;
 pub mod admit;
 pub mod client;
 pub mod messages;
+#[cfg(test)]
+mod tests;
 
 pub use actor::Actor;
 pub use admit::Limits;
