@@ -11,3 +11,4 @@ pub mod os;
 pub mod spawn;
 pub mod store;
 pub mod telemetry;
+pub mod proxy;

@@ -1,0 +1,232 @@
+//! A request on its way to a backend and the answer on its way back. Nothing is gathered; what is cut arrives cut.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    request::Parts,
+};
+use hyper::body::{Body as _, Incoming};
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
+
+use super::{
+    activity::now_ms,
+    body::{Answer, Relayed, Upload},
+    headers,
+    pages::Page,
+    pool::{self, ConnectError, Sender},
+    shared::{Hub, Shared},
+    table::Entry,
+};
+
+/// Why there is no answer of the backend.
+#[derive(Debug, Error)]
+pub(super) enum ForwardError {
+    /// No connection could be made.
+    #[error("the backend cannot be reached")]
+    Connect(#[source] ConnectError),
+    /// The connection ended before an answer.
+    #[error("the backend broke off")]
+    Broken(#[source] hyper::Error),
+    /// Its answer isn't one that we can pass on.
+    #[error("the backend's answer is not valid")]
+    Irregular(#[source] Option<hyper::Error>),
+    /// The hub stayed away for longer than a request waits.
+    #[error("the hub is away")]
+    HubAway,
+}
+
+impl ForwardError {
+    /// What the visitor is told.
+    pub(super) fn page(&self, entry: &Entry) -> Page {
+        match self {
+            Self::Irregular(_) | Self::Connect(ConnectError::Unusable) => Page::BadGateway,
+            _ if entry.is_hub() => Page::HubAway,
+            _ => Page::ServerAway,
+        }
+    }
+
+    /// hyper's word, sorted.
+    fn from_hyper(error: hyper::Error) -> Self {
+        if error.is_parse() || error.is_parse_too_large() {
+            Self::Irregular(Some(error))
+        } else {
+            Self::Broken(error)
+        }
+    }
+}
+
+/// Sends the request on and gives back the backend's answer, its body still to come.
+pub(super) async fn forward(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    parts: Parts,
+    incoming: Incoming,
+) -> Result<Response<Answer>, ForwardError> {
+    let settings = shared.settings.load();
+    let deadline = Instant::now() + settings.hub_patience;
+    let connect_timeout = settings.connect_timeout;
+    let patience = settings.hub_patience;
+    drop(settings);
+    let method = parts.method.clone();
+    let bodyless = incoming.is_end_stream();
+    let safe = matches!(method, Method::GET | Method::HEAD);
+    let repeatable =
+        bodyless && (safe || matches!(method, Method::OPTIONS | Method::PUT | Method::DELETE));
+    let spare = repeatable.then(|| parts.clone());
+    let upload = if bodyless {
+        Upload::Empty
+    } else {
+        Upload::Streamed(incoming, shared.clone(), entry.clone())
+    };
+    let mut request = outgoing(parts, upload);
+    let mut fresh_only = false;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let resting = if fresh_only { None } else { pool::take(entry) };
+        let reused = resting.is_some();
+        let mut sender = match resting {
+            Some(sender) => sender,
+            None => match pool::connect(entry, connect_timeout).await {
+                Ok(sender) => sender,
+                Err(_) if entry.is_hub() && Instant::now() + pause < deadline => {
+                    wait(&mut pause).await;
+                    continue;
+                }
+                Err(_) if entry.is_hub() => return Err(ForwardError::HubAway),
+                Err(error) => return Err(ForwardError::Connect(error)),
+            },
+        };
+        let sending = sender.try_send_request(request);
+        let outcome = if entry.is_hub() {
+            tokio::select! {
+                outcome = sending => outcome,
+                () = hub_away(shared, patience) => return Err(ForwardError::HubAway),
+            }
+        } else {
+            sending.await
+        };
+        let mut error = match outcome {
+            Ok(response) => return incoming_answer(shared, entry, &method, response, sender),
+            Err(error) => error,
+        };
+        if let Some(unsent) = error.take_message()
+            && (reused || entry.is_hub() && Instant::now() + pause < deadline)
+        {
+            // Not a byte of it has left: it can go again, whatever it is.
+            request = unsent;
+            if !reused {
+                wait(&mut pause).await;
+            }
+            continue;
+        }
+        let error = error.into_error();
+        let hub_again = entry.is_hub() && safe && Instant::now() + pause < deadline;
+        match spare.as_ref().filter(|_| !error.is_parse() && (reused && !fresh_only || hub_again)) {
+            Some(spare) => {
+                request = outgoing(spare.clone(), Upload::Empty);
+                if fresh_only || !reused {
+                    wait(&mut pause).await;
+                }
+                fresh_only = true;
+            }
+            None => return Err(ForwardError::from_hyper(error)),
+        }
+    }
+}
+
+/// Waits a little, longer each time, never as long as others.
+async fn wait(pause: &mut Duration) {
+    let spread = now_ms() % 16;
+    sleep(*pause + Duration::from_millis(spread)).await;
+    *pause = (*pause * 2).min(Duration::from_millis(500));
+}
+
+/// Ends once the hub's link has been down for this long without a break.
+async fn hub_away(shared: &Shared, patience: Duration) {
+    let mut state = shared.hub_state.subscribe();
+    loop {
+        if state.wait_for(|state| *state == Hub::Away).await.is_err() {
+            return;
+        }
+        let back = state.wait_for(|state| *state != Hub::Away);
+        if timeout(patience, back).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The request as it leaves us. Framing follows the body that is there, never the method.
+fn outgoing(mut parts: Parts, upload: Upload) -> Request<Upload> {
+    parts.version = Version::HTTP_11;
+    if upload.is_end_stream() {
+        parts.headers.remove(TRANSFER_ENCODING);
+    } else if upload.size_hint().exact().is_none() {
+        // hyper would drop the body of a GET without this.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    parts.extensions.clear();
+    Request::from_parts(parts, upload)
+}
+
+/// The answer as the visitor gets it.
+fn incoming_answer(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    method: &Method,
+    response: Response<Incoming>,
+    sender: Sender,
+) -> Result<Response<Answer>, ForwardError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ForwardError::Irregular(None)); // nobody asked for it
+    }
+    let has_body = *method != Method::HEAD;
+    Ok(relayed(shared, entry, response, Some(sender), has_body))
+}
+
+/// An answer with its own fields, without those of its connection.
+pub(super) fn relayed(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    response: Response<Incoming>,
+    lane: Option<Sender>,
+    has_body: bool,
+) -> Response<Answer> {
+    let (mut parts, incoming) = response.into_parts();
+    headers::strip_hop_by_hop(&mut parts.headers);
+    parts.headers.remove(TRANSFER_ENCODING);
+    if has_body && incoming.size_hint().exact().is_none() {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    // Only what went well counts as use, as it does for configurable-http-proxy.
+    let counts = parts.status.is_success().then(|| shared.clone());
+    let relayed = Relayed::new(incoming, lane, entry.clone(), counts);
+    Response::from_parts(parts, Answer::relayed(relayed))
+}
+
+/// Logs a failure, once a minute per route.
+pub(super) fn complain(entry: &Entry, error: &ForwardError) {
+    if due(&entry.warned, 60_000) {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        warn!(route = %entry.route.spec, %error, cause, "backend failed");
+    }
+}
+
+/// Has this much time (ms) passed since the last time this was asked with success?
+pub(super) fn due(last: &AtomicU64, every: u64) -> bool {
+    let (now, before) = (now_ms(), last.load(Relaxed));
+    (before == 0 || now.saturating_sub(before) >= every)
+        && last.compare_exchange(before, now, Relaxed, Relaxed).is_ok()
+}

@@ -1,0 +1,189 @@
+//! A request comes in: is it one unambiguous request, who has sent it, where does it go?
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri,
+    header::{CONNECTION, HOST, UPGRADE},
+    request::Parts,
+    uri::PathAndQuery,
+};
+use hyper::body::Incoming;
+use tracing::debug;
+
+use super::{
+    body::Answer,
+    forward::{complain, forward},
+    guard::Notes,
+    headers::{self, Origin},
+    pages::{self, Page},
+    path,
+    shared::Shared,
+    table::Entry,
+    upgrade,
+};
+
+/// A visitor, as far as the connection tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visit {
+    /// The other end of the connection.
+    pub(super) peer: IpAddr,
+    /// Does it use TLS?
+    pub(super) tls: bool,
+}
+
+/// Answers a request, by a backend or by ourselves.
+pub(super) async fn answer(
+    shared: Arc<Shared>,
+    visit: Visit,
+    notes: Arc<Notes>,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let began = Instant::now();
+    let Some(in_hand) = notes.begin() else {
+        debug!(peer = %visit.peer, "request refused");
+        return Page::BadRequest.answer(&HeaderMap::new());
+    };
+    let (mut parts, incoming) = request.into_parts();
+    let asked_upgrade = parts.headers.contains_key(UPGRADE);
+    let checked = check(&mut parts).and_then(|()| route(&shared, &parts));
+    let entry = match checked {
+        Ok(Some(entry)) => entry,
+        Ok(None) => return pages::health().map(|body| body.holding(in_hand)),
+        Err(page) => {
+            debug!(peer = %visit.peer, ?page, "request refused");
+            return page.answer(&parts.headers).map(|body| body.holding(in_hand));
+        }
+    };
+    let asked = asked_for_pages(&parts.headers);
+    let websocket = upgrade::asks(&parts, &incoming);
+    let trusted = shared.settings.load().trusts(visit.peer);
+    let host = parts.headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+    let origin = Origin { peer: visit.peer, trusted, tls: visit.tls, host: &host };
+    headers::prepare(&mut parts.headers, origin);
+    let id =
+        tracing::enabled!(tracing::Level::DEBUG).then(|| parts.headers["x-request-id"].clone());
+    let outcome = if websocket {
+        upgrade::tunnel(&shared, &entry, parts, notes).await
+    } else {
+        forward(&shared, &entry, parts, incoming).await
+    };
+    let mut response = outcome.unwrap_or_else(|error| {
+        complain(&entry, &error);
+        error.page(&entry).answer(&asked)
+    });
+    if asked_upgrade && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        // What follows such a request was not read as HTTP by the guard.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(id) = id {
+        let elapsed_ms = began.elapsed().as_millis();
+        let status = response.status().as_u16();
+        debug!(request = ?id, route = %entry.route.spec, status, elapsed_ms, "request served");
+    }
+    response.map(|body| body.holding(in_hand))
+}
+
+/// Only what [`Page::answer`] looks at, since the rest goes to the backend.
+fn asked_for_pages(headers: &HeaderMap) -> HeaderMap {
+    let accept = headers.get(http::header::ACCEPT).cloned();
+    accept.map(|value| (http::header::ACCEPT, value)).into_iter().collect()
+}
+
+/// Where to? `None`: to ourselves.
+fn route(shared: &Shared, parts: &Parts) -> Result<Option<Arc<Entry>>, Page> {
+    let raw = parts.uri.path();
+    if raw == "/_chp_healthz" {
+        return Ok(None);
+    }
+    let path = path::matchable(raw).map_err(|_| Page::BadRequest)?;
+    let table = shared.routes.now();
+    Ok(Some(table.find(&path).unwrap_or(&shared.hub).clone()))
+}
+
+/// Refuses what others may read differently, and reduces an absolute target to its path.
+fn check(parts: &mut Parts) -> Result<(), Page> {
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return Err(Page::MethodNotAllowed);
+    }
+    let host = {
+        let mut hosts = parts.headers.get_all(HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok()).ok_or(Page::BadRequest)?;
+        if hosts.next().is_some() || !is_host(host) {
+            return Err(Page::BadRequest);
+        }
+        host
+    };
+    if let Some(authority) = parts.uri.authority() {
+        let same = authority.as_str().eq_ignore_ascii_case(host);
+        if !same || !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
+            return Err(Page::BadRequest);
+        }
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
+    }
+    match parts.uri.path() {
+        "*" => Err(Page::NotFound),
+        path if path.starts_with('/') => Ok(()),
+        _ => Err(Page::BadRequest),
+    }
+}
+
+/// A name or address, perhaps with a port; nothing else.
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            let plain = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+            if address.is_empty() || !address.bytes().all(plain) {
+                return false;
+            }
+            ("v6", rest)
+        }
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let digits = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    !name.is_empty()
+        && name.bytes().all(plain)
+        && (port.is_empty() || port.strip_prefix(':').is_some_and(digits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for host in ["a", "a.b:80", "127.0.0.1:8000", "[::1]", "[::1]:80", "my_host", "a:"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in
+            ["", ":80", "a,b", "u@a", "a/b", "a:b", "a:80:80", "[::1", "[]", "[x]", "a b", "::1"]
+        {
+            assert!(!is_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_is_reduced() {
+        let parts = |method: &str, uri: &str, host: &str| {
+            let request = Request::builder().method(method).uri(uri).header(HOST, host);
+            request.body(()).unwrap().into_parts().0
+        };
+        let mut good = parts("GET", "http://A:80/x?y", "a:80");
+        assert_eq!(check(&mut good), Ok(()));
+        assert_eq!(good.uri, "/x?y");
+        let table = [
+            ("GET", "http://a/x", "b", Page::BadRequest),
+            ("GET", "ftp://a/x", "a", Page::BadRequest),
+            ("GET", "http://u@a/x", "a", Page::BadRequest),
+            ("CONNECT", "a:80", "a:80", Page::MethodNotAllowed),
+            ("TRACE", "/", "a", Page::MethodNotAllowed),
+            ("OPTIONS", "*", "a", Page::NotFound),
+            ("GET", "/", "a b", Page::BadRequest),
+        ];
+        for (method, uri, host, page) in table {
+            assert_eq!(check(&mut parts(method, uri, host)), Err(page), "{method} {uri} {host}");
+        }
+    }
+}

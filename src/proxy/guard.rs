@@ -1,0 +1,194 @@
+//! What stands between a visitor's connection and hyper: the [`Scanner`], and the notes on the connection that the
+//! watchdog and the front read.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
+
+use super::{activity::now_ms, drain::Present, scan::Scanner, stream::Visitor};
+
+/// What is known of a visitor's connection. Lives as long as the connection or its tunnel.
+pub(super) struct Notes {
+    /// The first request that must be refused (counted from 1); `u32::MAX`: none.
+    refuse_from: AtomicU32,
+    /// Requests that hyper has handed out.
+    requests: AtomicU32,
+    /// Requests without a complete answer.
+    busy: AtomicU32,
+    /// When the head now coming in began; 0: none is coming.
+    head_since: AtomicU64,
+    /// When the last answer ended, or the connection began.
+    idle_since: AtomicU64,
+    _permit: OwnedSemaphorePermit,
+    _present: Present,
+}
+
+/// What the watchdog finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Look again after this time.
+    Fine(Duration),
+    /// Nothing asked for too long: to be closed politely.
+    Idle,
+    /// A head takes too long: to be cut.
+    Slow,
+}
+
+/// A request in hand; it ends with its answer.
+pub(super) struct InHand(Arc<Notes>);
+
+impl Notes {
+    /// For a new connection.
+    pub(super) fn new(permit: OwnedSemaphorePermit, present: Present) -> Arc<Self> {
+        Arc::new(Self {
+            refuse_from: AtomicU32::new(u32::MAX),
+            requests: AtomicU32::new(0),
+            busy: AtomicU32::new(0),
+            head_since: AtomicU64::new(0),
+            idle_since: AtomicU64::new(now_ms()),
+            _permit: permit,
+            _present: present,
+        })
+    }
+
+    /// A request begins. `None`: the scanner has refused it.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<InHand> {
+        let number = self.requests.fetch_add(1, Relaxed) + 1;
+        self.busy.fetch_add(1, Relaxed);
+        let in_hand = InHand(self.clone());
+        (number < self.refuse_from.load(Relaxed)).then_some(in_hand)
+    }
+
+    /// Is all well, by these limits?
+    pub(super) fn health(&self, header_timeout: Duration, keep_alive: Duration) -> Health {
+        let now = now_ms();
+        let left = |since: u64, limit: Duration| {
+            limit.checked_sub(Duration::from_millis(now.saturating_sub(since)))
+        };
+        let tick = Duration::from_millis(20);
+        let head = self.head_since.load(Relaxed);
+        let since = self.idle_since.load(Relaxed);
+        if head != 0 {
+            left(head, header_timeout).map_or(Health::Slow, |left| Health::Fine(left + tick))
+        } else if self.busy.load(Relaxed) > 0 {
+            Health::Fine(header_timeout.min(keep_alive) + tick)
+        } else if self.requests.load(Relaxed) == 0 {
+            left(since, header_timeout).map_or(Health::Slow, |left| Health::Fine(left + tick))
+        } else {
+            // A head that begins in the meantime has its own, mostly shorter, limit.
+            let look = |left: Duration| Health::Fine(left.min(header_timeout) + tick);
+            left(since, keep_alive).map_or(Health::Idle, look)
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.idle_since.store(now_ms(), Relaxed);
+        self.0.busy.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A visitor's connection, read along by a [`Scanner`].
+pub(super) struct Guarded {
+    io: Visitor,
+    scanner: Scanner,
+    notes: Arc<Notes>,
+    refused: bool,
+}
+
+impl Guarded {
+    /// Puts the guard in front.
+    pub(super) fn new(io: Visitor, notes: Arc<Notes>) -> Self {
+        Self { io, scanner: Scanner::new(), notes, refused: false }
+    }
+
+    /// Takes it away: what follows is not HTTP.
+    pub(super) fn into_inner(self) -> Visitor {
+        self.io
+    }
+
+    fn look_at(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let heads = self.scanner.heads();
+        let began = self.scanner.in_head();
+        if self.scanner.feed(bytes).is_ok() {
+            match (began, self.scanner.in_head()) {
+                (false, true) => self.notes.head_since.store(now_ms().max(1), Relaxed),
+                (true, true) if self.scanner.heads() == heads => {}
+                (_, true) => self.notes.head_since.store(now_ms().max(1), Relaxed),
+                (_, false) => self.notes.head_since.store(0, Relaxed),
+            }
+            return Ok(());
+        }
+        self.refused = true;
+        self.notes.head_since.store(0, Relaxed);
+        if self.scanner.heads() == heads && !(began || self.scanner.at_head()) {
+            // In the body of a request that is under way: nothing may end it as if it were whole.
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the request is malformed"));
+        }
+        // In a head, or in a body right behind its head: that request is refused, when hyper hands it out.
+        let number =
+            if self.scanner.at_head() { self.scanner.heads() + 1 } else { self.scanner.heads() };
+        self.notes.refuse_from.store(number, Relaxed);
+        Ok(())
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.refused {
+            // What comes behind a refused message has no meaning: for hyper the visitor is silent.
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        Poll::Ready(this.look_at(&buf.filled()[before..]))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,215 @@
+//! Workers: a thread and a runtime each, with its share of the listening sockets. Accepts, shakes hands, serves, watches.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    pin::pin,
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use super::{
+    drain::{Phase, reached},
+    forward::due,
+    front::{self, Visit},
+    guard::{Guarded, Health, Notes},
+    pool,
+    shared::Shared,
+    stream::Visitor,
+};
+
+/// Longest TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often pools are swept.
+const SWEEP: Duration = Duration::from_secs(2);
+/// Wait after an accept that failed for want of something.
+const BREATHER: Duration = Duration::from_millis(100);
+/// Descriptors that connections never take: links, listeners, logs, name lookups.
+const RESERVE: u64 = 96;
+/// Most connections at once, whatever the limit of descriptors.
+const MOST: u64 = 200_000;
+/// Longest head of a request in bytes, and most fields in it.
+const HEAD: (usize, usize) = (64 * 1024, 200);
+
+/// A running worker.
+pub(super) type Worker = thread::JoinHandle<()>;
+
+/// Starts `count` workers; worker i serves the listeners k with k mod `count` = i.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    listeners: Vec<StdListener>,
+    count: usize,
+) -> io::Result<Vec<Worker>> {
+    let count = count.clamp(1, listeners.len().max(1));
+    let room = Arc::new(Semaphore::new(most_connections()));
+    let mut shares: Vec<Vec<StdListener>> = (0..count).map(|_| Vec::new()).collect();
+    for (k, listener) in listeners.into_iter().enumerate() {
+        listener.set_nonblocking(true)?;
+        shares[k % count].push(listener);
+    }
+    let mut workers = Vec::new();
+    for (i, share) in shares.into_iter().enumerate() {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (shared, room) = (shared.clone(), room.clone());
+        let run = move || runtime.block_on(work(shared, share, room));
+        workers.push(thread::Builder::new().name(format!("worker-{i}")).spawn(run)?);
+    }
+    Ok(workers)
+}
+
+/// Each connection may need two descriptors, its own and its backend's.
+fn most_connections() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let most = (soft.saturating_sub(RESERVE) / 2).clamp(8, MOST);
+    usize::try_from(most).unwrap_or(8)
+}
+
+/// A worker's life, until the proxy is gone.
+async fn work(shared: Arc<Shared>, listeners: Vec<StdListener>, room: Arc<Semaphore>) {
+    let mut phase = shared.phase.subscribe();
+    reached(&mut phase, Phase::Open).await;
+    for listener in listeners {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                tokio::spawn(accept(shared.clone(), listener, room.clone()));
+            }
+            Err(error) => warn!(%error, "listener unusable"),
+        }
+    }
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut gone = pin!(reached(&mut phase, Phase::Gone));
+    loop {
+        tokio::select! {
+            () = &mut gone => return,
+            _ = sweep.tick() => pool::sweep(),
+        }
+    }
+}
+
+/// Lets visitors in, as long as there is room; the others wait in the socket's queue.
+async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Arc<Semaphore>) {
+    static WARNED: AtomicU64 = AtomicU64::new(0);
+    let mut phase = shared.phase.subscribe();
+    let mut draining = pin!(reached(&mut phase, Phase::Draining));
+    loop {
+        let next = async {
+            let permit = room.clone().acquire_owned().await.ok();
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            biased;
+            () = &mut draining => return,
+            next = next => next,
+        };
+        match (permit, accepted) {
+            (Some(permit), Ok((tcp, peer))) => {
+                tokio::spawn(serve(shared.clone(), tcp, peer, permit));
+            }
+            (None, _) => return,
+            (_, Err(error)) if is_the_visitors(&error) => {}
+            (_, Err(error)) => {
+                if due(&WARNED, 60_000) {
+                    warn!(%error, "cannot accept");
+                }
+                sleep(BREATHER).await;
+            }
+        }
+    }
+}
+
+/// Did that one connection fail, rather than the listener?
+fn is_the_visitors(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::Interrupted
+    )
+}
+
+/// A connection's life.
+async fn serve(
+    shared: Arc<Shared>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    // Notes hold the permit and count us, also while a tunnel outlives this function.
+    let notes = Notes::new(permit, shared.crowd.enter());
+    // Without it small answers come late; that is all.
+    let _ = tcp.set_nodelay(true);
+    let acceptor = shared.tls.load_full();
+    let tls = acceptor.is_some();
+    let visitor = match acceptor {
+        None => Visitor::Plain(tcp),
+        Some(acceptor) => {
+            let mut phase = shared.phase.subscribe();
+            let shaken = tokio::select! {
+                shaken = timeout(HANDSHAKE, acceptor.accept(tcp)) => shaken,
+                () = reached(&mut phase, Phase::Draining) => return,
+            };
+            match shaken {
+                Ok(Ok(stream)) => Visitor::Tls(Box::new(stream)),
+                _ => return debug!(%peer, "handshake failed"),
+            }
+        }
+    };
+    let visit = Visit { peer: peer.ip(), tls };
+    let service = service_fn(|request| {
+        let answer = front::answer(shared.clone(), visit, notes.clone(), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let io = TokioIo::new(Guarded::new(visitor, notes.clone()));
+    let connection = http1::Builder::new()
+        .max_buf_size(2 * HEAD.0)
+        .max_header_size(HEAD.0)
+        .max_headers(HEAD.1)
+        .header_read_timeout(None) // ours also knows an idle connection from a slow head
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut phase = shared.phase.subscribe();
+    let mut draining = pin!(reached(&mut phase, Phase::Draining));
+    let mut leaving = false;
+    let mut look = pin!(sleep(Duration::ZERO));
+    loop {
+        tokio::select! {
+            biased;
+            outcome = connection.as_mut() => {
+                if let Err(error) = outcome {
+                    debug!(%peer, %error, "connection broke");
+                }
+                return;
+            }
+            () = &mut draining, if !leaving => {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = look.as_mut() => {
+                let settings = shared.settings.load();
+                let (head, rest) = (settings.header_timeout, settings.keep_alive_timeout);
+                match notes.health(head, rest) {
+                    Health::Fine(again) => look.set(sleep(again)),
+                    Health::Slow => return debug!(%peer, "head too slow"),
+                    Health::Idle => return,
+                }
+            }
+        }
+    }
+}

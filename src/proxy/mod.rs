@@ -1,0 +1,38 @@
+//! Role proxy: carries every byte between visitors, user servers and the hub; outlives the hub.
+//!
+//! ```text
+//! listen ─ guard(scan) ─ hyper ─ front ─ path, table ─┬─ forward ─ pool ─ backend
+//!   tls                          headers, pages       └─ upgrade ─ relay ─ backend
+//! run (root's link) ─ control (hub's link: routes in, activity out) ─ drain
+//! ```
+//!
+//! Read [`run`] for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker is a thread with
+//! a runtime of its own; workers share [`shared`] and nothing else: connections never cross threads.
+
+mod activity;
+mod body;
+mod control;
+mod drain;
+mod forward;
+mod front;
+mod guard;
+mod headers;
+mod listen;
+mod pages;
+mod path;
+mod pool;
+mod relay;
+mod run;
+mod scan;
+mod settings;
+mod shared;
+mod stream;
+mod table;
+mod target;
+mod tls;
+mod upgrade;
+
+#[cfg(test)]
+mod tests;
+
+pub use run::main;

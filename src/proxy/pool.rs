@@ -1,0 +1,141 @@
+//! Connections to backends that wait for their next request. One pool per worker thread (a socket belongs to the
+//! runtime that opened it), one lane per route generation (no connection outlives its route or serves another).
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+use super::{body::Upload, stream::Backend, table::Entry, target::Target};
+
+/// A connection to a backend, ready for requests.
+pub(super) type Sender = SendRequest<Upload>;
+
+/// Longest time a connection waits for its next request.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+/// Most waiting connections per route and worker.
+const MOST: usize = 64;
+/// Longest head of an answer, in bytes, and most fields in it.
+const ANSWER_HEAD: (usize, usize) = (64 * 1024, 200);
+
+struct Resting {
+    sender: Sender,
+    since: Instant,
+    entry: Arc<Entry>,
+}
+
+thread_local! {
+    static RESTING: RefCell<HashMap<u64, Vec<Resting>>> = RefCell::default();
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    /// Its target is nothing we can reach.
+    #[error("the target of the route cannot be used")]
+    Unusable,
+    /// Nobody there.
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    /// Nobody answered in time.
+    #[error("no connection in time")]
+    Timeout,
+    /// hyper's word.
+    #[error("the connection failed at once")]
+    Handshake(#[source] hyper::Error),
+}
+
+/// Takes a waiting connection that is still good.
+pub(super) fn take(entry: &Entry) -> Option<Sender> {
+    RESTING.with_borrow_mut(|resting| {
+        let lane = resting.get_mut(&entry.generation)?;
+        lane.retain(|one| !one.sender.is_closed());
+        // The one that rested least is the least likely to be closed just now.
+        let at = lane.iter().rposition(|one| one.sender.is_ready())?;
+        Some(lane.remove(at).sender)
+    })
+}
+
+/// Puts a connection back after its answer has come to its end.
+pub(super) fn put(entry: &Arc<Entry>, sender: Sender) {
+    if sender.is_closed() {
+        return;
+    }
+    // When the thread ends its pool may be gone already; then so is the connection.
+    let _ = RESTING.try_with(|resting| {
+        let mut resting = resting.borrow_mut();
+        let lane = resting.entry(entry.generation).or_default();
+        if lane.len() < MOST {
+            lane.push(Resting { sender, since: Instant::now(), entry: entry.clone() });
+        }
+    });
+}
+
+/// Drops what has waited too long and what belongs to routes that are gone.
+pub(super) fn sweep() {
+    RESTING.with_borrow_mut(|resting| {
+        resting.retain(|_, lane| {
+            lane.retain(|one| {
+                one.since.elapsed() < LONGEST_REST
+                    && one.entry.live.load(Relaxed)
+                    && !one.sender.is_closed()
+            });
+            !lane.is_empty()
+        });
+    });
+}
+
+/// Opens a connection for requests.
+pub(super) async fn connect(entry: &Entry, limit: Duration) -> Result<Sender, ConnectError> {
+    let io = TokioIo::new(dial(entry, limit).await?);
+    let (sender, connection) = builder().handshake(io).await.map_err(ConnectError::Handshake)?;
+    // Ends with the sender or the other side. Its errors reach whoever waits for an answer.
+    tokio::spawn(async {
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// How we speak to backends.
+pub(super) fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(2 * ANSWER_HEAD.0)
+        .max_header_size(ANSWER_HEAD.0)
+        .max_headers(ANSWER_HEAD.1);
+    builder
+}
+
+/// Opens a connection.
+pub(super) async fn dial(entry: &Entry, limit: Duration) -> Result<Backend, ConnectError> {
+    let dialling = async {
+        match &entry.target {
+            Target::Tcp(host, port) => {
+                let tcp = TcpStream::connect((host.as_str(), *port)).await?;
+                tcp.set_nodelay(true)?;
+                Ok(Backend::Tcp(tcp))
+            }
+            Target::Unix(path) => UnixStream::connect(path).await.map(Backend::Unix),
+            Target::Unusable => Err(io::ErrorKind::Unsupported.into()),
+        }
+    };
+    if entry.target == Target::Unusable {
+        return Err(ConnectError::Unusable);
+    }
+    match timeout(limit, dialling).await {
+        Ok(Ok(backend)) => Ok(backend),
+        Ok(Err(error)) => Err(ConnectError::Connect(error)),
+        Err(_) => Err(ConnectError::Timeout),
+    }
+}

@@ -1,0 +1,318 @@
+//! The role's beginning and end: what root gives, what root asks.
+
+use std::{
+    net::TcpListener, os::fd::OwnedFd, path::PathBuf, process::ExitCode, sync::Arc,
+    thread::available_parallelism, time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    control::{self, LinkError, hello},
+    drain::Phase,
+    listen,
+    settings::{Settings, changes},
+    shared::{Hub, Shared},
+    tls,
+};
+use crate::{
+    channel::Channel,
+    config::slice::ProxySlice,
+    ipc::{
+        Envelope, VERSION,
+        frame::{self, FrameError},
+        root::{Given, ProxyToRoot, ReloadOutcome, RootToProxy},
+    },
+    os::fd,
+};
+
+/// Where root's link is.
+const LINK: i32 = 3;
+/// Longest time until root has greeted.
+const HELLO: Duration = Duration::from_secs(30);
+/// Longest time a message to root may take.
+const SENDING: Duration = Duration::from_secs(5);
+/// Without a hub we open after this time.
+const ALONE: Duration = Duration::from_secs(5);
+/// How often the workers are looked after.
+const ROUNDS: Duration = Duration::from_millis(250);
+
+/// Why the role ends with a failure.
+#[derive(Debug, Error)]
+pub(super) enum RunError {
+    /// The link to root.
+    #[error("root's link")]
+    Link(#[from] LinkError),
+    /// Nothing to listen on, or no configuration.
+    #[error("root gave no {0}")]
+    Missing(&'static str),
+    /// Its configuration cannot be used.
+    #[error("the certificate cannot be used")]
+    Tls(#[from] tls::TlsError),
+    /// The operating system's word.
+    #[error("the workers cannot start")]
+    Start(#[source] std::io::Error),
+    /// A worker ended by itself.
+    #[error("a worker has ended")]
+    Worker,
+}
+
+impl From<FrameError> for RunError {
+    fn from(error: FrameError) -> Self {
+        Self::Link(LinkError::Frame(error))
+    }
+}
+
+/// The role, from fork to exit. Call it before any thread exists: it takes over descriptor 3.
+///
+/// Installs no log subscriber: whoever calls does.
+pub fn main() -> ExitCode {
+    let outcome = fd::inherited(LINK).map_err(RunError::Start).and_then(|link| {
+        fd::set_nonblocking(std::os::fd::AsFd::as_fd(&link), true).map_err(RunError::Start)?;
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
+        runtime.block_on(run(link))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            error!(%error, cause, "proxy failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What root's greeting brings.
+struct Start {
+    slice: ProxySlice,
+    listeners: Vec<TcpListener>,
+}
+
+/// Everything, until root says stop or is gone.
+pub(super) async fn run(link: OwnedFd) -> Result<(), RunError> {
+    // Signals are for root; these two also reach us from a terminal and must not end us.
+    let _hangup = signal(SignalKind::hangup());
+    let _interrupt = signal(SignalKind::interrupt());
+    let channel = Channel::new(link)?;
+    let (start, greeted) = begin(&channel).await?;
+    say(&channel, None, ProxyToRoot::Hello(hello())).await?;
+    let tls = acceptor(&start.slice)?;
+    let settings = Settings::new(&start.slice.proxy);
+    let shared = Shared::new(PathBuf::from(&start.slice.hub_socket), settings, tls);
+    let cores = available_parallelism().map_or(1, usize::from);
+    let workers = listen::start(&shared, start.listeners, cores).map_err(RunError::Start)?;
+    info!(build = %greeted, workers = workers.len(), "proxy started");
+    let mut opening = JoinSet::new();
+    opening.spawn(open(shared.clone()));
+    let role = Role { shared, channel, slice: start.slice, hub: None, workers, opening };
+    role.live().await
+}
+
+/// Reads root's greeting.
+async fn begin(channel: &Channel) -> Result<(Start, String), RunError> {
+    let received = timeout(HELLO, channel.recv::<Envelope<RootToProxy>>());
+    let (envelope, fds) = received.await.map_err(|_| LinkError::Silent)??;
+    let RootToProxy::Hello { hello, given } = envelope.message else {
+        return Err(LinkError::NoHello.into());
+    };
+    if hello.version != VERSION {
+        return Err(LinkError::Version(hello.version).into());
+    }
+    let (mut slice, mut listeners) = (None, Vec::new());
+    for (given, fd) in given.into_iter().zip(fds) {
+        match given {
+            Given::Config => slice = Some(frame::unseal::<ProxySlice>(fd)?),
+            Given::Public => listeners.push(TcpListener::from(fd)),
+            other => warn!(?other, "descriptor not used"),
+        }
+    }
+    let slice = slice.ok_or(RunError::Missing("configuration"))?;
+    if listeners.is_empty() {
+        return Err(RunError::Missing("public listener"));
+    }
+    Ok((Start { slice, listeners }, hello.build))
+}
+
+fn acceptor(slice: &ProxySlice) -> Result<Option<tokio_rustls::TlsAcceptor>, tls::TlsError> {
+    if slice.certificate.is_empty() {
+        return Ok(None);
+    }
+    tls::acceptor(&slice.certificate, slice.key.reveal()).map(Some)
+}
+
+/// Waits until visitors may come: the routes are complete, or there has been no hub for a while.
+async fn open(shared: Arc<Shared>) {
+    let mut state = shared.hub_state.subscribe();
+    let mut alone_at = Instant::now() + ALONE;
+    loop {
+        let now = *state.borrow_and_update();
+        match now {
+            Hub::Synced => break,
+            Hub::Linked => {
+                if state.changed().await.is_err() {
+                    return;
+                }
+                alone_at = Instant::now() + ALONE;
+            }
+            Hub::Away => tokio::select! {
+                () = sleep_until(alone_at) => break,
+                changed = state.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            },
+        }
+    }
+    // Never back from draining.
+    shared.phase.send_if_modified(|phase| {
+        let waiting = *phase == Phase::Waiting;
+        if waiting {
+            *phase = Phase::Open;
+        }
+        waiting
+    });
+}
+
+/// The role while it lives.
+struct Role {
+    shared: Arc<Shared>,
+    channel: Channel,
+    slice: ProxySlice,
+    hub: Option<JoinHandle<()>>,
+    workers: Vec<listen::Worker>,
+    /// Ends when visitors are let in.
+    opening: JoinSet<()>,
+}
+
+impl Role {
+    async fn live(mut self) -> Result<(), RunError> {
+        let ended = loop {
+            let received = tokio::select! {
+                received = self.channel.recv::<Envelope<RootToProxy>>() => received,
+                Some(_) = self.opening.join_next() => {
+                    info!("proxy open");
+                    say(&self.channel, None, ProxyToRoot::Ready).await?;
+                    continue;
+                }
+                () = sleep(ROUNDS) => {
+                    if self.workers.iter().any(|worker| worker.is_finished()) {
+                        break Err(RunError::Worker);
+                    }
+                    continue;
+                }
+            };
+            let (Envelope { id, message }, fds) = match received {
+                Err(FrameError::Closed) => {
+                    info!("root left");
+                    break Ok(());
+                }
+                received => received?,
+            };
+            match message {
+                RootToProxy::Hello { .. } => {}
+                RootToProxy::Ping => say(&self.channel, id, ProxyToRoot::Pong).await?,
+                RootToProxy::Peer => self.meet(fds),
+                RootToProxy::Reload => {
+                    let outcome = self.reload(fds);
+                    say(&self.channel, id, ProxyToRoot::Reloaded(outcome)).await?;
+                }
+                RootToProxy::Stop { hard: true } => break Ok(()),
+                RootToProxy::Stop { hard: false } => {
+                    self.drain().await;
+                    break Ok(());
+                }
+            }
+        };
+        self.shared.phase.send_replace(Phase::Gone);
+        for worker in self.workers {
+            // Each returns at once; a panic in one has been printed by then.
+            let _ = worker.join();
+        }
+        info!("proxy ended");
+        ended
+    }
+
+    /// A new hub: its link replaces the old one.
+    fn meet(&mut self, fds: Vec<OwnedFd>) {
+        let Some(fd) = fds.into_iter().next() else {
+            return warn!("peer without descriptor");
+        };
+        let (shared, old) = (self.shared.clone(), self.hub.take());
+        self.hub = Some(tokio::spawn(async move {
+            if let Some(old) = old {
+                old.abort();
+                // Over before the new one speaks, so that it cannot say "away" afterwards.
+                let _ = old.await;
+            }
+            control::serve(shared, fd).await;
+        }));
+    }
+
+    /// Applies a new slice as far as that goes while running.
+    fn reload(&mut self, fds: Vec<OwnedFd>) -> ReloadOutcome {
+        let nothing = ReloadOutcome { applied: Vec::new(), needs_restart: Vec::new() };
+        let slice = fds.into_iter().next().map(frame::unseal::<ProxySlice>);
+        let slice = match slice {
+            Some(Ok(slice)) => slice,
+            Some(Err(error)) => {
+                warn!(%error, "configuration not readable");
+                return nothing;
+            }
+            None => return nothing,
+        };
+        let (mut applied, needs_restart) = changes(&self.slice, &slice);
+        match acceptor(&slice) {
+            Ok(tls) => self.shared.tls.store(tls.map(Arc::new)),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%error, cause, "certificate not replaced");
+                applied.retain(|name| name != "certificate");
+            }
+        }
+        self.shared.settings.store(Arc::new(Settings::new(&slice.proxy)));
+        self.slice = slice;
+        info!(?applied, ?needs_restart, "proxy reloaded");
+        ReloadOutcome { applied, needs_restart }
+    }
+
+    /// Lets nobody in and waits for those in hand; root may lose patience, or end.
+    async fn drain(&mut self) {
+        let limit = self.shared.settings.load().drain;
+        info!(connections = self.shared.crowd.count(), "proxy draining");
+        self.shared.phase.send_replace(Phase::Draining);
+        let crowd = self.shared.crowd.clone();
+        let mut left = std::pin::pin!(crowd.left(limit));
+        loop {
+            tokio::select! {
+                remaining = &mut left => {
+                    return info!(remaining, "proxy drained");
+                }
+                received = self.channel.recv::<Envelope<RootToProxy>>() => match received {
+                    Err(_) => return,
+                    Ok((Envelope { message: RootToProxy::Stop { hard: true }, .. }, _)) => return,
+                    Ok((Envelope { id, message: RootToProxy::Ping }, _)) => {
+                        if say(&self.channel, id, ProxyToRoot::Pong).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(_) => {}
+                },
+            }
+        }
+    }
+}
+
+async fn say(channel: &Channel, id: Option<u64>, message: ProxyToRoot) -> Result<(), RunError> {
+    let envelope = Envelope { id, message };
+    let sending = timeout(SENDING, channel.send(&envelope, &[]));
+    Ok(sending.await.map_err(|_| LinkError::Silent)??)
+}

@@ -1,0 +1,336 @@
+//! A second reader of what a visitor sends: the strict grammar of message framing, byte for byte, before hyper sees it.
+//!
+//! hyper is lenient in places where another parser may read a message differently (bare line feeds, equal duplicate
+//! lengths). What is read differently can be smuggled. So each message must pass here first; what doesn't is refused
+//! and its connection closed. This file is pure; [`super::guard`] puts it in front of a connection.
+
+/// Longest head the scanner keeps; hyper refuses earlier, with 431.
+const LONGEST_HEAD: usize = 160 * 1024;
+/// Longest line of a chunk's size, or all trailers together.
+const LONGEST_CHUNK_LINE: usize = 16 * 1024;
+
+/// It is not one unambiguous message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fault;
+
+/// Where in the stream of messages we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// In a head, which may not have begun.
+    Head,
+    /// In a body of known length.
+    Length(u64),
+    /// In the line that tells a chunk's size.
+    Size,
+    /// In a chunk.
+    Chunk(u64),
+    /// Right after a chunk: so many of its two closing bytes were seen.
+    ChunkEnd(u8),
+    /// After the last chunk.
+    Trailers,
+    /// After a request to change the protocol: not ours to read.
+    Opaque,
+}
+
+/// Reads along.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    state: State,
+    /// What came of the current head or line so far.
+    kept: Vec<u8>,
+    /// Complete heads.
+    heads: u32,
+    /// Bytes of trailers.
+    trailer_bytes: usize,
+}
+
+impl Scanner {
+    /// At the beginning of a connection.
+    pub(super) fn new() -> Self {
+        Self { state: State::Head, kept: Vec::new(), heads: 0, trailer_bytes: 0 }
+    }
+
+    /// How many heads are complete.
+    pub(super) fn heads(&self) -> u32 {
+        self.heads
+    }
+
+    /// Has a head begun that isn't complete?
+    pub(super) fn in_head(&self) -> bool {
+        self.state == State::Head && !self.kept.is_empty()
+    }
+
+    /// Is it between messages or in a head?
+    pub(super) fn at_head(&self) -> bool {
+        self.state == State::Head
+    }
+
+    /// Reads these bytes too.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            bytes = match self.state {
+                State::Opaque => return Ok(()),
+                State::Head => self.head(bytes)?,
+                State::Length(left) => {
+                    let (left, rest) = skip(left, bytes);
+                    self.state = if left == 0 { State::Head } else { State::Length(left) };
+                    rest
+                }
+                State::Size | State::Trailers => self.chunk_line(bytes)?,
+                State::Chunk(left) => {
+                    let (left, rest) = skip(left, bytes);
+                    self.state = if left == 0 { State::ChunkEnd(0) } else { State::Chunk(left) };
+                    rest
+                }
+                State::ChunkEnd(seen) => {
+                    if bytes[0] != b"\r\n"[usize::from(seen)] {
+                        return Err(Fault);
+                    }
+                    self.state = if seen == 0 { State::ChunkEnd(1) } else { State::Size };
+                    &bytes[1..]
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Reads on in a head; returns what is behind it.
+    fn head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+        // Kept and new bytes are looked at as one, without copying when the head came in one piece.
+        let before = self.kept.len();
+        let last = |kept: &[u8], at: usize, back: usize| -> Option<u8> {
+            let at = (before + at).checked_sub(back)?;
+            if at < before { kept.get(at).copied() } else { bytes.get(at - before).copied() }
+        };
+        let mut from = 0;
+        while let Some(found) = bytes[from..].iter().position(|byte| *byte == b'\n') {
+            let at = from + found;
+            if last(&self.kept, at, 1) != Some(b'\r') {
+                return Err(Fault);
+            }
+            match last(&self.kept, at, 2) {
+                // An empty line before a request is tolerated once by tradition; we don't need it.
+                None => return Err(Fault),
+                Some(b'\n') => {
+                    let rest = &bytes[at + 1..];
+                    let next = if before == 0 {
+                        framing(&bytes[..=at])?
+                    } else {
+                        self.kept.extend_from_slice(&bytes[..=at]);
+                        framing(&self.kept)?
+                    };
+                    self.kept = Vec::new();
+                    self.heads = self.heads.wrapping_add(1);
+                    self.trailer_bytes = 0;
+                    self.state = next;
+                    return Ok(rest);
+                }
+                Some(_) => from = at + 1,
+            }
+        }
+        if before + bytes.len() > LONGEST_HEAD {
+            return Err(Fault);
+        }
+        self.kept.extend_from_slice(bytes);
+        Ok(&[])
+    }
+
+    /// Reads on in a line of a chunked body; returns what is behind it.
+    fn chunk_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
+        self.kept.extend_from_slice(line);
+        self.trailer_bytes += if self.state == State::Trailers { line.len() } else { 0 };
+        if self.kept.len() > LONGEST_CHUNK_LINE || self.trailer_bytes > LONGEST_CHUNK_LINE {
+            return Err(Fault);
+        }
+        if end.is_none() {
+            return Ok(rest);
+        }
+        let line = self.kept.strip_suffix(b"\r\n").ok_or(Fault)?;
+        self.state = match self.state {
+            State::Trailers if line.is_empty() => State::Head,
+            State::Trailers => {
+                field(line)?;
+                State::Trailers
+            }
+            _ => match chunk_size(line)? {
+                0 => State::Trailers,
+                size => State::Chunk(size),
+            },
+        };
+        self.kept = Vec::new();
+        Ok(rest)
+    }
+}
+
+/// Skips up to `left` bytes: how many are still to come, and the rest.
+fn skip(left: u64, bytes: &[u8]) -> (u64, &[u8]) {
+    let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+    (left - taken as u64, &bytes[taken..])
+}
+
+/// The size a chunk announces. Extensions may follow; nobody uses them, hyper drops them.
+fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (size, extension) = line.split_at(digits);
+    let plain = extension.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    if size.is_empty()
+        || size.len() > 15
+        || !plain
+        || !matches!(extension.first(), None | Some(b';'))
+    {
+        return Err(Fault);
+    }
+    let text = std::str::from_utf8(size).map_err(|_| Fault)?;
+    u64::from_str_radix(text, 16).map_err(|_| Fault)
+}
+
+/// What follows this head.
+fn framing(head: &[u8]) -> Result<State, Fault> {
+    let head = head.strip_suffix(b"\r\n\r\n").ok_or(Fault)?;
+    let mut lines =
+        head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let first = lines.next().ok_or(Fault)?;
+    if first.iter().any(|byte| byte.is_ascii_control()) {
+        return Err(Fault);
+    }
+    let mut length = None;
+    let (mut chunked, mut upgrade) = (false, false);
+    for line in lines {
+        let (name, value) = field(line)?;
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let valid = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+            if length.is_some() || !valid {
+                return Err(Fault);
+            }
+            let text = std::str::from_utf8(value).map_err(|_| Fault)?;
+            length = Some(text.parse::<u64>().map_err(|_| Fault)?);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Fault);
+            }
+            chunked = true;
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            upgrade = true;
+        }
+    }
+    if chunked && (length.is_some() || !first.ends_with(b" HTTP/1.1")) {
+        return Err(Fault);
+    }
+    Ok(match length {
+        _ if chunked => State::Size,
+        Some(length) if length > 0 => State::Length(length),
+        None if upgrade && first.starts_with(b"GET ") => State::Opaque,
+        _ => State::Head,
+    })
+}
+
+/// Name and trimmed value of a field; no folding, no controls, no space before the colon.
+fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    if name.is_empty() || !name.iter().all(token) || !value.iter().all(text) {
+        return Err(Fault);
+    }
+    // Only space and tab are optional white space here.
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |at| at + 1);
+    Ok((name, &value[start..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length:  3 \r\n\r\nabcGET / HTTP/1.1\r\nA: b\r\n\r\n",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: CHUNKED\r\n\r\n3;x=y\r\nabc\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x81\x00\n\n",
+    ];
+
+    const BAD: &[&[u8]] = &[
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET / HTTP/1.1\r\nHost: x\n\r\n",
+        b"\nGET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA : b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nContent-Length: 0x3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nContent-Length: \r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nContent-Length: 9999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a\nabc\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX y\r\n\r\n",
+    ];
+
+    #[test]
+    fn plain_messages_pass() {
+        for message in GOOD {
+            assert_eq!(Scanner::new().feed(message), Ok(()), "{}", message.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn ambiguous_messages_do_not() {
+        for message in BAD {
+            assert_eq!(Scanner::new().feed(message), Err(Fault), "{}", message.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn it_knows_when_a_head_is_half_there() {
+        let mut scanner = Scanner::new();
+        assert!(!scanner.in_head());
+        scanner.feed(b"GET / HT").unwrap();
+        assert!(scanner.in_head());
+        scanner.feed(b"TP/1.1\r\n\r\n").unwrap();
+        assert_eq!((scanner.in_head(), scanner.heads()), (false, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_reads_are_cut_does_not_matter(
+            which in 0..GOOD.len() + BAD.len(),
+            sizes in proptest::collection::vec(1usize..9, 1..200),
+        ) {
+            let all: Vec<_> = GOOD.iter().chain(BAD).collect();
+            let mut rest: &[u8] = all[which];
+            let mut scanner = Scanner::new();
+            let mut verdict = Ok(());
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() || verdict.is_err() {
+                    break;
+                }
+                let (now, later) = rest.split_at((*size).min(rest.len()));
+                verdict = scanner.feed(now);
+                rest = later;
+            }
+            prop_assert_eq!(verdict.is_ok(), which < GOOD.len());
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the proxy goes by: its slice, understood. Replaced as a whole on reload.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::config::{sections, slice::ProxySlice};
+
+/// Durations and trust.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// See [`sections::Proxy`].
+    pub(super) hub_patience: Duration,
+    /// See [`sections::Proxy`].
+    pub(super) drain: Duration,
+    /// See [`sections::Proxy`].
+    pub(super) header_timeout: Duration,
+    /// See [`sections::Proxy`].
+    pub(super) keep_alive_timeout: Duration,
+    /// See [`sections::Proxy`].
+    pub(super) connect_timeout: Duration,
+    /// Whose forwarded headers are believed, besides loopback's.
+    trusted: Vec<Network>,
+}
+
+impl Settings {
+    /// From the slice. What cannot be read as a network is told and left out: not trusting is safe.
+    pub(super) fn new(proxy: &sections::Proxy) -> Self {
+        let network = |text: &String| {
+            let network = Network::parse(text);
+            if network.is_none() {
+                tracing::warn!(entry = %text, "trusted proxy not understood");
+            }
+            network
+        };
+        Self {
+            hub_patience: proxy.hub_patience.duration(),
+            drain: proxy.drain.duration(),
+            header_timeout: proxy.header_timeout.duration().max(Duration::from_millis(10)),
+            keep_alive_timeout: proxy.keep_alive_timeout.duration(),
+            connect_timeout: proxy.connect_timeout.duration(),
+            trusted: proxy.trusted_proxies.iter().filter_map(network).collect(),
+        }
+    }
+
+    /// Are this peer's forwarded headers believed?
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        peer.is_loopback() || self.trusted.iter().any(|network| network.contains(peer))
+    }
+}
+
+/// Names of the settings that differ: those that take effect now, those that need a restart.
+pub(super) fn changes(old: &ProxySlice, new: &ProxySlice) -> (Vec<String>, Vec<String>) {
+    let (a, b) = (&old.proxy, &new.proxy);
+    let live = [
+        ("proxy.hub_patience", a.hub_patience != b.hub_patience),
+        ("proxy.drain", a.drain != b.drain),
+        ("proxy.header_timeout", a.header_timeout != b.header_timeout),
+        ("proxy.keep_alive_timeout", a.keep_alive_timeout != b.keep_alive_timeout),
+        ("proxy.connect_timeout", a.connect_timeout != b.connect_timeout),
+        ("proxy.trusted_proxies", a.trusted_proxies != b.trusted_proxies),
+        ("certificate", old.certificate != new.certificate || old.key != new.key),
+    ];
+    let fixed = [
+        ("proxy.sockets", a.sockets != b.sockets),
+        ("log", old.log != new.log),
+        ("base_url", old.base_url != new.base_url),
+        ("hub_socket", old.hub_socket != new.hub_socket),
+    ];
+    let names = |list: &[(&str, bool)]| {
+        list.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect()
+    };
+    (names(&live), names(&fixed))
+}
+
+/// An address with the number of its leading bits that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl Network {
+    /// From `10.0.0.0/8`, `::1`.
+    fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.trim().split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u32>().ok()?)),
+            None => (text.trim(), None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Self { address, bits })
+    }
+
+    fn contains(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let differs = a.to_bits() ^ b.to_bits();
+                differs.leading_zeros() >= self.bits
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let differs = a.to_bits() ^ b.to_bits();
+                differs.leading_zeros() >= self.bits
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        let trusted_proxies = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "x", "1.2.3.4/33"];
+        let section = sections::Proxy {
+            trusted_proxies: trusted_proxies.map(str::to_owned).into(),
+            ..sections::Proxy::default()
+        };
+        let settings = Settings::new(&section);
+        assert_eq!(settings.trusted.len(), 3);
+        let table = [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.255.0.1", true),
+            ("::ffff:10.1.1.1", true),
+            ("11.0.0.1", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8:1::1", true),
+            ("2001:db9::1", false),
+        ];
+        for (peer, expected) in table {
+            assert_eq!(settings.trusts(peer.parse().unwrap()), expected, "{peer}");
+        }
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains("9.9.9.9".parse().unwrap()));
+    }
+}

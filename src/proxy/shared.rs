@@ -1,0 +1,68 @@
+//! What all workers and the control side share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jovis_actors::domain::{Route, RouteSpec};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    activity::Activity,
+    drain::{Crowd, Phase},
+    settings::Settings,
+    table::{Entry, Routes},
+    target::Target,
+};
+
+/// What the proxy knows of the hub, from its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hub {
+    /// No link.
+    Away,
+    /// It speaks; routes may still be missing.
+    Linked,
+    /// All its routes are here.
+    Synced,
+}
+
+/// One per process.
+pub(super) struct Shared {
+    /// The route table.
+    pub(super) routes: Routes,
+    /// The default route.
+    pub(super) hub: Arc<Entry>,
+    /// How the hub does.
+    pub(super) hub_state: watch::Sender<Hub>,
+    /// How far our life has come.
+    pub(super) phase: watch::Sender<Phase>,
+    /// Durations and trust.
+    pub(super) settings: ArcSwap<Settings>,
+    /// Certificates, if the public side is TLS.
+    pub(super) tls: ArcSwapOption<TlsAcceptor>,
+    /// Traffic that the hub hasn't been told.
+    pub(super) activity: Activity,
+    /// Connections and tunnels.
+    pub(super) crowd: Crowd,
+}
+
+impl Shared {
+    /// At the start: no routes, nobody let in.
+    pub(super) fn new(
+        hub_socket: PathBuf,
+        settings: Settings,
+        tls: Option<TlsAcceptor>,
+    ) -> Arc<Self> {
+        let route = Route { spec: RouteSpec::new("/"), target: String::new(), server: None };
+        Arc::new(Self {
+            routes: Routes::new(),
+            hub: Arc::new(Entry::new(route, Target::Unix(hub_socket), 0)),
+            hub_state: watch::Sender::new(Hub::Away),
+            phase: watch::Sender::new(Phase::Waiting),
+            settings: ArcSwap::from_pointee(settings),
+            tls: ArcSwapOption::from_pointee(tls),
+            activity: Activity::default(),
+            crowd: Crowd::default(),
+        })
+    }
+}

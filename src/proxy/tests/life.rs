@@ -1,0 +1,1 @@
+//! Root's and the hub's links: beginning, reload, draining, end.
