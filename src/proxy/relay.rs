@@ -160,7 +160,7 @@ mod tests {
         let (b, mut right) = duplex(7);
         let mut pieces = 0;
         let relaying = relay(a, b, (b"early ".to_vec(), Vec::new()), || pieces += 1);
-        let talking = async {
+        let talking = async move {
             let sent = vec![b'x'; 10_000];
             let (mut got, mut back) = (vec![0; 10_006], [0; 4]);
             let (read, written) = tokio::join!(right.read_exact(&mut got), left.write_all(&sent));
@@ -171,6 +171,7 @@ mod tests {
             assert_eq!(&back, b"pong");
             drop(right);
             assert_eq!(left.read(&mut back).await.unwrap(), 0);
+            drop(left);
         };
         let (outcome, ()) = tokio::join!(relaying, talking);
         assert!(outcome.is_ok() || pieces > 0);

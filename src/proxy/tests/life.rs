@@ -1,1 +1,306 @@
 //! Root's and the hub's links: beginning, reload, draining, end.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use jovis_actors::domain::{Route, RouteSpec, Seconds};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::support::{Backend, Visitor, quick, wait_until};
+use crate::{
+    config::{
+        sections::{self, Log},
+        slice::{ProxySlice, ToWire},
+    },
+    ipc::{
+        Envelope, Hello, VERSION,
+        frame::{self, FrameError},
+        proxy::{HubToProxy, ProxyToHub},
+        root::{Given, ProxyToRoot, RootToProxy},
+    },
+    os::fd,
+    proxy::run::{RunError, run},
+};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const GET: &str = "GET /user/a/x HTTP/1.1\r\nHost: a\r\n\r\n";
+const EC: &[u8] = include_bytes!("tls/ec-cert.pem");
+const RSA: &[u8] = include_bytes!("tls/rsa-cert.pem");
+
+/// Our end of a link.
+struct Link(OwnedFd);
+
+impl Link {
+    fn say(&self, id: Option<u64>, message: impl Serialize, fds: &[BorrowedFd<'_>]) {
+        frame::send(self.0.as_fd(), &Envelope { id, message }, fds).unwrap();
+    }
+
+    fn hear<M: DeserializeOwned>(&self) -> (Envelope<M>, Vec<OwnedFd>) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match frame::recv(self.0.as_fd()) {
+                Err(FrameError::WouldBlock) => {
+                    assert!(Instant::now() < deadline, "nothing heard");
+                    thread::sleep(Duration::from_millis(2));
+                }
+                heard => return heard.unwrap(),
+            }
+        }
+    }
+
+    /// The answer to this id; events before it are skipped.
+    fn answer<M: DeserializeOwned>(&self, id: u64) -> (M, Vec<OwnedFd>) {
+        loop {
+            let (envelope, fds) = self.hear::<M>();
+            if envelope.id == Some(id) {
+                return (envelope.message, fds);
+            }
+        }
+    }
+}
+
+fn hello(role: &str) -> Hello {
+    Hello { version: VERSION, role: role.to_owned(), build: "test".to_owned() }
+}
+
+fn slice(proxy: sections::Proxy, certificate: &[u8], key: &[u8]) -> ProxySlice {
+    let json = serde_json::json!({
+        "proxy": proxy,
+        "log": Log::default(),
+        "base_url": "/",
+        "hub_socket": "/nonexistent/hub",
+        "certificate": certificate,
+        "key": key,
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+/// A role under a root of ours.
+struct Role {
+    root: Link,
+    address: SocketAddr,
+    thread: JoinHandle<Result<(), RunError>>,
+}
+
+impl Role {
+    fn start(slice: &ProxySlice) -> Self {
+        let (ours, theirs) = fd::pair().unwrap();
+        let thread = thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(run(theirs))
+        });
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = listeners[1].local_addr().unwrap();
+        let config = fd::sealed(&slice.to_wire()).unwrap();
+        let given = vec![Given::Public, Given::Config, Given::Public];
+        let message = RootToProxy::Hello { hello: hello("root"), given };
+        let root = Link(ours);
+        root.say(None, message, &[listeners[0].as_fd(), config.as_fd(), listeners[1].as_fd()]);
+        let greeting = root.hear::<ProxyToRoot>().0.message;
+        assert!(matches!(greeting, ProxyToRoot::Hello(hello) if hello.role == "proxy"));
+        Self { root, address, thread }
+    }
+
+    /// Introduces a hub.
+    fn meet(&self) -> Link {
+        let (ours, theirs) = fd::pair().unwrap();
+        self.root.say(None, RootToProxy::Peer, &[theirs.as_fd()]);
+        drop(theirs);
+        let hub = Link(ours);
+        assert!(matches!(hub.hear::<ProxyToHub>().0.message, ProxyToHub::Hello(_)));
+        hub.say(None, HubToProxy::Hello(hello("hub")), &[]);
+        hub
+    }
+
+    fn is_ready(&self) {
+        assert!(matches!(self.root.hear().0.message, ProxyToRoot::Ready));
+    }
+
+    fn end(self) -> Result<(), RunError> {
+        self.root.say(None, RootToProxy::Stop { hard: true }, &[]);
+        self.thread.join().unwrap()
+    }
+
+    fn visit(&self) -> Visitor {
+        Visitor::new(TcpStream::connect(self.address).unwrap())
+    }
+}
+
+fn route(spec: &str, target: SocketAddr) -> Route {
+    Route { spec: RouteSpec::new(spec), target: format!("http://{target}"), server: None }
+}
+
+#[test]
+fn it_opens_when_the_routes_are_complete_and_keeps_them_without_a_hub() {
+    let backend = Backend::says(OK);
+    let role = Role::start(&slice(quick(), b"", b""));
+    let hub = role.meet();
+    let routes = vec![route("/user/a", backend.address), route("/user/b", backend.address)];
+    hub.say(Some(1), HubToProxy::Set(routes.clone()), &[]);
+    assert_eq!(hub.answer::<ProxyToHub>(1).0, ProxyToHub::Done);
+    hub.say(Some(2), HubToProxy::Remove(vec![RouteSpec::new("/user/b")]), &[]);
+    assert_eq!(hub.answer::<ProxyToHub>(2).0, ProxyToHub::Done);
+    hub.say(Some(3), HubToProxy::List, &[]);
+    let (answer, mut fds) = hub.answer::<ProxyToHub>(3);
+    assert_eq!(answer, ProxyToHub::Routes);
+    assert_eq!(frame::unseal::<Vec<Route>>(fds.remove(0)).unwrap(), routes[..1]);
+    let mut early = role.visit();
+    early.say(GET);
+    role.root.say(Some(9), RootToProxy::Ping, &[]);
+    assert!(matches!(role.root.answer::<ProxyToRoot>(9).0, ProxyToRoot::Pong));
+    assert_eq!(backend.seen().len(), 0, "nobody is let in yet");
+    hub.say(Some(4), HubToProxy::Synced, &[]);
+    assert_eq!(hub.answer::<ProxyToHub>(4).0, ProxyToHub::Done);
+    role.is_ready();
+    early.until("ok");
+    // The hub goes; another comes, and hears of the traffic.
+    drop(hub);
+    early.say(GET);
+    early.until("ok");
+    let hub = role.meet();
+    loop {
+        if let ProxyToHub::Activity(seen) = hub.hear().0.message {
+            assert_eq!(seen.len(), 1);
+            assert_eq!(seen[0].spec, RouteSpec::new("/user/a"));
+            break;
+        }
+    }
+    role.end().unwrap();
+}
+
+#[test]
+fn it_leaves_with_root() {
+    let role = Role::start(&slice(quick(), b"", b""));
+    let Role { root, thread, .. } = role;
+    drop(root);
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_root_of_another_version_is_left() {
+    let (ours, theirs) = fd::pair().unwrap();
+    let old = Hello { version: VERSION + 1, ..hello("root") };
+    let message = RootToProxy::Hello { hello: old, given: Vec::new() };
+    Link(ours).say(None, message, &[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(matches!(runtime.block_on(run(theirs)), Err(RunError::Link(_))));
+}
+
+/// A role with a hub and the route `/user/a`.
+fn open(slice: &ProxySlice, backend: &Backend) -> (Role, Link) {
+    let role = Role::start(slice);
+    let hub = role.meet();
+    hub.say(Some(1), HubToProxy::Set(vec![route("/user/a", backend.address)]), &[]);
+    hub.say(Some(2), HubToProxy::Synced, &[]);
+    role.is_ready();
+    (role, hub)
+}
+
+#[test]
+fn draining_finishes_what_is_in_hand_and_closes_the_rest() {
+    let backend = Backend::new(|visitor, this| {
+        while let Some(head) = this.head(visitor) {
+            if head.contains("/slow") {
+                wait_until("the second is seen", || this.seen().iter().any(|head| head == "go"));
+            }
+            visitor.say(OK);
+        }
+    });
+    let (role, _hub) = open(&slice(quick(), b"", b""), &backend);
+    let (mut slow, mut kept) = (role.visit(), role.visit());
+    kept.say(GET);
+    kept.until("ok");
+    slow.say("GET /user/a/slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("it is in hand", || backend.seen().len() == 2);
+    role.root.say(None, RootToProxy::Stop { hard: false }, &[]);
+    assert_eq!(kept.all(), "");
+    assert!(!role.thread.is_finished());
+    backend.heads.lock().unwrap().push("go".to_owned());
+    let answer = slow.all();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    role.thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn draining_has_an_end() {
+    let backend = Backend::new(|visitor, this| {
+        this.head(visitor);
+        visitor.all();
+    });
+    let section = sections::Proxy { drain: Seconds::try_from(0.2).unwrap(), ..quick() };
+    let (role, _hub) = open(&slice(section, b"", b""), &backend);
+    let mut stuck = role.visit();
+    stuck.say(GET);
+    wait_until("it is in hand", || backend.seen().len() == 1);
+    role.root.say(None, RootToProxy::Stop { hard: false }, &[]);
+    role.thread.join().unwrap().unwrap();
+    assert_eq!(stuck.all(), "");
+}
+
+/// A request by TLS, trusting this certificate only.
+fn ask_by_tls(address: SocketAddr, certificate: &[u8]) -> Result<String, std::io::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = StreamOwned::new(connection, TcpStream::connect(address)?);
+    stream.write_all(GET.as_bytes())?;
+    let mut got = String::new();
+    while !got.ends_with("ok") {
+        let mut piece = [0; 1000];
+        match stream.read(&mut piece)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            size => got.push_str(std::str::from_utf8(&piece[..size]).unwrap()),
+        }
+    }
+    Ok(got)
+}
+
+#[test]
+fn certificates_are_served_and_replaced_without_a_restart() {
+    let backend = Backend::says(OK);
+    let pkcs8 = include_bytes!("tls/ec-pkcs8.pem");
+    let (role, _hub) = open(&slice(quick(), EC, pkcs8), &backend);
+    ask_by_tls(role.address, EC).unwrap();
+    assert!(backend.seen()[0].to_lowercase().contains("x-forwarded-proto: https\r"));
+    assert!(ask_by_tls(role.address, RSA).is_err());
+    let both = [EC, include_bytes!("tls/ec-sec1.pem")].concat();
+    let changes: [(&[u8], &[u8], &[u8], &[&str]); 4] = [
+        (RSA, include_bytes!("tls/rsa-pkcs1.pem"), RSA, &["certificate"]),
+        (b"garbage", b"", RSA, &[]),
+        (&both, b"", EC, &["certificate"]),
+        (EC, include_bytes!("tls/ec-sec1.pem"), EC, &["certificate"]),
+    ];
+    for (id, (certificate, key, trusted, expected)) in (10..).zip(changes) {
+        let section = sections::Proxy { sockets: u16::try_from(id).unwrap(), ..quick() };
+        let config = fd::sealed(&slice(section, certificate, key).to_wire()).unwrap();
+        role.root.say(Some(id), RootToProxy::Reload, &[config.as_fd()]);
+        let ProxyToRoot::Reloaded(outcome) = role.root.answer(id).0 else {
+            panic!("another answer");
+        };
+        assert_eq!(outcome.applied, expected);
+        assert_eq!(outcome.needs_restart, ["proxy.sockets"]);
+        ask_by_tls(role.address, trusted).unwrap();
+    }
+    // Who doesn't speak TLS gets no answer.
+    let mut plain = role.visit();
+    plain.say(GET);
+    assert!(!plain.all().contains("HTTP/1.1"));
+    role.end().unwrap();
+}
