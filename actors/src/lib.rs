@@ -38,3 +38,4 @@ pub mod store;
 pub mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tree;

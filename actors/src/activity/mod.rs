@@ -8,4 +8,4 @@ pub mod client;
 pub mod pending;
 
 pub use actor::Actor;
-pub use client::Client;
+pub use client::{Client, Notes};

@@ -9,6 +9,6 @@ pub mod diff;
 pub mod messages;
 mod sink;
 
-pub use actor::{Actor, Settings};
+pub use actor::{Actor, Settings, Sinks};
 pub use client::Client;
 pub use messages::{RouteError, SinkId};
