@@ -16,8 +16,8 @@ use crate::{
     testing::{MemoryJournal, SeededEntropy},
 };
 
-fn user(id: u64, name: &str) -> Write {
-    Write::User(Arc::new(User {
+fn user_record(id: u64, name: &str) -> User {
+    User {
         id: UserId(id),
         name: Username::new(name).unwrap(),
         admin: false,
@@ -25,7 +25,11 @@ fn user(id: u64, name: &str) -> Write {
         last_activity: None,
         cookie_id: String::new(),
         user_info: None,
-    }))
+    }
+}
+
+fn user(id: u64, name: &str) -> Write {
+    Write::User(Arc::new(user_record(id, name)))
 }
 
 struct Fixture {
@@ -268,6 +272,76 @@ async fn the_kth_append_fails_for_all_k() {
         let ids: Vec<_> = stored.users().map(|user| user.id.0).collect();
         assert_eq!(ids, acknowledged, "k = {k}");
     }
+}
+
+#[tokio::test]
+async fn whatever_fails_among_many_the_answers_are_true() {
+    for k in 1..=6 {
+        for panics in [false, true] {
+            let it = open_default();
+            let release = hold(&it.client).await;
+            let adding: Vec<_> = (0..500)
+                .map(|_| {
+                    let client = it.client.clone();
+                    tokio::spawn(async move { add(&client).await })
+                })
+                .collect();
+            while it.client.queue.max_capacity() - it.client.queue.capacity() < 500 {
+                tokio::task::yield_now().await;
+            }
+            match panics {
+                true => it.journal.panic_at_next_append(),
+                false => it.journal.fail_append(k, StoreError::Full),
+            }
+            drop(release);
+            let mut acknowledged = Vec::new();
+            for adding in adding {
+                match adding.await.unwrap() {
+                    Ok(id) => acknowledged.push(id),
+                    Err(ChangeError::Store(StoreError::Full)) => assert!(!panics),
+                    Err(ChangeError::Unavailable) => assert!(panics),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            it.supervision.stop().await.unwrap();
+            acknowledged.sort_unstable();
+            let stored = it.journal.image();
+            let ids: Vec<_> = stored.users().map(|user| user.id.0).collect();
+            assert_eq!(ids, acknowledged, "k = {k}, panics = {panics}");
+            assert_eq!(stored, *it.client.image());
+            assert!(ids.len() >= 500 - 128, "one group at most was lost: {}", ids.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_has_a_size() {
+    let it = open_default();
+    let release = hold(&it.client).await;
+    let adding: Vec<_> = (0..10)
+        .map(|_| {
+            let client = it.client.clone();
+            tokio::spawn(async move {
+                client
+                    .change(|image| {
+                        let id = image.next_id();
+                        let mut large = user_record(id, &format!("u{id}"));
+                        large.cookie_id = "x".repeat(300 << 10);
+                        Ok::<_, Infallible>((vec![Write::User(Arc::new(large))], ()))
+                    })
+                    .await
+            })
+        })
+        .collect();
+    while it.client.queue.max_capacity() - it.client.queue.capacity() < 10 {
+        tokio::task::yield_now().await;
+    }
+    drop(release);
+    for adding in adding {
+        adding.await.unwrap().unwrap();
+    }
+    let sizes: Vec<_> = it.journal.groups().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [4, 4, 2]);
 }
 
 #[tokio::test]

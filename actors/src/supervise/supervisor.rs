@@ -117,7 +117,7 @@ impl Supervisor {
     async fn supervise(&mut self, heard: &mut Heard) -> Result<(), Escalated> {
         for index in 0..self.children.len() {
             self.begin(index, heard);
-            // Those after it may count on it: wait until it is up, or has failed for the first time.
+            // Those after it may count on it: wait until it is up, or has to be tried again later.
             while matches!(self.children[index].state, State::Starting) {
                 self.hear(heard).await?;
             }

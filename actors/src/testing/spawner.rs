@@ -95,27 +95,27 @@ impl ScriptedSpawner {
 
     /// The orders given so far, each as often as it was asked.
     pub fn orders(&self) -> Vec<Order> {
-        self.edit(|it| it.orders.clone())
+        self.look(|it| it.orders.clone())
     }
 
     /// How many servers were really started.
     pub fn starts(&self) -> u64 {
-        self.edit(|it| it.starts)
+        self.look(|it| it.starts)
     }
 
     /// The orders that live now.
     pub fn alive(&self) -> Vec<OrderId> {
-        self.edit(|it| it.alive())
+        self.look(|it| it.alive())
     }
 
     /// Every stop asked for.
     pub fn stops(&self) -> Vec<(OrderId, Stop)> {
-        self.edit(|it| it.stops.clone())
+        self.look(|it| it.stops.clone())
     }
 
     /// The orders whose end was said to be recorded.
     pub fn forgotten(&self) -> Vec<OrderId> {
-        self.edit(|it| it.forgotten.clone())
+        self.look(|it| it.forgotten.clone())
     }
 
     fn edit<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
