@@ -1,12 +1,12 @@
 //! How actors are kept alive. actix's own supervisor does not see panics, so this one is ours.
 //!
-//! [`start`] makes an actor and reports how it ended; [`window`] decides (pure) whether to restart; [`supervisor`]
+//! [`start`](mod@start) makes an actor and reports how it ended; [`window`] decides (pure) whether to restart; [`supervisor`]
 //! does it for a fixed list of children, each described by a [`spec`]; [`name`] is how others reach an actor that may
 //! have been restarted. An actor that could die over the same input again and again puts it in [`quarantine`].
 //!
 //! To put an actor under supervision: make its name with [`named`], give the publisher to [`ChildSpec::actor`], the
 //! name to its client, and the spec to a [`Supervisor`]. A child that is not an actor is a [`ChildSpec::task`]. Who
-//! owns a changing number of actors uses [`start`] and [`window::Window`] directly.
+//! owns a changing number of actors uses [`start`](fn@start) and [`window::Window`] directly.
 
 pub mod name;
 pub mod quarantine;
