@@ -443,6 +443,16 @@ fn parts_of_two_stores_are_not_mixed() {
         }
     }
     let expected = (image_of(&story.concat()), 3);
+    let farther = tempfile::tempdir().unwrap();
+    copy(foreign.path(), farther.path());
+    let mut subject = journal(farther.path());
+    subject.load().unwrap();
+    subject.append(3, &[user(3, "trudy")]).unwrap();
+    drop(subject);
+    assert!(survives(dir.path(), &expected, "a foreign sled as far as ours", |copy_| {
+        fs::remove_dir_all(copy_.join("sled")).unwrap();
+        copy(&farther.path().join("sled"), &copy_.join("sled"));
+    }));
     // All of the journal is there: it tells that this sled is another's.
     let taken = |copy_: &Path| {
         fs::remove_dir_all(copy_.join("sled")).unwrap();
@@ -455,6 +465,25 @@ fn parts_of_two_stores_are_not_mixed() {
         fs::remove_file(copy.join("journal/0000000001.log")).unwrap();
         fs::remove_file(copy.join("journal/0000000002.log")).unwrap();
     }));
+}
+
+#[test]
+fn a_segment_s_header_alone_tells_how_far_the_store_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut subject = journal(dir.path());
+    subject.load().unwrap();
+    subject.append(1, &group(0)).unwrap();
+    subject.append(after(1).1 + 1, &group(1)).unwrap();
+    subject.load().unwrap();
+    drop(subject);
+    let refused = !survives(dir.path(), &after(2), "cut, without sled and mark", |copy| {
+        fs::remove_dir_all(copy.join("sled")).unwrap();
+        fs::remove_file(copy.join("store.mark")).unwrap();
+        let path = copy.join("journal/0000000001.log");
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    });
+    assert!(refused);
 }
 
 #[test]
