@@ -179,3 +179,37 @@ fn a_reader_that_is_gone_harms_nobody() {
         assert!(text.contains("found") && !text.contains(": lost"), "{text}");
     }
 }
+
+/// Says how the child of the test below is to begin.
+const CHILD: &str = "JOVIS_LOGS_CHILD";
+
+/// Not a test: logs belong to a whole process, so the test below needs one.
+#[test]
+fn child() {
+    let Some(how) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let log = Log { format: LogFormat::Json, ..Log::default() };
+    let handle = match how.to_str() {
+        Some("root") => init_root(&log, Output::Stderr).unwrap(),
+        _ => init("proxy", &log, Output::Stderr).unwrap(),
+    };
+    info!("up and running");
+    assert!(matches!(init_root(&log, Output::Stderr), Err(LogsError::Twice)));
+    assert!(handle.flush(LONG));
+}
+
+#[test]
+fn a_process_logs_to_its_standard_error() {
+    for role in ["root", "proxy"] {
+        let done = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "telemetry::logs::tests::child", "--nocapture"])
+            .env(CHILD, role)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{said}");
+        let line = said.lines().find(|line| line.contains("up and running")).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["role"], role);
+    }
+}
