@@ -29,7 +29,7 @@ pub enum Severity {
     Notice,
 }
 
-/// One thing about a configuration.
+/// One thing about a configuration. Shown without its place in the file: who shows it puts that in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// How bad.
@@ -50,7 +50,10 @@ impl fmt::Display for Finding {
             Severity::Notice => "notice",
         };
         write!(f, "{severity}: {}: {}", self.path, self.words)?;
-        if self.source == Source::Default { Ok(()) } else { write!(f, " ({})", self.source) }
+        match self.source {
+            Source::CommandLine(_) => write!(f, " ({})", self.source),
+            Source::Default | Source::File { .. } => Ok(()),
+        }
     }
 }
 
@@ -328,7 +331,8 @@ fn names(say: &mut Say<'_>, world: &dyn World) {
     ];
     for (path, _) in set.iter().filter(|(_, set)| *set) {
         let doc = catalogue::setting(path).map(|one| one.doc.as_str()).unwrap_or_default();
-        say.warn(path, format!("not built yet, so it does nothing. {doc}"));
+        let rest = doc.split_once("Not built yet").map_or(".", |(_, rest)| rest);
+        say.warn(path, format!("not built yet, so it does nothing{rest}"));
     }
     if world.variable(super::secret::PROXY_VARIABLE).is_some() {
         say.note(

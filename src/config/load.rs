@@ -215,10 +215,20 @@ fn read(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 ///
-/// Every unknown name, and the first value of a wrong type or the first mistake in the notation.
+/// Every unknown name and every unfit value; of the notation, the first mistake.
 pub fn parse(text: &str) -> Result<(Config, Vec<Place>), Vec<Fault>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let places = outline::outline(text);
+    match read_ron(text) {
+        Ok(mut config) => {
+            config.hub.base_url = base_url(&config.hub.base_url);
+            Ok((config, places))
+        }
+        Err(error) => Err(faults(text, &places, error)),
+    }
+}
+
+fn read_ron(text: &str) -> Result<Config, ron::error::SpannedError> {
     let options = ron::Options::default()
         .with_default_extension(Extensions::IMPLICIT_SOME)
         .with_default_extension(Extensions::UNWRAP_NEWTYPES)
@@ -226,20 +236,13 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Place>), Vec<Fault>> {
     let short = options.clone().with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES);
     // `Pam(service: ..)` is our form; plain RON would have `Pam((service: ..))`, which is taken too. Of two errors the
     // one further on is about what the writer meant.
-    let read = short.from_str::<Config>(text).or_else(|error| {
+    short.from_str::<Config>(text).or_else(|error| {
         options.from_str::<Config>(text).map_err(|other| {
             let at =
                 |error: &ron::error::SpannedError| (error.span.start.line, error.span.start.col);
             if at(&other) > at(&error) { other } else { error }
         })
-    });
-    match read {
-        Ok(mut config) => {
-            config.hub.base_url = base_url(&config.hub.base_url);
-            Ok((config, places))
-        }
-        Err(error) => Err(faults(text, &places, &error)),
-    }
+    })
 }
 
 /// JupyterHub takes a prefix with or without its slashes; inside there is one form.
@@ -248,15 +251,51 @@ fn base_url(given: &str) -> String {
     if inner.is_empty() { "/".to_owned() } else { format!("/{inner}/") }
 }
 
-fn faults(text: &str, places: &[Place], error: &ron::error::SpannedError) -> Vec<Fault> {
+/// RON stops at the first error. We note it, take the field it is in out of the text and read again.
+fn faults(text: &str, places: &[Place], first: ron::error::SpannedError) -> Vec<Fault> {
     let mut all: Vec<Fault> = places.iter().filter_map(|at| unknown(text, places, at)).collect();
-    let at = after_blanks(text, (error.span.start.line.max(1), error.span.start.col.max(1)));
-    let field = matches!(error.code, ron::Error::NoSuchStructField { .. });
-    if !field || all.is_empty() {
-        all.push(fault_of(text, places, at, &error.code));
+    let mut left = text.to_owned();
+    let mut next = Some(first);
+    // A bound, though each round takes at least one field away.
+    for _ in 0..100 {
+        let Some(error) = next else { break };
+        let now = outline::outline(&left);
+        let start = (error.span.start.line.max(1), error.span.start.col.max(1));
+        let at = after_blanks(text, start);
+        let named = matches!(error.code, ron::Error::NoSuchStructField { .. });
+        let told = all.iter().any(|fault| fault.at == Some(at));
+        if !(named && told) {
+            all.push(fault_of(text, places, at, &error.code));
+        }
+        let field = outline::setting_at(&now, at.0, at.1).filter(|_| !is_notation(&error.code));
+        let Some(span) = field.map(|field| field.span.clone()) else { break };
+        let blanks: String =
+            left[span.clone()].chars().map(|c| if c == '\n' { c } else { ' ' }).collect();
+        left.replace_range(span, &blanks);
+        next = read_ron(&left).err();
     }
     all.sort_by_key(|one| one.at);
     all
+}
+
+/// Is the text itself broken, so that what follows cannot be trusted?
+fn is_notation(code: &ron::Error) -> bool {
+    use ron::Error as E;
+    !matches!(
+        code,
+        E::NoSuchStructField { .. }
+            | E::NoSuchEnumVariant { .. }
+            | E::DuplicateStructField { .. }
+            | E::InvalidValueForType { .. }
+            | E::Message(_)
+            | E::IntegerOutOfBounds
+            | E::ExpectedInteger
+            | E::ExpectedFloat
+            | E::ExpectedBoolean
+            | E::ExpectedString
+            | E::ExpectedArray
+            | E::ExpectedMap
+    )
 }
 
 /// RON points before the blanks in front of a value; we point at the value, if it stands on that line.
@@ -452,6 +491,14 @@ mod tests {
         let words: Vec<_> = faults.iter().map(|one| one.words.as_str()).collect();
         assert_eq!(words.len(), 3, "{words:?}");
         assert!(words[1].contains("auth.admin_users"), "{words:?}");
+    }
+
+    #[test]
+    fn unfit_values_are_told_at_once_too() {
+        let text = "(\n hub: (port: \"x\", prot: 1, ip: 7),\n auth: (class: Dumy(\"é\")),\n log: (format: Xml, level: true),\n)";
+        let faults = parse(text).expect_err("six faults");
+        let at: Vec<_> = faults.iter().map(|one| one.at.unwrap()).collect();
+        assert_eq!(at, [(2, 14), (2, 19), (2, 32), (3, 16), (4, 16), (4, 28)], "{faults:?}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Where each name of a RON text stands: paths with line and column. It reads no values and never fails: what is no RON
 //! is `load`'s to say; here we only want to point at it.
 
+use std::ops::Range;
+
 use super::catalogue;
 
 /// A name and where it stands.
@@ -12,6 +14,8 @@ pub struct Place {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
+    /// Where name, value and the comma behind them stand, in bytes.
+    pub span: Range<usize>,
 }
 
 /// What a bracket encloses.
@@ -19,16 +23,18 @@ struct Frame {
     path: String,
     key: Option<String>,
     map: bool,
+    /// The field whose value is being read.
+    open: Option<usize>,
 }
 
 /// All names of fields in the text, in its order.
 pub fn outline(text: &str) -> Vec<Place> {
     let mut reader = Reader { rest: text, line: 1, column: 1 };
     let mut places = Vec::new();
-    let mut frames = vec![Frame { path: String::new(), key: None, map: false }];
-    let mut word: Option<(String, usize, usize)> = None;
+    let mut frames = vec![Frame { path: String::new(), key: None, map: false, open: None }];
+    let mut word: Option<(String, usize, usize, usize)> = None;
     while let Some(c) = reader.peek() {
-        let (line, column) = (reader.line, reader.column);
+        let (line, column, at) = (reader.line, reader.column, text.len() - reader.rest.len());
         let top = frames.last_mut().expect("the outermost frame is never taken");
         match c {
             '"' | '\'' => {
@@ -38,13 +44,18 @@ pub fn outline(text: &str) -> Vec<Place> {
             '/' => reader.comment(),
             ':' => {
                 reader.next();
-                if let Some((name, line, column)) = word.take().filter(|_| !top.map) {
-                    places.push(Place { path: join(&top.path, &name), line, column });
+                if let Some((name, line, column, from)) = word.take().filter(|_| !top.map) {
+                    let path = join(&top.path, &name);
+                    top.open = Some(places.len());
+                    places.push(Place { path, line, column, span: from..text.len() });
                     top.key = Some(name);
                 }
             }
             ',' => {
                 reader.next();
+                if let Some(open) = top.open.take() {
+                    places[open].span.end = at + 1;
+                }
                 top.key = None;
                 word = None;
             }
@@ -59,11 +70,14 @@ pub fn outline(text: &str) -> Vec<Place> {
                         path = join(&path, name);
                     }
                 }
-                frames.push(Frame { path, key: None, map: c == '{' });
+                frames.push(Frame { path, key: None, map: c == '{', open: None });
                 word = None;
             }
             ')' | ']' | '}' => {
                 reader.next();
+                if let Some(open) = top.open.take() {
+                    places[open].span.end = at;
+                }
                 if frames.len() > 1 {
                     frames.pop();
                 }
@@ -80,7 +94,7 @@ pub fn outline(text: &str) -> Vec<Place> {
                     }
                     reader.raw_string(marks);
                 } else {
-                    word = Some((name, line, column));
+                    word = Some((name, line, column, at));
                 }
             }
             _ => {
@@ -203,6 +217,16 @@ mod tests {
                 ("auth.class".into(), 4, 10),
                 ("auth.class.Pam.service".into(), 4, 21),
             ]
+        );
+    }
+
+    #[test]
+    fn spans_hold_a_field_with_its_comma() {
+        let text = "(hub: (ip: \"a,b\", é: [1, 2]), log: ())";
+        let spans: Vec<_> = outline(text).into_iter().map(|place| &text[place.span]).collect();
+        assert_eq!(
+            spans,
+            ["hub: (ip: \"a,b\", é: [1, 2]),", "ip: \"a,b\",", "é: [1, 2]", "log: ()"]
         );
     }
 
