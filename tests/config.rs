@@ -191,3 +191,17 @@ fn what_is_said_to_work_names_a_test_that_exists() {
     assert!(rows.len() > 500, "{} rows", rows.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_refused_or_read_and_never_panics(at in 0..9000_usize, cut in 0..40_usize, put in "[(){}\\[\\]:,\"a\n/é0]{0,3}") {
+        let whole = catalogue::default_file();
+        let near = |at: usize| (0..=at.min(whole.len())).rev().find(|at| whole.is_char_boundary(*at)).unwrap();
+        let (from, to) = (near(at), near(at + cut));
+        let damaged = format!("{}{put}{}", &whole[..from], &whole[to..]);
+        if let Err(faults) = load::parse(&damaged) {
+            proptest::prop_assert!(!faults.is_empty());
+            faults.iter().for_each(|fault| drop(fault.to_string()));
+        }
+    }
+}
