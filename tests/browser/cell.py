@@ -17,6 +17,7 @@ import time
 import uuid
 
 import aiohttp
+from yarl import URL
 
 PATIENCE = 180  # seconds for a first start on two busy cores
 FORM_TOKEN = re.compile(r'<input[^>]*name="_xsrf"[^>]*>')
@@ -42,7 +43,7 @@ class Person:
 
     def form_token(self, where):
         """The form token that counts below this address."""
-        cookies = self.session.cookie_jar.filter_cookies(where)
+        cookies = self.session.cookie_jar.filter_cookies(URL(where))
         return cookies["_xsrf"].value if "_xsrf" in cookies else ""
 
     async def sign_in(self, password):
@@ -55,7 +56,7 @@ class Person:
             await expect(answer, 302)
 
     async def hub(self, method, path, *statuses):
-        headers = {"X-XSRFToken": self.form_token(f"{self.url}/hub/")}
+        headers = {"X-XSRFToken": self.form_token(f"{self.url}/hub/"), "Content-Type": "application/json"}
         async with self.session.request(method, f"{self.url}/hub/api{path}", headers=headers) as answer:
             await expect(answer, *statuses)
             text = await answer.text()
