@@ -1,46 +1,52 @@
-//! Who supervises whom: the whole tree on one page.
+//! The supervision tree: who is started after whom, and what everybody is given.
 //!
 //! ```text
-//! hub (one for one, in this order; stopped in reverse)
-//! ├─ store        a thread of its own: the one writer
-//! ├─ activity     last-use times, written together
-//! ├─ routes       wanted routes; a reconciling loop per proxy
-//! ├─ logins       attempts to sign in
-//! ├─ spawners     the registry: limits, and below it, made when needed,
-//! │    └─ spawner of alice, of bob, …   a state machine per server
-//! ├─ recovery     says once that everything that ran has been found again
-//! └─ janitor      deletes what has expired
+//!   tree (gives up → the hub process ends → root starts a new one)
+//!    ├─ store        a thread: the one writer
+//!    ├─ activity     writes last uses, seldom
+//!    ├─ routes       keeps every proxy's table
+//!    ├─ spawners     the registry
+//!    │   └─ one spawner per user with something going on   (restarted by the registry, each by itself)
+//!    ├─ recovery     a task: once all is found again, tables may be called complete
+//!    ├─ logins       attempts to sign in
+//!    └─ janitor      removes what has expired
 //! ```
 //!
-//! A child that dies is started again with backoff; too often within its period, and the tree ends with an error: then
-//! the hub process ends, and root starts it anew. Everybody holds clients (doors), never actors.
+//! Started from top to bottom, stopped from bottom to top. Requests go upwards here only (spawners ask routes and the
+//! store, logins ask the store), so two actors never wait for each other.
+//!
+//! To add an actor: its module with `actor.rs` and `client.rs`, a line in the drawing, a child in [`grow`], a client in
+//! [`Tree`].
 
 use std::{sync::Arc, time::Duration};
 
 use actix::ArbiterHandle;
 use arc_swap::ArcSwap;
+use thiserror::Error;
 use tokio::sync::watch;
+use tracing::{error, warn};
 
 use crate::{
     activity, janitor, logins,
-    ports::{Authenticator, Clock, Entropy, Probe, Spawner},
+    ports::{Authenticator, Clock, Entropy, Journal, Probe, Spawner, StoreError},
     routes, spawner, spawners, store,
     supervise::{ChildSpec, Escalated, Restart, Supervision, Supervisor, named},
 };
 
-/// Mailbox of an actor that many ask at once.
-const MAILBOX: usize = 1_024;
+/// How many messages may wait for one actor.
+const MAILBOX: usize = 1_000;
 
-/// How long an actor is given to answer (its own deadlines are shorter).
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What an ask may take beyond the limits of what it asks for.
+const MARGIN: Duration = Duration::from_secs(5);
 
-/// How long recovery may take before the tree goes on without waiting for the rest.
-const RECOVERY: Duration = Duration::from_secs(60);
+/// What a shutdown waits for activity to be written.
+const FLUSH: Duration = Duration::from_secs(10);
 
-/// The world, as the tree needs it.
-#[derive(Clone)]
+/// What the deciders need from the world.
 pub struct Ports {
-    /// Who is it?
+    /// Where writes become durable.
+    pub journal: Box<dyn Journal>,
+    /// How people sign in.
     pub authenticator: Arc<dyn Authenticator>,
     /// How servers are run.
     pub spawner: Arc<dyn Spawner>,
@@ -52,163 +58,271 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// What can change while the tree lives: each actor reads its own anew when it needs it.
-#[derive(Clone, Default)]
+/// How the deciders are to behave. What stands in an `ArcSwap` can be replaced while they run, by whoever keeps a
+/// clone.
+#[derive(Clone)]
 pub struct Settings {
-    /// How user servers are started.
+    /// The store's queue and patience.
+    pub store: store::Settings,
+    /// Addresses, fixed while the hub runs.
+    pub facts: Arc<spawner::Facts>,
+    /// How servers are started.
     pub spawner: Arc<ArcSwap<spawner::Settings>>,
-    /// How many may be.
+    /// How many there may be.
     pub limits: Arc<ArcSwap<spawners::Limits>>,
-    /// Who may sign in.
+    /// Who may enter.
     pub logins: Arc<ArcSwap<logins::Settings>>,
-    /// How often last-use times are written.
+    /// Passwords that are checked at once.
+    pub login_concurrency: usize,
+    /// How often last uses are written.
     pub activity_resolution: Arc<ArcSwap<Duration>>,
+    /// How routes are kept.
+    pub routes: routes::Settings,
+    /// How often what has expired is removed.
+    pub janitor_period: Duration,
+    /// How long tables are not called complete while servers are still being found again.
+    pub recovery_patience: Duration,
 }
 
-/// What is fixed for the life of the process.
-#[derive(Debug, Clone)]
-pub struct Fixed {
-    /// Where everything is.
-    pub facts: spawner::Facts,
-    /// Passwords that may be checked at once.
-    pub checks: usize,
+/// The tree does not grow.
+#[derive(Debug, Error)]
+pub enum GrowError {
+    /// The store cannot be opened; the operator must look.
+    #[error("the store was not opened")]
+    Store(#[source] StoreError),
+    /// Opening it panicked.
+    #[error("opening the store failed: {0}")]
+    Panicked(String),
 }
 
-/// The living tree, and the doors into it.
+/// All deciders at work: their doors, and the supervision behind them.
 pub struct Tree {
-    /// The records.
+    /// All records.
     pub store: store::Client,
-    /// Attempts to sign in.
-    pub logins: logins::Client,
     /// Everybody's servers.
     pub spawners: spawners::Client,
-    /// The route tables.
-    pub routes: routes::Client,
-    /// Last-use times.
+    /// Signing in.
+    pub logins: logins::Client,
+    /// "This was used."
     pub activity: activity::Client,
+    /// Route tables; where proxies are added.
+    pub routes: routes::Client,
     supervision: Supervision,
 }
 
-/// Starts everything, on these arbiters (at least one). `store` and its child come from [`store::open`].
-pub fn grow(
-    (store, writer): (store::Client, ChildSpec),
+/// Opens the store and starts everybody. Actors live in this arbiter; supervision in the current runtime.
+pub async fn grow(
     ports: Ports,
     settings: Settings,
-    fixed: Fixed,
-    arbiters: &[ArbiterHandle],
-) -> Tree {
-    let arbiter = |turn: usize| arbiters[turn % arbiters.len()].clone();
-    let facts = Arc::new(fixed.facts);
-    let Ports { clock, entropy, .. } = ports.clone();
+    arbiter: &ArbiterHandle,
+) -> Result<Tree, GrowError> {
+    let Ports { journal, authenticator, spawner, probe, clock, entropy } = ports;
+    let of_store = settings.store;
+    let opened = tokio::task::spawn_blocking(move || store::open(journal, of_store)).await;
+    let (store, writer) = opened
+        .map_err(|error| GrowError::Panicked(error.to_string()))?
+        .map_err(GrowError::Store)?;
 
-    let (published, name) = named("activity");
-    let notes = activity::Notes::default();
+    let notes = activity::client::Notes::default();
+    let (publish, name) = named("activity");
     let activity = activity::Client::new(notes.clone(), name);
-    let activity_child = {
-        let (store, resolution) = (store.clone(), settings.activity_resolution.clone());
-        ChildSpec::actor("activity", arbiter(0), MAILBOX, published, move |_| {
-            activity::Actor::new(notes.clone(), store.clone(), resolution.clone())
+    let of_activity = {
+        let (store, every) = (store.clone(), settings.activity_resolution);
+        ChildSpec::actor("activity", arbiter.clone(), MAILBOX, publish, move |_| {
+            activity::Actor::new(notes.clone(), store.clone(), every.clone())
         })
     };
 
-    let (published, name) = named("routes");
-    let routes = routes::Client::new(name, PATIENCE);
-    let routes_child = {
-        let (store, facts, entropy) = (store.clone(), facts.clone(), entropy.clone());
-        let sinks = routes::Sinks::default();
-        ChildSpec::actor("routes", arbiter(1), MAILBOX, published, move |_| {
-            let settings = routes::Settings::default();
-            routes::Actor::new(
-                store.clone(),
-                facts.clone(),
-                entropy.clone(),
-                settings,
-                sinks.clone(),
-            )
+    let (publish, name) = named("routes");
+    let routes = routes::Client::new(name, settings.routes.limit + MARGIN);
+    let of_routes = {
+        let (store, facts, entropy) = (store.clone(), settings.facts.clone(), entropy.clone());
+        let (how, sinks) = (settings.routes, routes::actor::Sinks::default());
+        ChildSpec::actor("routes", arbiter.clone(), MAILBOX, publish, move |_| {
+            let (store, facts, entropy) = (store.clone(), facts.clone(), entropy.clone());
+            routes::Actor::new(store, facts, entropy, how.clone(), sinks.clone())
         })
     };
 
-    let (published, name) = named("logins");
-    let logins = logins::Client::new(name, Duration::from_secs(120));
-    let logins_child = {
-        let kit = logins::Kit {
-            store: store.clone(),
-            authenticator: ports.authenticator,
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            settings: settings.logins,
-        };
-        let checks = fixed.checks;
-        ChildSpec::actor("logins", arbiter(0), MAILBOX, published, move |_| {
-            logins::Actor::new(kit.clone(), checks)
-        })
-    };
-
-    let (published, name) = named("spawners");
-    let (tell, recovered) = watch::channel(false);
     let board = spawner::Board::default();
-    let spawners = spawners::Client::new(name, store.clone(), board.clone(), recovered, PATIENCE);
-    let spawners_child = {
+    let (tell, recovered) = watch::channel(false);
+    let (publish, name) = named("spawners");
+    let patience = spawners::actor::PATIENCE + MARGIN;
+    let spawners = spawners::Client::new(name, store.clone(), board.clone(), recovered, patience);
+    let of_spawners = {
         let kit = spawner::Kit {
             store: store.clone(),
-            spawner: ports.spawner,
-            probe: ports.probe,
+            spawner,
+            probe,
             routes: routes.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
-            facts,
+            facts: settings.facts,
             settings: settings.spawner,
             board,
         };
         let limits = settings.limits;
-        ChildSpec::actor("spawners", arbiter(1), MAILBOX, published, move |_| {
+        ChildSpec::actor("spawners", arbiter.clone(), MAILBOX, publish, move |_| {
             spawners::Actor::new(kit.clone(), limits.clone(), tell.clone())
         })
     };
+    let of_recovery = recovery(spawners.clone(), routes.clone(), settings.recovery_patience);
 
-    let recovery_child = {
+    let (publish, name) = named("logins");
+    // A place, then the check itself.
+    let patience = settings.logins.load().limit * 2 + MARGIN;
+    let logins = logins::Client::new(name, patience);
+    let of_logins = {
+        let kit = logins::actor::Kit {
+            store: store.clone(),
+            authenticator,
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            settings: settings.logins,
+        };
+        let concurrency = settings.login_concurrency;
+        ChildSpec::actor("logins", arbiter.clone(), MAILBOX, publish, move |_| {
+            logins::Actor::new(kit.clone(), concurrency)
+        })
+    };
+
+    let period = settings.janitor_period;
+    let tools = janitor::Tools { store: store.clone(), clock, entropy: entropy.clone(), period };
+    let of_janitor = janitor::child(arbiter.clone(), tools);
+
+    let supervision = Supervisor::new("tree", entropy)
+        .child(writer)
+        .child(of_activity)
+        .child(of_routes)
+        .child(of_spawners)
+        .child(of_recovery)
+        .child(of_logins)
+        .child(of_janitor)
+        .start();
+    Ok(Tree { store, spawners, logins, activity, routes, supervision })
+}
+
+/// Says when the servers that ran before have their routes again; after a while also when some are still looked for:
+/// the others must not wait for ever.
+fn recovery(spawners: spawners::Client, routes: routes::Client, patience: Duration) -> ChildSpec {
+    let task = ChildSpec::task("recovery", move |mut signal| {
         let (spawners, routes) = (spawners.clone(), routes.clone());
-        ChildSpec::task("recovery", move |_| {
-            let (spawners, routes) = (spawners.clone(), routes.clone());
-            async move {
-                if !spawners.recovered(RECOVERY).await {
-                    tracing::warn!("recovery is slow");
+        async move {
+            let work = async {
+                if !spawners.recovered(patience).await {
+                    warn!(limit_s = patience.as_secs(), "servers still being found");
                 }
                 routes.recovered().await.map_err(|error| error.to_string())
+            };
+            tokio::select! {
+                () = signal.asked() => Ok(()),
+                done = work => done,
             }
-        })
-        .restart(Restart::Transient)
-    };
-
-    let tools = janitor::Tools {
-        store: store.clone(),
-        clock,
-        entropy: entropy.clone(),
-        period: janitor::PERIOD,
-    };
-    let supervision = Supervisor::new("hub", entropy)
-        .child(writer)
-        .child(activity_child)
-        .child(routes_child)
-        .child(logins_child)
-        .child(spawners_child)
-        .child(recovery_child)
-        .child(janitor::child(arbiter(0), tools))
-        .start();
-    Tree { store, logins, spawners, routes, activity, supervision }
+        }
+    });
+    task.restart(Restart::Transient)
 }
 
 impl Tree {
-    /// Resolves when the tree has given up on a child.
+    /// Resolves when somebody was given up on: then the hub's process is to end, for root to start a new one.
     pub async fn ended(&mut self) -> Result<(), Escalated> {
         self.supervision.ended().await
     }
 
-    /// Ends everything, in reverse order; last-use times are written first.
+    /// Writes what is only noted, and stops everybody in reverse. User servers live on; who wants them stopped asks
+    /// [`spawners::Client::stop_all`] before.
     pub async fn shutdown(self) -> Result<(), Escalated> {
-        if let Err(error) = self.activity.flush(Duration::from_secs(2)).await {
-            tracing::warn!(%error, "activity not written");
+        if let Err(error) = self.activity.flush(FLUSH).await {
+            error!(%error, "last activity not written");
         }
         self.supervision.stop().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Arbiter, System};
+
+    use super::*;
+    use crate::{
+        domain::{Secret, ServerKey, ServerName},
+        ports::Credentials,
+        spawners::{Ask, Begun},
+        testing::{
+            ManualClock, MemoryJournal, MemoryRoutes, ScriptedAuthenticator, ScriptedProbe,
+            ScriptedSpawner, SeededEntropy,
+        },
+    };
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn settings() -> Settings {
+        let rules = logins::Rules { open: true, ..logins::Rules::default() };
+        let of_logins = logins::Settings { rules, ..logins::Settings::default() };
+        let facts = spawner::Facts {
+            base_url: "/".to_owned(),
+            api_url: "http://127.0.0.1:8081/hub/api".to_owned(),
+            public_host: String::new(),
+        };
+        Settings {
+            store: store::Settings::default(),
+            facts: Arc::new(facts),
+            spawner: Arc::default(),
+            limits: Arc::default(),
+            logins: Arc::new(ArcSwap::from_pointee(of_logins)),
+            login_concurrency: 4,
+            activity_resolution: Arc::new(ArcSwap::from_pointee(Duration::from_secs(30))),
+            routes: routes::Settings::default(),
+            janitor_period: janitor::PERIOD,
+            recovery_patience: LONG,
+        }
+    }
+
+    async fn hub(journal: &MemoryJournal, world: &ScriptedSpawner) -> Tree {
+        let people = ScriptedAuthenticator::default().with("Bob", "secret");
+        let ports = Ports {
+            journal: Box::new(journal.clone()),
+            authenticator: Arc::new(people),
+            spawner: Arc::new(world.clone()),
+            probe: Arc::new(ScriptedProbe::default()),
+            clock: Arc::new(ManualClock::default()),
+            entropy: Arc::new(SeededEntropy::new(1)),
+        };
+        grow(ports, settings(), &Arbiter::current()).await.unwrap()
+    }
+
+    #[test]
+    fn a_server_outlives_the_tree_and_is_found_again() {
+        System::new().block_on(async {
+            let (journal, world) = (MemoryJournal::default(), ScriptedSpawner::default());
+            let tree = hub(&journal, &world).await;
+            let password = Secret::new("secret".to_owned());
+            let credentials = Credentials { username: "Bob".to_owned(), password, from: None };
+            let user = tree.logins.password(credentials).await.unwrap();
+            assert_eq!(user.name.as_str(), "bob");
+            let key = ServerKey { user: user.id, name: ServerName::default_server() };
+            let begun = tree.spawners.start(key.clone(), Ask::default()).await.unwrap();
+            assert_eq!(begun, Begun::Started);
+            assert!(tree.spawners.settled(&key, LONG).await);
+            let at = tree.store.image().server(&key).unwrap().last_activity.unwrap();
+            tree.activity.server(&key, at.plus(LONG));
+            tree.shutdown().await.unwrap();
+            assert_eq!(world.alive().len(), 1);
+
+            let again = hub(&journal, &world).await;
+            let proxy = MemoryRoutes::default();
+            again.routes.add_sink(Arc::new(proxy.clone())).await.unwrap();
+            let deadline = tokio::time::Instant::now() + LONG;
+            while proxy.synced_count() == 0 {
+                assert!(tokio::time::Instant::now() < deadline, "never in step");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            assert_eq!(proxy.routes().len(), 1);
+            assert_eq!(world.starts(), 1, "nothing that ran was restarted");
+            let server = again.store.image().server(&key).unwrap().clone();
+            assert!(server.state.is_ready());
+            assert_eq!(server.last_activity, Some(at.plus(LONG)), "noted, and flushed at the end");
+            again.shutdown().await.unwrap();
+        });
     }
 }

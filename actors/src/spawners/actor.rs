@@ -40,7 +40,7 @@ use crate::{
 const MAILBOX: usize = 64;
 
 /// How long one user's actor may take to record an intention.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often users at rest are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
