@@ -7,5 +7,8 @@ pub mod actor;
 pub mod client;
 pub mod pending;
 
+#[cfg(test)]
+mod tests;
+
 pub use actor::Actor;
 pub use client::{Client, Notes};

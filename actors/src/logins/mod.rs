@@ -8,7 +8,10 @@ pub mod client;
 pub mod messages;
 pub mod throttle;
 
-pub use actor::{Actor, Kit, Settings};
+#[cfg(test)]
+mod tests;
+
+pub use actor::{Actor, Settings};
 pub use allow::Rules;
 pub use client::Client;
 pub use messages::SignInRefused;

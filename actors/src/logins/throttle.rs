@@ -144,13 +144,17 @@ fn count<K: Eq + Hash + Clone>(records: &mut HashMap<K, Record>, key: K, now: In
 mod tests {
     use super::*;
 
+    fn start() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
     fn home() -> Option<IpAddr> {
         Some("192.0.2.1".parse().unwrap())
     }
 
     #[test]
     fn guessing_at_one_name_gets_ever_slower() {
-        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        let (mut throttle, start) = (Throttle::default(), start());
         for _ in 0..FREE_NAME {
             throttle.begin("bob", home(), start).unwrap();
         }
@@ -169,7 +173,7 @@ mod tests {
 
     #[test]
     fn success_clears_the_name() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let (mut throttle, now) = (Throttle::default(), start());
         for _ in 0..10 {
             for _ in 0..FREE_NAME {
                 throttle.begin("bob", home(), now).unwrap();
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn guessing_at_many_names_from_one_address_is_slowed_but_a_classroom_is_not() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let (mut throttle, now) = (Throttle::default(), start());
         for n in 0..FREE_ADDRESS {
             throttle.begin(&format!("u{n}"), home(), now).unwrap();
         }
@@ -197,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_attempt_nobody_could_decide_does_not_count() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let (mut throttle, now) = (Throttle::default(), start());
         for _ in 0..100 {
             throttle.begin("bob", home(), now).unwrap();
             throttle.undecided("bob", home());
@@ -214,7 +218,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let (mut throttle, now) = (Throttle::default(), start());
         for n in 0..MOST as u32 + 10 {
             let from = IpAddr::V4((0x0a00_0000 + n).into());
             let _ =

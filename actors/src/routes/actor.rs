@@ -37,7 +37,7 @@ use crate::{
 pub struct Settings {
     /// Every sink's table is read and compared so often.
     pub check: Duration,
-    /// A sink may take so long for one call, and an asker waits so long for all of them.
+    /// An asker waits so long for all sinks. A sink may take twice as long for one call; then it has failed.
     pub limit: Duration,
     /// The records are looked at so long after they changed; changes in between are taken together.
     pub settle: Duration,
@@ -146,7 +146,8 @@ impl Actor {
 
     fn follow(&mut self, id: SinkId, sink: Arc<dyn RouteSink>, ctx: &mut Context<Self>) {
         let (reached, watched) = watch::channel(Reached { version: 0, live: true });
-        let pace = Pace { check: self.settings.check, limit: self.settings.limit };
+        // Longer than askers wait: they hear "late" of a sink that hangs, not "done" because it was given up on.
+        let pace = Pace { check: self.settings.check, limit: self.settings.limit * 2 };
         let wanted = self.wanted.subscribe();
         let follow = follow(sink, wanted, reached, self.entropy.clone(), pace);
         let task = ctx.spawn(follow.into_actor(self));

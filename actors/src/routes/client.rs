@@ -12,7 +12,8 @@ use crate::{
     supervise::{Name, Unavailable},
 };
 
-/// What spawner actors and the proxies' links hold.
+/// What spawner actors and the proxies' links hold. What does no harm twice is asked again, once, when the actor died
+/// with it in hand: a start must not fail because of that.
 #[derive(Clone)]
 pub struct Client {
     name: Name<Actor>,
@@ -27,12 +28,18 @@ impl Client {
 
     /// Leads there; returns when all live proxies do. Without a proxy: at once, it will get the route when it comes.
     pub async fn set(&self, route: Route) -> Result<(), RouteError> {
-        self.name.ask(Set(route), self.patience).await?
+        match self.name.ask(Set(route.clone()), self.patience).await {
+            Err(Unavailable::Died(_)) => self.name.ask(Set(route), self.patience).await?,
+            answer => answer?,
+        }
     }
 
     /// Leads there no more; returns when no live proxy does.
     pub async fn remove(&self, spec: RouteSpec) -> Result<(), RouteError> {
-        self.name.ask(Remove(spec), self.patience).await?
+        match self.name.ask(Remove(spec.clone()), self.patience).await {
+            Err(Unavailable::Died(_)) => self.name.ask(Remove(spec), self.patience).await?,
+            answer => answer?,
+        }
     }
 
     /// A proxy has come: its table is made the wanted one, then it is told so (once recovery is complete). A sink of

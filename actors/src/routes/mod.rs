@@ -9,6 +9,9 @@ pub mod diff;
 pub mod messages;
 mod sink;
 
-pub use actor::{Actor, Settings, Sinks};
+#[cfg(test)]
+mod tests;
+
+pub use actor::{Actor, Settings};
 pub use client::Client;
 pub use messages::{RouteError, SinkId};

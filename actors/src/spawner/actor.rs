@@ -524,7 +524,9 @@ impl Actor {
                 self.task(name, order, kill, ctx);
             }
             Effect::Wake(until) => {
-                let pause = until.since(self.kit.clock.moment());
+                // No longer than a delay can be, also where the wall clock was set back.
+                let longest = restart::delay(restart::TOO_MANY, 999);
+                let pause = until.since(self.kit.clock.moment()).min(longest);
                 let name = name.clone();
                 ctx.run_later(pause, move |act, ctx| {
                     let order = act.fresh_order();
@@ -600,14 +602,12 @@ impl Actor {
                 .into_actor(self)
                 .map(move |event, act: &mut Self, ctx| act.feed(&named, event, ctx)),
         );
+        let order = id.clone();
         let late = async move {
             tokio::time::sleep(limit).await;
             Event::StartTimedOut(id)
         };
-        let order = self.slot(name).life.clone();
-        if let Some(order) = order {
-            self.task(name, order, late, ctx);
-        }
+        self.task(name, order, late, ctx);
     }
 
     fn probe(&mut self, name: &ServerName, order: OrderId, url: String, ctx: &mut Context<Self>) {

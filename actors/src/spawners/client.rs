@@ -48,7 +48,7 @@ impl Client {
         match answer {
             // The user's actor came to rest or died with the ask in hand. Asking again does no harm: a start that was
             // taken on is "already".
-            Err(StartRefused::Unavailable(Unavailable::Died(_))) => {
+            Err(StartRefused::Unavailable(Unavailable::Died(_) | Unavailable::Restarting(_))) => {
                 sleep(Duration::from_millis(100)).await;
                 self.name.ask(message(), self.patience).await?
             }

@@ -4,6 +4,8 @@
 pub mod actor;
 pub mod admit;
 pub mod client;
+#[cfg(test)]
+pub(crate) mod doubles;
 pub mod messages;
 #[cfg(test)]
 mod tests;

@@ -6,30 +6,31 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::{Actor as _, System};
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use super::{Actor, Ask, Begun, Client, Limits, StartRefused, StopRefused};
+use super::{
+    Actor, Ask, Begun, Client, Limits, StartRefused, StopRefused,
+    doubles::{Fixed, LONG, people, store},
+};
 use crate::{
     domain::{
-        Cause, Moment, OrderId, Route, RouteSpec, Server, ServerKey, ServerName, ServerState,
-        TokenHash, User, UserId, Username, server::Handle,
+        Cause, OrderId, Route, RouteSpec, Server, ServerKey, ServerName, ServerState, UserId,
+        server::Handle,
     },
     ports::{
-        Boxed, Clock, Entropy, Exit, Order, Probe, Progress, Recovered, RouteSink, SinkError,
-        SpawnError, Spawner, Started, Stop, StoreError,
+        Boxed, Entropy, Exit, Order, Probe, Progress, Recovered, RouteSink, SinkError, SpawnError,
+        Spawner, Started, Stop,
     },
     routes,
     spawner::{self, Board, Facts, Kit},
     store::{self, Image, Write},
     supervise::named,
 };
-
-const LONG: Duration = Duration::from_secs(20);
 
 /// Servers that live in a map.
 #[derive(Default)]
@@ -183,53 +184,6 @@ impl RouteSink for Proxy {
     }
 }
 
-/// Time stands still; numbers count up.
-struct Fixed(AtomicU64);
-
-impl Clock for Fixed {
-    fn moment(&self) -> Moment {
-        Moment(1_000_000_000)
-    }
-    fn instant(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
-    }
-}
-
-impl Entropy for Fixed {
-    fn fill(&self, bytes: &mut [u8]) {
-        let turn = self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes();
-        bytes.iter_mut().rev().zip(turn.iter().rev()).for_each(|(byte, new)| *byte = *new);
-    }
-    fn digest(&self, secret: &str) -> TokenHash {
-        let mut hash = [0; 32];
-        hash.iter_mut().zip(secret.bytes()).for_each(|(byte, new)| *byte = new);
-        TokenHash(hash)
-    }
-}
-
-/// A store without a disk; with `full` set it takes nothing.
-fn store(image: Image, full: Arc<AtomicBool>) -> store::Client {
-    let image = Arc::new(ArcSwap::from_pointee(image));
-    let (published, watched) = watch::channel(0);
-    let (queue, mut waiting) = mpsc::channel::<store::client::Pending>(100);
-    let held = image.clone();
-    tokio::spawn(async move {
-        while let Some(pending) = waiting.recv().await {
-            let mut next = (*held.load_full()).clone();
-            let writes = (pending.decide)(&next);
-            if full.load(Ordering::SeqCst) {
-                let _ = pending.done.send(Err(StoreError::Full));
-                continue;
-            }
-            writes.iter().for_each(|write| next.apply(write));
-            held.store(Arc::new(next));
-            published.send_modify(|turn| *turn += 1);
-            let _ = pending.done.send(Ok(()));
-        }
-    });
-    store::Client { image, published: watched, queue, patience: LONG }
-}
-
 /// A whole hub's worth of deciders.
 struct Hub {
     client: Client,
@@ -246,22 +200,6 @@ fn key(user: u64) -> ServerKey {
 
 fn order(n: u8) -> OrderId {
     OrderId::from_bytes([n; 16])
-}
-
-fn people() -> Image {
-    let mut image = Image::default();
-    for (id, name) in [(1, "bob"), (2, "eve")] {
-        image.apply(&Write::User(Arc::new(User {
-            id: UserId(id),
-            name: Username::new(name).unwrap(),
-            admin: false,
-            created: Moment(0),
-            last_activity: None,
-            cookie_id: String::new(),
-            user_info: None,
-        })));
-    }
-    image
 }
 
 fn with_server(mut image: Image, user: u64, state: ServerState) -> Image {

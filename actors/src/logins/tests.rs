@@ -1,0 +1,164 @@
+//! The actor with an authenticator that is told what to say.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor as _, System};
+use arc_swap::ArcSwap;
+
+use super::{Actor, Client, Rules, Settings, SignInRefused, actor::Kit};
+use crate::{
+    domain::{Secret, Username},
+    ports::{Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh},
+    spawners::doubles::{Fixed, LONG, people, store},
+    supervise::named,
+};
+
+/// Vouches for everybody, or fails, or hangs for one.
+#[derive(Default)]
+struct Gate {
+    fails: Mutex<Option<LoginError>>,
+    asked: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+}
+
+impl Password for Gate {
+    fn check<'a>(&'a self, who: &'a Credentials) -> Boxed<'a, Result<Identity, LoginError>> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(now, Ordering::SeqCst);
+            match who.username.as_str() {
+                "slow" => tokio::time::sleep(Duration::from_secs(10)).await,
+                "never" => std::future::pending().await,
+                _ => tokio::task::yield_now().await,
+            }
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            match self.fails.lock().unwrap().clone() {
+                Some(error) => Err(error),
+                None => Ok(Identity { name: who.username.clone(), admin: None, user_info: None }),
+            }
+        })
+    }
+}
+
+impl Authenticator for Gate {
+    fn flow(&self) -> Flow<'_> {
+        Flow::Password(self)
+    }
+    fn refresh<'a>(&'a self, _: &'a Identity) -> Boxed<'a, Result<Refresh, LoginError>> {
+        Box::pin(std::future::ready(Ok(Refresh::Same)))
+    }
+}
+
+fn hub(rules: Rules) -> (Client, Arc<Gate>) {
+    let (gate, fixed) = (Arc::<Gate>::default(), Arc::new(Fixed(AtomicU64::new(0))));
+    let settings = Settings { rules, limit: Duration::from_secs(30) };
+    let kit = Kit {
+        store: store(people(), Arc::default()),
+        authenticator: gate.clone(),
+        clock: fixed.clone(),
+        entropy: fixed,
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
+    };
+    let (publisher, name) = named("logins");
+    publisher.publish(Some(Actor::new(kit, 2).start()));
+    (Client::new(name, LONG * 10), gate)
+}
+
+fn typed(name: &str) -> Credentials {
+    let password = Secret::new("secret".to_owned());
+    Credentials { username: name.to_owned(), password, from: None }
+}
+
+#[test]
+fn every_refusal_sounds_the_same() {
+    System::new().block_on(async {
+        let blocked_users = [Username::new("eve").unwrap()].into();
+        let allowed_users = [Username::new("bob").unwrap()].into();
+        let (client, gate) = hub(Rules { blocked_users, allowed_users, ..Rules::default() });
+        for name in ["Eve", "mallory", "a/b", "", "nul\0"] {
+            let refused = client.password(typed(name)).await;
+            assert!(matches!(refused, Err(SignInRefused::Refused)), "{name:?}: {refused:?}");
+        }
+        assert_eq!(gate.asked.load(Ordering::SeqCst), 3, "what is no name asks nobody");
+        *gate.fails.lock().unwrap() = Some(LoginError::Refused("wrong password".to_owned()));
+        let refused = client.password(typed("bob")).await;
+        assert!(matches!(refused, Err(SignInRefused::Refused)), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_broken_authenticator_is_not_a_wrong_password() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let (client, gate) = hub(Rules { allow_all: true, ..Rules::default() });
+        for error in
+            [LoginError::Failed("down".to_owned()), LoginError::Timeout(30), LoginError::Busy]
+        {
+            *gate.fails.lock().unwrap() = Some(error);
+            for _ in 0..10 {
+                let unable = client.password(typed("bob")).await;
+                assert!(matches!(unable, Err(SignInRefused::Unable(_))), "{unable:?}");
+            }
+        }
+        let unable = client.password(typed("never")).await;
+        assert!(matches!(unable, Err(SignInRefused::Unable(_))), "{unable:?}");
+    });
+}
+
+#[test]
+fn a_slow_check_holds_up_nobody_and_checks_are_bounded() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let (client, gate) = hub(Rules::default());
+        let slow = actix::spawn({
+            let client = client.clone();
+            async move { client.password(typed("slow")).await }
+        });
+        until(|| gate.asked.load(Ordering::SeqCst) == 1).await;
+        let begun = tokio::time::Instant::now();
+        let others: Vec<_> = (0..8)
+            .map(|n| {
+                let client = client.clone();
+                actix::spawn(async move { client.password(typed(&format!("u{n}"))).await })
+            })
+            .collect();
+        for other in others {
+            let refused = other.await.unwrap();
+            assert!(matches!(refused, Err(SignInRefused::Refused)), "{refused:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10) && !slow.is_finished());
+        assert_eq!(gate.most_at_once.load(Ordering::SeqCst), 2);
+        assert!(slow.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn guessing_is_throttled() {
+    System::new().block_on(async {
+        let (client, gate) = hub(Rules { allow_all: true, ..Rules::default() });
+        *gate.fails.lock().unwrap() = Some(LoginError::Refused("wrong password".to_owned()));
+        let mut throttled = false;
+        for _ in 0..20 {
+            let refused = client.password(typed("Bob")).await;
+            throttled |= matches!(refused, Err(SignInRefused::Throttled { .. }));
+        }
+        assert!(throttled);
+        assert!(gate.asked.load(Ordering::SeqCst) < 20, "who is throttled asks nobody");
+    });
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "never");
+        tokio::task::yield_now().await;
+    }
+}
