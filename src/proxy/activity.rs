@@ -9,10 +9,12 @@ use std::{
 };
 
 use super::table::Entry;
-use crate::ipc::proxy::Seen;
+use crate::ipc::{frame::LIMIT, proxy::Seen};
 
 /// Most routes told at once.
-pub(super) const MOST: usize = 200;
+const MOST: usize = 200;
+/// Most bytes of a message that they may fill.
+const ROOM: usize = LIMIT - 1024;
 
 /// Milliseconds of a clock that never goes back; never 0.
 pub(super) fn now_ms() -> u64 {
@@ -37,16 +39,27 @@ impl Activity {
         }
     }
 
-    /// Takes at most [`MOST`] routes with news.
+    /// Takes routes with news, as many as fit into a message.
     pub(super) fn take(&self) -> Vec<Arc<Entry>> {
         let mut news = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = news.len().saturating_sub(MOST);
+        let mut room = ROOM;
+        let fits = |entry: &&Arc<Entry>| {
+            // Quotes and backslashes double, and numbers and names stand around it.
+            let size = entry.route.spec.as_str().len() * 2 + 64;
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        };
+        let count = news.iter().rev().take(MOST).take_while(fits).count();
+        // One that never fits goes alone and is refused by the link; it must not hold up the others.
+        let from = news.len() - count.max(1).min(news.len());
         news.split_off(from)
     }
 
     /// They could not be told: keep them for the next time.
     pub(super) fn put_back(&self, entries: Vec<Arc<Entry>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+        let mut news = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        news.extend(entries.into_iter().filter(|entry| !entry.listed.swap(true, AcqRel)));
     }
 }
 
@@ -97,7 +110,18 @@ mod tests {
         }
         let first = activity.take();
         assert_eq!((first.len(), activity.take().len()), (MOST, 50));
+        told(&first);
+        activity.put_back(first.clone());
         activity.put_back(first);
-        assert_eq!(activity.take().len(), MOST);
+        assert_eq!((activity.take().len(), activity.take().len()), (MOST, 0));
+        for i in 0..MOST {
+            activity.note(&entry(&format!("/user/{i}{}", "x\"".repeat(150))));
+        }
+        let mut all = 0;
+        while all < MOST {
+            let seen = told(&activity.take());
+            assert!(serde_json::to_vec(&seen).unwrap().len() < LIMIT - 100);
+            all += seen.len();
+        }
     }
 }

@@ -129,9 +129,15 @@ async fn tell(shared: &Shared, channel: &Channel) -> Result<(), LinkError> {
             return Ok(());
         }
         let message = ProxyToHub::Activity(told(&entries));
-        if let Err(error) = send(channel, None, message, &[]).await {
-            shared.activity.put_back(entries);
-            return Err(error);
+        match send(channel, None, message, &[]).await {
+            Err(LinkError::Frame(error @ FrameError::TooLong(_))) => {
+                warn!(%error, "activity not told");
+            }
+            Err(error) => {
+                shared.activity.put_back(entries);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
     }
 }

@@ -9,11 +9,11 @@ use http::{
     uri::PathAndQuery,
 };
 use hyper::body::Incoming;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     body::Answer,
-    forward::{complain, forward},
+    forward::{complain, due, forward},
     guard::Notes,
     headers::{self, Origin},
     pages::{self, Page},
@@ -22,6 +22,9 @@ use super::{
     table::Entry,
     upgrade,
 };
+
+/// A day in milliseconds.
+const DAY: u64 = 24 * 3600 * 1000;
 
 /// A visitor, as far as the connection tells.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,9 @@ pub(super) async fn answer(
     let asked = asked_for_pages(&parts.headers);
     let websocket = upgrade::asks(&parts, &incoming);
     let trusted = shared.settings.load().trusts(visit.peer);
+    if !trusted && headers::claims(&parts.headers) && due(&shared.warned, DAY) {
+        warn!(peer = %visit.peer, "forwarded headers not believed");
+    }
     let host = parts.headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
     let origin = Origin { peer: visit.peer, trusted, tls: visit.tls, host: &host };
     headers::prepare(&mut parts.headers, origin);

@@ -17,7 +17,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use super::{activity::now_ms, drain::Present, scan::Scanner, stream::Visitor};
+use super::{activity::now_ms, drain::Present, scan::Scanner, settings::Settings, stream::Visitor};
 
 /// What is known of a visitor's connection. Lives as long as the connection or its tunnel.
 pub(super) struct Notes {
@@ -29,6 +29,8 @@ pub(super) struct Notes {
     busy: AtomicU32,
     /// When the head now coming in began; 0: none is coming.
     head_since: AtomicU64,
+    /// Since when a visitor owes us the rest of a body; 0: he doesn't, or it is us who don't read.
+    body_since: AtomicU64,
     /// When the last answer ended, or the connection began.
     idle_since: AtomicU64,
     _permit: OwnedSemaphorePermit,
@@ -42,7 +44,7 @@ pub(super) enum Health {
     Fine(Duration),
     /// Nothing asked for too long: to be closed politely.
     Idle,
-    /// A head takes too long: to be cut.
+    /// A head or the next piece of a body takes too long: to be cut.
     Slow,
 }
 
@@ -57,6 +59,7 @@ impl Notes {
             requests: AtomicU32::new(0),
             busy: AtomicU32::new(0),
             head_since: AtomicU64::new(0),
+            body_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(now_ms()),
             _permit: permit,
             _present: present,
@@ -71,8 +74,14 @@ impl Notes {
         (number < self.refuse_from.load(Relaxed)).then_some(in_hand)
     }
 
+    /// Is nothing asked and nothing in hand?
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0
+    }
+
     /// Is all well, by these limits?
-    pub(super) fn health(&self, header_timeout: Duration, keep_alive: Duration) -> Health {
+    pub(super) fn health(&self, settings: &Settings) -> Health {
+        let (header_timeout, keep_alive) = (settings.header_timeout, settings.keep_alive_timeout);
         let now = now_ms();
         let left = |since: u64, limit: Duration| {
             limit.checked_sub(Duration::from_millis(now.saturating_sub(since)))
@@ -83,7 +92,11 @@ impl Notes {
         if head != 0 {
             left(head, header_timeout).map_or(Health::Slow, |left| Health::Fine(left + tick))
         } else if self.busy.load(Relaxed) > 0 {
-            Health::Fine(header_timeout.min(keep_alive) + tick)
+            let again = Health::Fine(header_timeout.min(keep_alive) + tick);
+            match self.body_since.load(Relaxed) {
+                0 => again,
+                since => left(since, settings.body_timeout).map_or(Health::Slow, |_| again),
+            }
         } else if self.requests.load(Relaxed) == 0 {
             left(since, header_timeout).map_or(Health::Slow, |left| Health::Fine(left + tick))
         } else {
@@ -158,7 +171,14 @@ impl AsyncRead for Guarded {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        if read.is_ready() {
+            this.notes.body_since.store(0, Relaxed);
+        } else if this.scanner.in_body() && this.notes.body_since.load(Relaxed) == 0 {
+            // hyper asks again at every wakeup: only the first time counts.
+            this.notes.body_since.store(now_ms(), Relaxed);
+        }
+        std::task::ready!(read)?;
         Poll::Ready(this.look_at(&buf.filled()[before..]))
     }
 }

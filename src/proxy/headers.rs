@@ -51,6 +51,11 @@ fn is_end_to_end(name: &HeaderName) -> bool {
         || *name == X_REQUEST_ID
 }
 
+/// Does it claim to come from somewhere else?
+pub(super) fn claims(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(X_FORWARDED_PROTO)
+}
+
 /// What we know of where a request comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {

@@ -12,7 +12,7 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
@@ -28,7 +28,7 @@ use super::{
     guard::{Guarded, Health, Notes},
     pool,
     shared::Shared,
-    stream::Visitor,
+    stream::{Visitor, probe_visitor},
 };
 
 /// Longest TLS handshake.
@@ -41,20 +41,24 @@ const BREATHER: Duration = Duration::from_millis(100);
 const RESERVE: u64 = 96;
 /// Most connections at once, whatever the limit of descriptors.
 const MOST: u64 = 200_000;
+/// While draining, a request may still arrive on an unused connection for so long.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Longest head of a request in bytes, and most fields in it.
 const HEAD: (usize, usize) = (64 * 1024, 200);
 
 /// A running worker.
 pub(super) type Worker = thread::JoinHandle<()>;
 
-/// Starts `count` workers; worker i serves the listeners k with k mod `count` = i.
+/// Starts `count` workers; worker i serves the listeners k with k mod `count` = i. All together serve at most `room`
+/// connections at once (see [`most_connections`]).
 pub(super) fn start(
     shared: &Arc<Shared>,
     listeners: Vec<StdListener>,
     count: usize,
+    room: usize,
 ) -> io::Result<Vec<Worker>> {
     let count = count.clamp(1, listeners.len().max(1));
-    let room = Arc::new(Semaphore::new(most_connections()));
+    let room = Arc::new(Semaphore::new(room));
     let mut shares: Vec<Vec<StdListener>> = (0..count).map(|_| Vec::new()).collect();
     for (k, listener) in listeners.into_iter().enumerate() {
         listener.set_nonblocking(true)?;
@@ -70,9 +74,12 @@ pub(super) fn start(
     Ok(workers)
 }
 
-/// Each connection may need two descriptors, its own and its backend's.
-fn most_connections() -> usize {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+/// Each connection may need two descriptors, its own and its backend's. Takes as many as we may have.
+pub(super) fn most_connections() -> usize {
+    let (mut soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
+        soft = hard;
+    }
     let most = (soft.saturating_sub(RESERVE) / 2).clamp(8, MOST);
     usize::try_from(most).unwrap_or(8)
 }
@@ -152,8 +159,8 @@ async fn serve(
 ) {
     // Notes hold the permit and count us, also while a tunnel outlives this function.
     let notes = Notes::new(permit, shared.crowd.enter());
-    // Without it small answers come late; that is all.
-    let _ = tcp.set_nodelay(true);
+    // Without these small answers come late, and the vanished are noticed late; that is all.
+    let _ = tcp.set_nodelay(true).and_then(|()| probe_visitor(&tcp));
     let acceptor = shared.tls.load_full();
     let tls = acceptor.is_some();
     let visitor = match acceptor {
@@ -200,13 +207,15 @@ async fn serve(
             () = &mut draining, if !leaving => {
                 leaving = true;
                 connection.as_mut().graceful_shutdown();
+                // hyper waits for the first request of a connection, which may never come.
+                look.set(sleep(LAST_WORD));
             }
             () = look.as_mut() => {
-                let settings = shared.settings.load();
-                let (head, rest) = (settings.header_timeout, settings.keep_alive_timeout);
-                match notes.health(head, rest) {
+                match notes.health(&shared.settings.load()) {
+                    _ if leaving && notes.is_idle() => return,
+                    Health::Fine(again) if leaving => look.set(sleep(again.min(LAST_WORD))),
                     Health::Fine(again) => look.set(sleep(again)),
-                    Health::Slow => return debug!(%peer, "head too slow"),
+                    Health::Slow => return debug!(%peer, "visitor too slow"),
                     Health::Idle => return,
                 }
             }

@@ -17,7 +17,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{body::Upload, stream::Backend, table::Entry, target::Target};
+use super::{
+    body::Upload,
+    stream::{Backend, probe},
+    table::Entry,
+    target::Target,
+};
 
 /// A connection to a backend, ready for requests.
 pub(super) type Sender = SendRequest<Upload>;
@@ -124,6 +129,7 @@ pub(super) async fn dial(entry: &Entry, limit: Duration) -> Result<Backend, Conn
             Target::Tcp(host, port) => {
                 let tcp = TcpStream::connect((host.as_str(), *port)).await?;
                 tcp.set_nodelay(true)?;
+                probe(&tcp)?;
                 Ok(Backend::Tcp(tcp))
             }
             Target::Unix(path) => UnixStream::connect(path).await.map(Backend::Unix),

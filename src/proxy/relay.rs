@@ -164,7 +164,8 @@ mod tests {
             let sent = vec![b'x'; 10_000];
             let (mut got, mut back) = (vec![0; 10_006], [0; 4]);
             let (read, written) = tokio::join!(right.read_exact(&mut got), left.write_all(&sent));
-            (read.unwrap(), written.unwrap());
+            read.unwrap();
+            written.unwrap();
             assert!(got.starts_with(b"early x"));
             right.write_all(b"pong").await.unwrap();
             left.read_exact(&mut back).await.unwrap();

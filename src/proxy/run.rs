@@ -108,7 +108,8 @@ pub(super) async fn run(link: OwnedFd) -> Result<(), RunError> {
     let settings = Settings::new(&start.slice.proxy);
     let shared = Shared::new(PathBuf::from(&start.slice.hub_socket), settings, tls);
     let cores = available_parallelism().map_or(1, usize::from);
-    let workers = listen::start(&shared, start.listeners, cores).map_err(RunError::Start)?;
+    let room = listen::most_connections();
+    let workers = listen::start(&shared, start.listeners, cores, room).map_err(RunError::Start)?;
     info!(build = %greeted, workers = workers.len(), "proxy started");
     let mut opening = JoinSet::new();
     opening.spawn(open(shared.clone()));

@@ -60,6 +60,11 @@ impl Scanner {
         self.state == State::Head && !self.kept.is_empty()
     }
 
+    /// Is it in a body?
+    pub(super) fn in_body(&self) -> bool {
+        !matches!(self.state, State::Head | State::Opaque)
+    }
+
     /// Is it between messages or in a head?
     pub(super) fn at_head(&self) -> bool {
         self.state == State::Head

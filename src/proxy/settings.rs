@@ -4,6 +4,9 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::config::{sections, slice::ProxySlice};
 
+/// See [`Settings::body_timeout`].
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Durations and trust.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -13,6 +16,8 @@ pub(super) struct Settings {
     pub(super) drain: Duration,
     /// See [`sections::Proxy`].
     pub(super) header_timeout: Duration,
+    /// Longest silence of a visitor in the middle of a body.
+    pub(super) body_timeout: Duration,
     /// See [`sections::Proxy`].
     pub(super) keep_alive_timeout: Duration,
     /// See [`sections::Proxy`].
@@ -35,6 +40,7 @@ impl Settings {
             hub_patience: proxy.hub_patience.duration(),
             drain: proxy.drain.duration(),
             header_timeout: proxy.header_timeout.duration().max(Duration::from_millis(10)),
+            body_timeout: BODY_TIMEOUT,
             keep_alive_timeout: proxy.keep_alive_timeout.duration(),
             connect_timeout: proxy.connect_timeout.duration(),
             trusted: proxy.trusted_proxies.iter().filter_map(network).collect(),

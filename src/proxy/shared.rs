@@ -1,6 +1,9 @@
 //! What all workers and the control side share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jovis_actors::domain::{Route, RouteSpec};
@@ -44,6 +47,8 @@ pub(super) struct Shared {
     pub(super) activity: Activity,
     /// Connections and tunnels.
     pub(super) crowd: Crowd,
+    /// When forwarded headers of a stranger were last logged.
+    pub(super) warned: AtomicU64,
 }
 
 impl Shared {
@@ -63,6 +68,7 @@ impl Shared {
             tls: ArcSwapOption::from_pointee(tls),
             activity: Activity::default(),
             crowd: Crowd::default(),
+            warned: AtomicU64::new(0),
         })
     }
 }

@@ -30,35 +30,20 @@ pub(super) enum Backend {
     Unix(UnixStream),
 }
 
-impl Visitor {
-    /// The TCP connection below.
-    pub(super) fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Plain(tcp) => Some(tcp),
-            Self::Tls(tls) => Some(tls.get_ref().0),
-        }
-    }
-}
-
-impl Backend {
-    /// The TCP connection below, if it is one.
-    pub(super) fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Tcp(tcp) => Some(tcp),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-/// Lets the kernel find out within 90 s that the other side of a tunnel has vanished, be it silent or owing us receipts.
+/// A silent other side is found to have vanished within 90 s. Failing to set this makes it only later.
 pub(super) fn probe(tcp: &TcpStream) -> io::Result<()> {
-    let socket = SockRef::from(tcp);
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(20))
         .with_retries(3);
-    socket.set_tcp_keepalive(&probes)?;
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(90)))
+    SockRef::from(tcp).set_tcp_keepalive(&probes)
+}
+
+/// As [`probe`], and a visitor who takes nothing of what we send for 90 s is given up. Not for backends: a user server
+/// may be busy for longer.
+pub(super) fn probe_visitor(tcp: &TcpStream) -> io::Result<()> {
+    probe(tcp)?;
+    SockRef::from(tcp).set_tcp_user_timeout(Some(Duration::from_secs(90)))
 }
 
 macro_rules! either {

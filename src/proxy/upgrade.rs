@@ -23,7 +23,7 @@ use super::{
     pool::{self, ConnectError},
     relay::relay,
     shared::Shared,
-    stream::{Backend, Visitor, probe},
+    stream::{Backend, Visitor},
     table::Entry,
 };
 
@@ -67,10 +67,6 @@ pub(super) async fn tunnel(
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let limit = shared.settings.load().connect_timeout;
     let io = pool::dial(entry, limit).await.map_err(ForwardError::Connect)?;
-    if let Some(tcp) = io.tcp() {
-        // Without probes a tunnel works as well; it only ends later.
-        let _ = probe(tcp);
-    }
     let (mut sender, connection) = pool::builder()
         .handshake(TokioIo::new(io))
         .await
@@ -121,9 +117,6 @@ async fn carry(
     else {
         return;
     };
-    if let Some(tcp) = visitor.tcp() {
-        let _ = probe(tcp);
-    }
     let mut phase = shared.phase.subscribe();
     let note = || shared.activity.note(&entry);
     let outcome = tokio::select! {

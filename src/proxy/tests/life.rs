@@ -281,7 +281,8 @@ fn certificates_are_served_and_replaced_without_a_restart() {
     assert!(backend.seen()[0].to_lowercase().contains("x-forwarded-proto: https\r"));
     assert!(ask_by_tls(role.address, RSA).is_err());
     let both = [EC, include_bytes!("tls/ec-sec1.pem")].concat();
-    let changes: [(&[u8], &[u8], &[u8], &[&str]); 4] = [
+    type Change<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a [&'a str]);
+    let changes: [Change<'_>; 4] = [
         (RSA, include_bytes!("tls/rsa-pkcs1.pem"), RSA, &["certificate"]),
         (b"garbage", b"", RSA, &[]),
         (&both, b"", EC, &["certificate"]),
@@ -303,4 +304,19 @@ fn certificates_are_served_and_replaced_without_a_restart() {
     plain.say(GET);
     assert!(!plain.all().contains("HTTP/1.1"));
     role.end().unwrap();
+}
+
+#[test]
+fn an_unused_connection_does_not_hold_the_drain_up() {
+    let backend = Backend::says(OK);
+    let (role, _hub) = open(&slice(sections::Proxy::default(), b"", b""), &backend);
+    let (mut unused, mut kept) = (role.visit(), role.visit());
+    kept.say(GET);
+    kept.until("ok");
+    let began = Instant::now();
+    role.root.say(None, RootToProxy::Stop { hard: false }, &[]);
+    assert_eq!((unused.all(), kept.all()), (String::new(), String::new()));
+    role.thread.join().unwrap().unwrap();
+    let limit = sections::Proxy::default().drain.duration();
+    assert!(began.elapsed() < limit, "it was not the limit that ended it");
 }

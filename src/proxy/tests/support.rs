@@ -40,10 +40,15 @@ pub(super) fn quick() -> sections::Proxy {
 
 impl Proxy {
     pub(super) fn start(section: &sections::Proxy, hub_socket: &Path) -> Self {
+        Self::with_room(section, hub_socket, 1000)
+    }
+
+    /// Serves so many connections at once.
+    pub(super) fn with_room(section: &sections::Proxy, hub_socket: &Path, room: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Shared::new(hub_socket.to_owned(), Settings::new(section), None);
-        let workers = listen::start(&shared, vec![listener], 1).unwrap();
+        let workers = listen::start(&shared, vec![listener], 1, room).unwrap();
         shared.phase.send_replace(Phase::Open);
         Self { shared, address, workers }
     }

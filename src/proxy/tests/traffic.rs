@@ -272,3 +272,54 @@ fn the_proxy_says_it_is_well() {
         "{answer}"
     );
 }
+
+#[test]
+fn who_finds_no_room_waits_in_the_queue() {
+    let backend = Backend::says(OK);
+    let proxy = Proxy::with_room(&quick(), std::path::Path::new("/nonexistent/hub"), 2);
+    proxy.route("/user/a", backend.address);
+    let mut visitors: Vec<_> = (0..3).map(|_| proxy.visit()).collect();
+    for visitor in &mut visitors {
+        visitor.say(GET);
+    }
+    let mut third = visitors.pop().unwrap();
+    for visitor in &mut visitors {
+        visitor.until("ok");
+    }
+    assert_eq!(backend.seen().len(), 2);
+    drop(visitors);
+    third.until("ok");
+}
+
+#[test]
+fn a_body_that_stops_is_cut_unless_it_is_the_server_who_does_not_read() {
+    let backend = Backend::new(|visitor, this| {
+        let head = this.head(visitor).unwrap();
+        if head.contains("/busy") {
+            thread::sleep(std::time::Duration::from_millis(1500)); // much longer than a visitor may be silent
+            visitor.until("END");
+            visitor.say(OK);
+        }
+        visitor.all();
+    });
+    let proxy = Proxy::to(&backend);
+    let mut settings = crate::proxy::settings::Settings::new(&quick());
+    settings.body_timeout = std::time::Duration::from_millis(300);
+    proxy.shared.settings.store(Arc::new(settings));
+    let mut stopped = proxy.visit();
+    stopped.say("POST /user/a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab");
+    assert_eq!(stopped.all(), "");
+    let mut pushing = proxy.visit();
+    let size = 16 << 20;
+    pushing.say(format!(
+        "POST /user/a/busy HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        size + 3
+    ));
+    let mut writer = pushing.0.try_clone().unwrap();
+    let sending = thread::spawn(move || {
+        writer.write_all(&vec![b'x'; size]).unwrap();
+        writer.write_all(b"END").unwrap();
+    });
+    assert!(pushing.until("ok").starts_with("HTTP/1.1 200"));
+    sending.join().unwrap();
+}
