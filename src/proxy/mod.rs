@@ -6,8 +6,8 @@
 //! run (root's link) ─ control (hub's link: routes in, activity out) ─ drain
 //! ```
 //!
-//! Read [`run`] for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker is a thread with
-//! a runtime of its own; workers share [`shared`] and nothing else: connections never cross threads.
+//! Read `run` for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker is a thread with
+//! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;
 mod body;

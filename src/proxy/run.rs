@@ -57,7 +57,7 @@ pub(super) enum RunError {
     #[error("the certificate cannot be used")]
     Tls(#[from] tls::TlsError),
     /// The operating system's word.
-    #[error("the workers cannot start")]
+    #[error("the proxy cannot start")]
     Start(#[source] std::io::Error),
     /// A worker ended by itself.
     #[error("a worker has ended")]

@@ -247,8 +247,11 @@ fn draining_has_an_end() {
     assert_eq!(stuck.all(), "");
 }
 
-/// A request by TLS, trusting this certificate only.
-fn ask_by_tls(address: SocketAddr, certificate: &[u8]) -> Result<String, std::io::Error> {
+/// A connection by TLS, trusting this certificate only.
+fn tls(
+    address: SocketAddr,
+    certificate: &[u8],
+) -> Result<StreamOwned<ClientConnection, TcpStream>, std::io::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(certificate).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -259,10 +262,20 @@ fn ask_by_tls(address: SocketAddr, certificate: &[u8]) -> Result<String, std::io
         .with_no_client_auth();
     let name = "localhost".try_into().unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = StreamOwned::new(connection, TcpStream::connect(address)?);
-    stream.write_all(GET.as_bytes())?;
+    let tcp = TcpStream::connect(address)?;
+    tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
+    Ok(StreamOwned::new(connection, tcp))
+}
+
+/// Sends this and reads up to that.
+fn exchange(
+    stream: &mut (impl Read + Write),
+    request: &str,
+    end: &str,
+) -> Result<String, std::io::Error> {
+    stream.write_all(request.as_bytes())?;
     let mut got = String::new();
-    while !got.ends_with("ok") {
+    while !got.ends_with(end) {
         let mut piece = [0; 1000];
         match stream.read(&mut piece)? {
             0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
@@ -270,6 +283,36 @@ fn ask_by_tls(address: SocketAddr, certificate: &[u8]) -> Result<String, std::io
         }
     }
     Ok(got)
+}
+
+/// A request by TLS, trusting this certificate only.
+fn ask_by_tls(address: SocketAddr, certificate: &[u8]) -> Result<String, std::io::Error> {
+    exchange(&mut tls(address, certificate)?, GET, "ok")
+}
+
+#[test]
+fn a_websocket_runs_over_tls_too() {
+    let backend = Backend::new(|visitor, this| {
+        this.head(visitor);
+        visitor.say(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        let mut piece = [0; 100];
+        while let Ok(size @ 1..) = visitor.0.read(&mut piece) {
+            visitor.say(&piece[..size]);
+        }
+    });
+    let (role, _hub) = open(&slice(quick(), EC, include_bytes!("tls/ec-pkcs8.pem")), &backend);
+    let mut visitor = tls(role.address, EC).unwrap();
+    let request =
+        "GET /user/a/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert!(exchange(&mut visitor, request, "\r\n\r\n").unwrap().starts_with("HTTP/1.1 101 "));
+    for text in ["one", "two"] {
+        assert_eq!(exchange(&mut visitor, text, text).unwrap(), text);
+    }
+    // Tunnels end with the proxy, when it is told to go at once.
+    role.end().unwrap();
+    assert!(exchange(&mut visitor, "three", "three").is_err());
 }
 
 #[test]

@@ -293,11 +293,12 @@ fn who_finds_no_room_waits_in_the_queue() {
 
 #[test]
 fn a_body_that_stops_is_cut_unless_it_is_the_server_who_does_not_read() {
+    const SIZE: usize = 16 << 20;
     let backend = Backend::new(|visitor, this| {
         let head = this.head(visitor).unwrap();
         if head.contains("/busy") {
             thread::sleep(std::time::Duration::from_millis(1500)); // much longer than a visitor may be silent
-            visitor.until("END");
+            visitor.0.read_exact(&mut vec![0; SIZE + 3]).unwrap();
             visitor.say(OK);
         }
         visitor.all();
@@ -310,16 +311,64 @@ fn a_body_that_stops_is_cut_unless_it_is_the_server_who_does_not_read() {
     stopped.say("POST /user/a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab");
     assert_eq!(stopped.all(), "");
     let mut pushing = proxy.visit();
-    let size = 16 << 20;
     pushing.say(format!(
         "POST /user/a/busy HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
-        size + 3
+        SIZE + 3
     ));
     let mut writer = pushing.0.try_clone().unwrap();
     let sending = thread::spawn(move || {
-        writer.write_all(&vec![b'x'; size]).unwrap();
+        writer.write_all(&vec![b'x'; SIZE]).unwrap();
         writer.write_all(b"END").unwrap();
     });
     assert!(pushing.until("ok").starts_with("HTTP/1.1 200"));
     sending.join().unwrap();
+}
+
+#[test]
+fn no_connection_outlives_its_route() {
+    let backend = Backend::says(OK);
+    let proxy = Proxy::to(&backend);
+    let mut visitor = proxy.visit();
+    visitor.say(GET);
+    visitor.until("ok");
+    // Another server may have the address by now.
+    proxy.shared.routes.remove(&[jovis_actors::domain::RouteSpec::new("/user/a")]);
+    proxy.route("/user/a", backend.address);
+    visitor.say(GET);
+    visitor.until("ok");
+    assert_eq!(*backend.connections.lock().unwrap(), 2);
+}
+
+#[test]
+fn an_idle_connection_is_closed_in_time() {
+    let backend = Backend::says(OK);
+    let section = crate::config::sections::Proxy {
+        keep_alive_timeout: jovis_actors::domain::Seconds::try_from(0.2).unwrap(),
+        ..quick()
+    };
+    let proxy = Proxy::start(&section, std::path::Path::new("/nonexistent/hub"));
+    proxy.route("/user/a", backend.address);
+    let mut visitor = proxy.visit();
+    visitor.say(GET);
+    visitor.until("ok");
+    assert_eq!(visitor.all(), "");
+}
+
+#[test]
+fn a_slow_answer_is_waited_for() {
+    // Longer than a head may take and than a connection may be idle.
+    let backend = Backend::new(|visitor, this| {
+        this.head(visitor);
+        thread::sleep(std::time::Duration::from_millis(900));
+        visitor.say(OK);
+    });
+    let section = crate::config::sections::Proxy {
+        keep_alive_timeout: jovis_actors::domain::Seconds::try_from(0.2).unwrap(),
+        ..quick()
+    };
+    let proxy = Proxy::start(&section, std::path::Path::new("/nonexistent/hub"));
+    proxy.route("/user/a", backend.address);
+    let mut visitor = proxy.visit();
+    visitor.say(GET);
+    assert!(visitor.until("ok").starts_with("HTTP/1.1 200"));
 }
