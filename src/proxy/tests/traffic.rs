@@ -372,3 +372,48 @@ fn a_slow_answer_is_waited_for() {
     visitor.say(GET);
     assert!(visitor.until("ok").starts_with("HTTP/1.1 200"));
 }
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    // In a process of its own: the limit is the process's.
+    let script =
+        "ulimit -n 64 && exec \"$0\" --exact proxy::tests::traffic::with_few_descriptors --ignored";
+    let test = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh").arg("-c").arg(script).arg(test).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "started by the test above, with few descriptors"]
+fn with_few_descriptors() {
+    use nix::sys::resource::{UsageWho, getrusage};
+
+    let spent = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        let (user, system) = (usage.user_time(), usage.system_time());
+        (user.tv_sec() + system.tv_sec()) * 1000 + (user.tv_usec() + system.tv_usec()) / 1000
+    };
+    let backend = Backend::says(OK);
+    let section = crate::config::sections::Proxy::default();
+    let proxy = Proxy::start(&section, std::path::Path::new("/nonexistent/hub"));
+    proxy.route("/user/a", backend.address);
+    let mut first = proxy.visit();
+    first.say(GET);
+    first.until("ok");
+    let mut visitors = Vec::new();
+    while let Ok(visitor) = std::net::TcpStream::connect(proxy.address) {
+        visitors.push(visitor);
+        assert!(visitors.len() < 64, "the limit is not there");
+    }
+    // Nothing is left, for the proxy neither. It must not spin, and what it has goes on.
+    let before = spent();
+    thread::sleep(std::time::Duration::from_millis(500));
+    assert!(spent() - before < 150, "{} ms of 500", spent() - before);
+    first.say(GET);
+    first.until("ok");
+    visitors.clear();
+    let mut late = proxy.visit();
+    late.say(GET);
+    late.until("ok");
+}
