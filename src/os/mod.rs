@@ -2,3 +2,8 @@
 //! functions.
 
 pub mod fd;
+#[cfg(feature = "pam")]
+pub mod pam;
+pub mod process;
+pub mod signals;
+pub mod users;

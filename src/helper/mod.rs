@@ -1,0 +1,91 @@
+//! Role helper: lives for one question, holds one password, answers one verdict, ends. Root starts it anew for every
+//! attempt, because PAM modules run foreign code, block, crash and change the process they live in.
+
+use std::{
+    fs::File,
+    io::Read,
+    os::fd::{AsFd, OwnedFd},
+    process::ExitCode,
+    time::Duration,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use zeroize::Zeroizing;
+
+use crate::{
+    ipc::{
+        frame::{self, FrameError},
+        helper::{Question, Verdict},
+    },
+    os::{fd, process},
+};
+
+/// Longest password, in bytes.
+const LONGEST: u64 = 4096;
+
+/// `@helper`: the link is descriptor 3. Runs to its end; root kills it when that takes too long.
+pub fn main() -> ExitCode {
+    process::settle("jovis-helper");
+    let Ok(link) = fd::inherited(3) else { return ExitCode::from(2) };
+    let verdict = match listen(&link) {
+        Ok((question, password)) => answer(&question, password),
+        Err(_) => Verdict::Failed { text: "the helper got no question".to_owned() },
+    };
+    match frame::send(link.as_fd(), &verdict, &[]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn listen(link: &OwnedFd) -> Result<(Question, File), FrameError> {
+    let mut wanted = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
+    poll(&mut wanted, PollTimeout::try_from(Duration::from_secs(10)).expect("ten seconds fit"))
+        .map_err(|errno| FrameError::Os(errno.into()))?;
+    let (question, fds) = frame::recv(link.as_fd())?;
+    let pipe = fds.into_iter().next().ok_or(FrameError::Closed)?;
+    Ok((question, File::from(pipe)))
+}
+
+fn answer(question: &Question, pipe: File) -> Verdict {
+    // With room from the start: a buffer that grows leaves copies behind.
+    let mut password = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 2));
+    match pipe.take(LONGEST + 1).read_to_end(&mut password) {
+        Ok(size) if size as u64 > LONGEST => refused("the password is too long"),
+        Ok(_) if password.contains(&0) => refused("the password holds a NUL byte"),
+        Ok(_) => check(question, password),
+        Err(error) => Verdict::Failed { text: format!("the password did not arrive: {error}") },
+    }
+}
+
+fn refused(text: &str) -> Verdict {
+    Verdict::Refused { step: "authenticate".to_owned(), code: 0, text: text.to_owned() }
+}
+
+#[cfg(feature = "pam")]
+fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
+    use std::ffi::{CStr, CString};
+
+    use crate::os::pam;
+
+    password.push(0);
+    let text = |text: &str| CString::new(text).ok();
+    let (Some(service), Some(user), Ok(password)) =
+        (text(&question.service), text(&question.user), CStr::from_bytes_with_nul(&password))
+    else {
+        return refused("a NUL byte in the name");
+    };
+    let rhost = question.rhost.as_deref().and_then(text);
+    match pam::check(&service, &user, rhost.as_deref(), password) {
+        Ok(user) => Verdict::Accepted { user },
+        // 1-5, 9, 26: a module is missing, misconfigured or cannot reach its directory. Not "wrong password".
+        Err(no) if matches!(no.step, "start" | "user") || matches!(no.code, 1..=5 | 9 | 26) => {
+            Verdict::Failed { text: format!("{}: {} ({})", no.step, no.text, no.code) }
+        }
+        Err(no) => Verdict::Refused { step: no.step.to_owned(), code: no.code, text: no.text },
+    }
+}
+
+#[cfg(not(feature = "pam"))]
+fn check(_: &Question, _: Zeroizing<Vec<u8>>) -> Verdict {
+    Verdict::Failed { text: "this program was built without PAM".to_owned() }
+}

@@ -1,0 +1,172 @@
+//! One password check by PAM, over the crate's raw bindings only (its high-level half is unsound). Modules run foreign
+//! code in this process: nobody but a helper calls this.
+
+#![expect(unsafe_code, reason = "PAM is a C interface with callbacks")]
+
+use std::{ffi::CStr, ptr};
+
+use libc::{c_int, c_void};
+use pam::ffi;
+use zeroize::Zeroizing;
+
+/// Why PAM said no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which step: `start`, `authenticate`, `account`.
+    pub step: &'static str,
+    /// PAM's code.
+    pub code: i32,
+    /// PAM's word for it, and what the modules said.
+    pub text: String,
+}
+
+/// What the conversation has to answer with, and what it hears.
+struct Talk {
+    password: Zeroizing<Vec<u8>>,
+    heard: Vec<String>,
+}
+
+/// A transaction, ended when dropped.
+struct Handle {
+    pam: *mut ffi::pam_handle_t,
+    last: c_int,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: started once and ended once, here.
+        unsafe { ffi::pam_end(self.pam, self.last) };
+    }
+}
+
+/// Checks password and account. The name is `PAM_USER` as the modules left it. None of the texts may hold a NUL byte.
+pub fn check(
+    service: &CStr,
+    user: &CStr,
+    rhost: Option<&CStr>,
+    password: &CStr,
+) -> Result<String, Refused> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(password.count_bytes() + 1));
+    bytes.extend_from_slice(password.to_bytes_with_nul());
+    // On the heap and reached by its address only, since PAM keeps that until the end.
+    let talk = Box::into_raw(Box::new(Talk { password: bytes, heard: Vec::new() }));
+    let outcome = transact(service, user, rhost, talk);
+    // SAFETY: made above; the transaction has ended, so nobody else has the address any more.
+    let talk = unsafe { Box::from_raw(talk) };
+    outcome.map_err(|(step, code, word)| {
+        let mut text = word;
+        talk.heard.iter().for_each(|said| text.extend(["; ", said.as_str()]));
+        Refused { step, code, text }
+    })
+}
+
+fn transact(
+    service: &CStr,
+    user: &CStr,
+    rhost: Option<&CStr>,
+    talk: *mut Talk,
+) -> Result<String, (&'static str, i32, String)> {
+    let conversation = ffi::pam_conv { conv: Some(converse), appdata_ptr: talk.cast() };
+    let mut pam = ptr::null_mut();
+    // SAFETY: all texts outlive the call (PAM copies them, and the conversation's struct), `talk` outlives the handle.
+    let code = unsafe {
+        ffi::pam_start(service.as_ptr(), user.as_ptr(), &raw const conversation, &mut pam)
+    };
+    if code != ffi::PAM_SUCCESS || pam.is_null() {
+        return Err(("start", code, "PAM does not start".to_owned()));
+    }
+    let mut handle = Handle { pam, last: code };
+    let mut done = |step: &'static str, code: c_int| {
+        handle.last = code;
+        if code == ffi::PAM_SUCCESS {
+            return Ok(());
+        }
+        // SAFETY: a static text of the library, or null.
+        let word = unsafe { text(ffi::pam_strerror(pam, code)) };
+        Err((step, code, word.unwrap_or_default()))
+    };
+    if let Some(rhost) = rhost {
+        // SAFETY: PAM copies the text.
+        done("start", unsafe { ffi::pam_set_item(pam, ffi::PAM_RHOST, rhost.as_ptr().cast()) })?;
+    }
+    // SAFETY: PAM copies the text.
+    done("start", unsafe { ffi::pam_set_item(pam, ffi::PAM_TTY, c"jovis".as_ptr().cast()) })?;
+    let flags = ffi::PAM_DISALLOW_NULL_AUTHTOK;
+    // SAFETY: the handle lives.
+    done("authenticate", unsafe { ffi::pam_authenticate(pam, flags) })?;
+    // SAFETY: the handle lives.
+    done("account", unsafe { ffi::pam_acct_mgmt(pam, flags) })?;
+    let mut item: *const c_void = ptr::null();
+    // SAFETY: the handle lives; the item stays PAM's.
+    done("user", unsafe { ffi::pam_get_item(pam, ffi::PAM_USER, &mut item) })?;
+    // SAFETY: this item is a text or null.
+    unsafe { text(item.cast()) }.ok_or(("user", 0, "PAM_USER is not a text".to_owned()))
+}
+
+/// # Safety
+/// Null, or a C text that lives during the call.
+unsafe fn text(at: *const libc::c_char) -> Option<String> {
+    // SAFETY: by the contract above.
+    (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) })?.to_str().ok().map(str::to_owned)
+}
+
+/// Answers what asks for a secret with the password, keeps what is said, knows no other answer.
+unsafe extern "C" fn converse(
+    count: c_int,
+    messages: *mut *const ffi::pam_message,
+    answers: *mut *mut ffi::pam_response,
+    talk: *mut c_void,
+) -> c_int {
+    let Ok(count @ 1..=32) = usize::try_from(count) else { return ffi::PAM_CONV_ERR };
+    // SAFETY: PAM hands back the address that `transact` gave it.
+    let talk = unsafe { &mut *talk.cast::<Talk>() };
+    // SAFETY: memory for PAM comes from malloc; PAM frees it, and the texts in it.
+    let list = unsafe { libc::calloc(count, size_of::<ffi::pam_response>()) };
+    let list = list.cast::<ffi::pam_response>();
+    if list.is_null() {
+        return ffi::PAM_CONV_ERR;
+    }
+    for index in 0..count {
+        // SAFETY: Linux-PAM passes an array of `count` pointers to messages with texts.
+        let message = unsafe { &**messages.add(index) };
+        match message.msg_style {
+            ffi::PAM_PROMPT_ECHO_OFF => {
+                // SAFETY: the password ends with NUL; the copy goes to PAM.
+                let copy = unsafe { libc::strdup(talk.password.as_ptr().cast()) };
+                // SAFETY: within the array made above.
+                unsafe { (*list.add(index)).resp = copy };
+            }
+            ffi::PAM_ERROR_MSG | ffi::PAM_TEXT_INFO => {
+                // SAFETY: a C text or null.
+                let said = unsafe { text(message.msg) }.unwrap_or_default();
+                if talk.heard.len() < 16 {
+                    talk.heard.push(said.chars().filter(|c| !c.is_control()).take(200).collect());
+                }
+            }
+            _ => {
+                for index in 0..count {
+                    // SAFETY: our own array; texts in it are ours until we return success.
+                    unsafe { wipe((*list.add(index)).resp) };
+                }
+                // SAFETY: made above, not handed out.
+                unsafe { libc::free(list.cast()) };
+                return ffi::PAM_CONV_ERR;
+            }
+        }
+    }
+    // SAFETY: PAM gave the place for the answer.
+    unsafe { *answers = list };
+    ffi::PAM_SUCCESS
+}
+
+/// # Safety
+/// Null, or a text from malloc that nobody else has.
+unsafe fn wipe(text: *mut libc::c_char) {
+    if !text.is_null() {
+        // SAFETY: by the contract above.
+        unsafe {
+            libc::explicit_bzero(text.cast(), libc::strlen(text));
+            libc::free(text.cast());
+        }
+    }
+}

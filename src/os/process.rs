@@ -1,0 +1,327 @@
+//! Processes: forking one that becomes somebody else, and telling one process from the next with the same number.
+//!
+//! [`fork`] is for a process with a single thread: what the child then does before exec may allocate and look users up.
+
+#![expect(
+    unsafe_code,
+    reason = "fork, capabilities, pidfds and raw descriptor numbers have no safe form"
+)]
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io::{self, Write},
+    mem::ManuallyDrop,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+        signal::{
+            SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
+        },
+    },
+    unistd::{self, ForkResult, Gid, Uid},
+};
+use thiserror::Error;
+
+use super::{fd, users::Account};
+
+/// A step on the way to exec that did not work.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{step}: {}", Errno::from_raw(*errno).desc())]
+pub struct StepFailed {
+    /// Which.
+    pub step: String,
+    /// The operating system's number.
+    pub errno: i32,
+}
+
+/// Names what was being done when it fails.
+pub fn step<T>(name: &str, outcome: nix::Result<T>) -> Result<T, StepFailed> {
+    outcome.map_err(|errno| StepFailed { step: name.to_owned(), errno: errno as i32 })
+}
+
+/// A child on its way to exec.
+#[derive(Debug)]
+pub struct Forked {
+    /// Its number.
+    pub pid: i32,
+    /// End-of-file without a byte: it has become another program. Bytes: why it did not. Non-blocking.
+    pub report: OwnedFd,
+}
+
+/// Forks. The child runs `act`, which ends in exec or returns what to report. The child has the default signal
+/// dispositions, no blocked signal, and a session of its own; all its descriptors but 0, 1, 2 close at exec.
+pub fn fork(act: impl FnOnce() -> Vec<u8>) -> io::Result<Forked> {
+    let (report, writer) = fd::pipe()?;
+    fd::set_nonblocking(report.as_fd(), true)?;
+    let mut before = SigSet::empty();
+    // No signal may reach the child while it still has our handlers, which write into our pipes.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    // SAFETY: the contract above: one thread, so the child's memory is consistent.
+    let forked = unsafe { unistd::fork() };
+    if let Ok(ForkResult::Child) = forked {
+        let last = catch_unwind(AssertUnwindSafe(|| {
+            let writer = high(writer.as_fd())?;
+            prepare()?;
+            Ok((writer, act()))
+        }));
+        if let Ok(Ok::<_, Errno>((writer, bytes))) = last {
+            drop(File::from(writer).write_all(&bytes));
+        }
+        // SAFETY: ends at once; nothing of the parent's is flushed or dropped a second time.
+        unsafe { libc::_exit(127) }
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    match forked? {
+        ForkResult::Parent { child } => Ok(Forked { pid: child.as_raw(), report }),
+        ForkResult::Child => unreachable!("the child has ended above"),
+    }
+}
+
+/// A copy with a number that nobody wants to have in a new program.
+fn high(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(10))?;
+    // SAFETY: just made for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn prepare() -> nix::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: the default disposition runs no code of ours.
+        unsafe { sigaction(signal, &default)? };
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    unistd::setsid()?;
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: only sets a flag on descriptors; nothing is closed before exec.
+    let outcome = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, flags) };
+    Errno::result(outcome).map(drop)
+}
+
+/// Makes these 0, 1 and 2 (none: /dev/null; for 2: as it is). For a forked child.
+pub fn stdio(
+    output: Option<BorrowedFd<'_>>,
+    errors: Option<BorrowedFd<'_>>,
+) -> Result<(), StepFailed> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null = step("open /dev/null", null.map_err(|error| errno(&error)))?;
+    step("stdin", unistd::dup2_stdin(&null))?;
+    step("stdout", unistd::dup2_stdout(output.unwrap_or(null.as_fd())))?;
+    errors.map_or(Ok(()), |errors| step("stderr", unistd::dup2_stderr(errors)))
+}
+
+/// Leaves this descriptor open across exec as number 3. Call it last: it replaces whatever had that number.
+pub fn pass(link: BorrowedFd<'_>) -> Result<(), StepFailed> {
+    let link = step("pass link", high(link))?;
+    // SAFETY: by the contract above nobody uses number 3 any more; exec or _exit follows.
+    let outcome = unsafe { libc::dup2(link.as_raw_fd(), 3) };
+    step("pass link", Errno::result(outcome)).map(drop)
+}
+
+/// Becomes this account for good, with exactly its groups and no capability, and proves it. Any doubt is an error,
+/// after which the caller must not exec.
+pub fn become_account(who: &Account) -> Result<(), StepFailed> {
+    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
+    step("setgroups", unistd::setgroups(&groups))?;
+    step("setresgid", unistd::setresgid(gid, gid, gid))?;
+    step("setresuid", unistd::setresuid(uid, uid, uid))?;
+    step("capset", clear_capabilities())?;
+    let way_back = !uid.is_root() && unistd::setuid(Uid::from_raw(0)).is_ok();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if way_back || !is_exactly(&status, who) {
+        return step("verify identity", Err(Errno::EPERM));
+    }
+    Ok(())
+}
+
+fn clear_capabilities() -> nix::Result<()> {
+    let header = [0x2008_0522u32, 0]; // version 3, this process
+    let none = [0u32; 6]; // effective, permitted, inheritable, twice 32 bits each
+    // SAFETY: the layouts are those of capset(2), version 3.
+    let outcome = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    Errno::result(outcome).map(drop)
+}
+
+/// Does this text of /proc/PID/status describe exactly this account, without capabilities?
+fn is_exactly(status: &str, who: &Account) -> bool {
+    let words = |name: &str| -> Option<Vec<&str>> {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(|rest| rest.split_whitespace().collect())
+    };
+    let numbers = |name: &str| -> Option<Vec<u32>> {
+        words(name)?.into_iter().map(|word| word.parse().ok()).collect()
+    };
+    let sorted = |mut list: Vec<u32>| {
+        list.sort_unstable();
+        list.dedup();
+        list
+    };
+    let none =
+        |name: &str| words(name).is_some_and(|w| w.len() == 1 && w[0].bytes().all(|b| b == b'0'));
+    numbers("Uid:") == Some(vec![who.uid; 4])
+        && numbers("Gid:") == Some(vec![who.gid; 4])
+        && numbers("Groups:").map(sorted) == Some(sorted(who.groups.clone()))
+        && ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"].into_iter().all(none)
+}
+
+/// For roles without privilege: no set-uid program gives any back, no core is written; call it before
+/// [`become_account`].
+pub fn confine(privileged: bool) -> Result<(), StepFailed> {
+    step("no_new_privs", prctl::set_no_new_privs())?;
+    step("core limit", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
+    for capability in 0..64 {
+        // SAFETY: takes numbers only; the first unknown capability yields EINVAL.
+        let outcome = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        match Errno::result(outcome) {
+            Ok(_) => {}
+            Err(Errno::EINVAL) => break,
+            Err(_) if !privileged => break,
+            Err(other) => return step("capability bounds", Err(other)),
+        }
+    }
+    Ok(())
+}
+
+/// A role's first act: the name that `ps` shows, and no peeking into its memory by others of the same account.
+pub fn settle(name: &str) {
+    let _ = CString::new(name).map(|name| prctl::set_name(&name));
+    let _ = prctl::set_dumpable(false);
+}
+
+/// Becomes the program, with exactly this environment; a name without a slash is looked up in that environment's PATH.
+/// Returns only if it fails.
+pub fn exec(program: &str, argv: &[String], env: &[(String, String)]) -> StepFailed {
+    let fail = |errno| StepFailed { step: format!("exec {program:.200}"), errno };
+    let texts =
+        |list: Vec<String>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+    let pairs = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let (Ok(args), Ok(vars)) = (texts(argv.to_vec()), texts(pairs)) else {
+        return fail(libc::EINVAL);
+    };
+    let path = env.iter().find(|(name, _)| name == "PATH");
+    let path = path.map_or("/usr/local/bin:/usr/bin:/bin", |(_, value)| value);
+    let places = if program.contains('/') {
+        vec![program.to_owned()]
+    } else {
+        path.split(':')
+            .filter(|dir| !dir.is_empty())
+            .map(|dir| format!("{dir}/{program}"))
+            .collect()
+    };
+    let mut worst = Errno::ENOENT;
+    for place in places {
+        let Ok(place) = CString::new(place) else { continue };
+        let Err(errno) = unistd::execve(&place, &args, &vars);
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => worst = errno,
+            _ => return fail(errno as i32),
+        }
+    }
+    fail(worst as i32)
+}
+
+/// Goes to the folder, or the nearest one above it that can be entered, or /tmp.
+pub fn enter(home: &Path) {
+    let there = home.is_absolute() && home.ancestors().any(|dir| unistd::chdir(dir).is_ok());
+    if !there || unistd::getcwd().is_ok_and(|dir| dir == Path::new("/")) {
+        let _ = unistd::chdir("/tmp");
+    }
+}
+
+/// A descriptor for a process: readable when it ends, and signals through it never reach another one.
+pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the new descriptor (close-on-exec by itself) is ours.
+    let number = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let number = i32::try_from(number).expect("descriptors are small");
+    // SAFETY: just made for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Sends a signal. A process that has ended is no error.
+pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null info means "as kill(2) would".
+    let outcome =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
+    match Errno::result(outcome) {
+        Ok(_) | Err(Errno::ESRCH) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// What /proc/PID/stat tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Parent.
+    pub parent: i32,
+    /// Session.
+    pub session: i32,
+    /// Start, in clock ticks since boot: with the pid it names a process.
+    pub since: u64,
+    /// It has ended and waits for its parent.
+    pub ended: bool,
+}
+
+/// Looks at a process; none if there is no such one.
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    // The second field is the program's name in parentheses and may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat {
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        since: fields.get(19)?.parse().ok()?,
+        ended: matches!(*fields.first()?, "Z" | "X"),
+    })
+}
+
+/// Everything that runs.
+pub fn all() -> Vec<(i32, Stat)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid)?))).collect()
+}
+
+/// Whose is it (real user id)?
+pub fn uid(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Opens 0, 1 and 2 on /dev/null where they are closed, so that nothing else gets these numbers.
+pub fn open_standard() -> io::Result<()> {
+    loop {
+        let null = ManuallyDrop::new(File::options().read(true).write(true).open("/dev/null")?);
+        if null.as_raw_fd() > 2 {
+            drop(ManuallyDrop::into_inner(null));
+            return Ok(());
+        }
+    }
+}
+
+/// The number in an error of the operating system.
+pub fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}

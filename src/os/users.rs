@@ -1,0 +1,56 @@
+//! Accounts. Look-ups may ask a directory over the network and load foreign code: call them in a forked child or at
+//! start, never in root's loop.
+
+use std::{ffi::CString, io, path::PathBuf};
+
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+
+/// A Unix account with all its groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// All groups, the primary one among them.
+    pub groups: Vec<u32>,
+    /// Home folder; need not exist.
+    pub home: PathBuf,
+    /// Login shell.
+    pub shell: PathBuf,
+}
+
+/// Looks an account up by its name.
+pub fn by_name(name: &str) -> io::Result<Option<Account>> {
+    complete(User::from_name(name)?)
+}
+
+/// Looks an account up by its number.
+pub fn by_uid(uid: u32) -> io::Result<Option<Account>> {
+    complete(User::from_uid(Uid::from_raw(uid))?)
+}
+
+fn complete(user: Option<User>) -> io::Result<Option<Account>> {
+    let Some(user) = user else { return Ok(None) };
+    let name = CString::new(user.name.as_str())?;
+    let groups = getgrouplist(&name, user.gid)?.into_iter().map(Gid::as_raw).collect();
+    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    Ok(Some(Account { name: user.name, uid, gid, groups, home: user.dir, shell: user.shell }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_by_name_and_number() {
+        let root = by_name("root").unwrap().unwrap();
+        assert_eq!((root.uid, root.gid), (0, 0));
+        assert!(root.groups.contains(&0));
+        assert_eq!(by_uid(0).unwrap().unwrap().name, root.name);
+        assert_eq!(by_name("no such account").unwrap(), None);
+        assert_eq!(by_name("a\0b").unwrap(), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! Births: what happens between fork and exec, in the child. A failed step is reported and the child ends; it never
+//! executes anything as somebody it has not become beyond doubt.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
+
+use nix::{
+    sys::{
+        resource::{Resource, setrlimit},
+        stat::{Mode, SFlag, fchmod, fstat, mode_t, umask},
+    },
+    unistd::{self, Gid, Uid},
+};
+use serde::{Deserialize, Serialize};
+
+use super::policy::{self, Ourselves, Plan, Refusal, RunAs};
+use crate::os::{
+    process::{self, Forked, StepFailed, step},
+    users::{self, Account},
+};
+
+/// What the running binary is called, wherever it lies and even if that has been replaced.
+const SELF: &str = "/proc/self/exe";
+
+/// What a birth needs to know of root; noted before root changed it for itself.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// Who we are.
+    pub(super) we: Ourselves,
+    /// The hub's group, which may read and cut logs.
+    pub(super) hub_gid: u32,
+    /// Root's environment.
+    pub(super) env: BTreeMap<String, String>,
+    /// As root was started with.
+    pub(super) umask: Mode,
+    /// Open files, soft and hard, as root was started with.
+    pub(super) open_files: (u64, u64),
+    /// How soon the kernel kills it for want of memory, as root was started with.
+    pub(super) oom: String,
+}
+
+/// Why a child did not become what it should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// Policy, after the look-up.
+    Denied(String),
+    /// A step failed.
+    Failed { step: String, errno: i32 },
+}
+
+impl From<StepFailed> for Report {
+    fn from(StepFailed { step, errno }: StepFailed) -> Self {
+        Self::Failed { step, errno }
+    }
+}
+
+impl From<Refusal> for Report {
+    fn from(Refusal(why): Refusal) -> Self {
+        Self::Denied(why)
+    }
+}
+
+/// What is in the pipe: nothing yet, success (end-of-file), or a report.
+pub(super) fn outcome(report: &OwnedFd) -> Option<Result<(), Report>> {
+    // One read: the pipe passes up to 4096 bytes in one piece, and "not now" may follow what has come.
+    let mut bytes = [0; libc::PIPE_BUF];
+    match unistd::read(report, &mut bytes).map_err(io::Error::from) {
+        Ok(0) => Some(Ok(())),
+        Ok(size) => Some(Err(serde_json::from_slice(&bytes[..size]).unwrap_or_else(|_| {
+            Report::Failed { step: "read the report".to_owned(), errno: libc::EPROTO }
+        }))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(Err(Report::Failed {
+            step: "read the report".to_owned(),
+            errno: process::errno(&error) as i32,
+        })),
+    }
+}
+
+fn report(Err(report): Result<Infallible, Report>) -> Vec<u8> {
+    serde_json::to_vec(&report).expect("a report is plain data")
+}
+
+/// A user server.
+pub(super) fn server(
+    plan: &Plan,
+    min_uid: u32,
+    setting: &Setting,
+    env_keep: &[String],
+    log: &OwnedFd,
+) -> io::Result<Forked> {
+    process::fork(|| report(become_server(plan, min_uid, setting, env_keep, log.as_fd())))
+}
+
+fn become_server(
+    plan: &Plan,
+    min_uid: u32,
+    setting: &Setting,
+    env_keep: &[String],
+    log: BorrowedFd<'_>,
+) -> Result<Infallible, Report> {
+    let who = find(plan, setting)?;
+    policy::account(&plan.run_as, min_uid, &setting.we, &who)?;
+    hand_over(log, &who, setting)?;
+    process::stdio(Some(log), Some(log))?;
+    umask(setting.umask);
+    limit_files(plan.open_files, setting.open_files)?;
+    // Root may be hard to kill for want of memory; servers are not.
+    drop(fs::write("/proc/self/oom_score_adj", setting.oom.trim()));
+    if setting.we.privileged {
+        process::become_account(&who)?;
+    }
+    let (name, home, shell) = match &plan.run_as {
+        RunAs::Local(_) => (who.name, who.home, who.shell),
+        RunAs::Simple { home, .. } => {
+            let made = fs::DirBuilder::new().create(home);
+            if made.is_err() && !home.is_dir() {
+                step("make the home folder", made.map_err(|error| process::errno(&error)))?;
+            }
+            (plan.user.clone(), home.clone(), PathBuf::from("/bin/bash"))
+        }
+    };
+    process::enter(&home);
+    let mut env: BTreeMap<String, String> = setting.env.clone();
+    env.retain(|name, _| env_keep.contains(name));
+    env.extend(plan.given.clone());
+    let shell = if shell.as_os_str().is_empty() { "/bin/sh".into() } else { shell };
+    env.extend([
+        ("HOME".to_owned(), home.to_string_lossy().into_owned()),
+        ("LOGNAME".to_owned(), name.clone()),
+        ("SHELL".to_owned(), shell.to_string_lossy().into_owned()),
+        ("USER".to_owned(), name),
+    ]);
+    env.extend(plan.configured.clone());
+    let env: Vec<_> = env.into_iter().collect();
+    Err(process::exec(&plan.argv[0], &plan.argv, &env).into())
+}
+
+fn find(plan: &Plan, setting: &Setting) -> Result<Account, Report> {
+    let name = match &plan.run_as {
+        RunAs::Local(name) | RunAs::Simple { account: Some(name), .. } => name,
+        RunAs::Simple { account: None, .. } => {
+            let uid = setting.we.uid;
+            let own = users::by_uid(uid).ok().flatten();
+            // In a container the number may have no name.
+            return Ok(own.unwrap_or_else(|| Account {
+                name: plan.user.clone(),
+                uid,
+                gid: Gid::effective().as_raw(),
+                groups: Vec::new(),
+                home: "/tmp".into(),
+                shell: "/bin/sh".into(),
+            }));
+        }
+    };
+    let found = step("look up user", users::by_name(name).map_err(|error| process::errno(&error)))?;
+    found.ok_or_else(|| Report::Denied(format!("there is no account {name}")))
+}
+
+/// Gives the log to the server's account. Only a plain file that the hub alone has, under one name: else root would give
+/// away what the hub can merely open.
+fn hand_over(log: BorrowedFd<'_>, who: &Account, setting: &Setting) -> Result<(), Report> {
+    let stat = step("look at the log file", fstat(log))?;
+    let regular = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+    if !regular || stat.st_uid != setting.we.hub || stat.st_nlink != 1 {
+        return Err(Report::Denied("the log is not a plain file of the hub's own".to_owned()));
+    }
+    if setting.we.privileged {
+        let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(setting.hub_gid));
+        step("give the log file", unistd::fchown(log, Some(uid), Some(gid)))?;
+        step("open the log file", fchmod(log, Mode::from_bits_truncate(0o660 as mode_t)))?;
+    }
+    Ok(())
+}
+
+fn limit_files(wanted: u64, (soft, hard): (u64, u64)) -> Result<(), StepFailed> {
+    let set = |soft, hard| setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+    match wanted {
+        0 => step("limit open files", set(soft, hard)),
+        _ => step("limit open files", set(wanted, wanted).or_else(|_| set(wanted.min(hard), hard))),
+    }
+}
+
+/// Hub, proxy or helper: ourselves again, under another name, with the link as descriptor 3 and no environment.
+pub(super) fn role(
+    name: &str,
+    who: Option<&Account>,
+    privileged: bool,
+    cwd: Option<BorrowedFd<'_>>,
+    link: &OwnedFd,
+) -> io::Result<Forked> {
+    process::fork(|| report(become_role(name, who, privileged, cwd, link)))
+}
+
+fn become_role(
+    name: &str,
+    who: Option<&Account>,
+    privileged: bool,
+    cwd: Option<BorrowedFd<'_>>,
+    link: &OwnedFd,
+) -> Result<Infallible, Report> {
+    // A helper's modules may print; nobody shall take that for our word.
+    let output = (name != "@helper").then(io::stdout);
+    process::stdio(output.as_ref().map(AsFd::as_fd), None)?;
+    umask(Mode::from_bits_truncate(0o077));
+    step("enter folder", cwd.map_or_else(|| unistd::chdir("/"), unistd::fchdir))?;
+    if let Some(who) = who {
+        process::confine(privileged)?;
+        if privileged {
+            process::become_account(who)?;
+        }
+    }
+    process::pass(link.as_fd())?;
+    let argv = ["jovis".to_owned(), name.to_owned()];
+    Err(process::exec(SELF, &argv, &[]).into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Password checks in flight: a fresh helper for each, so many at once, so long each.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use super::birth;
+use crate::{
+    config::sections::Pam,
+    ipc::{
+        frame::{self, FrameError},
+        helper::{Question, Verdict},
+        root::RootSays,
+    },
+    os::{fd, process},
+};
+
+/// Most that wait for a place.
+const MOST_WAITING: usize = 256;
+
+#[derive(Debug)]
+struct Running {
+    id: Option<u64>,
+    link: OwnedFd,
+    pidfd: OwnedFd,
+    until: Instant,
+    limit: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: Option<u64>,
+    question: Question,
+    pipe: OwnedFd,
+    until: Instant,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    running: Vec<Running>,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Checks {
+    /// Takes a question and the pipe with the password, which root never reads. False: too many wait.
+    pub(super) fn ask(
+        &mut self,
+        id: Option<u64>,
+        question: Question,
+        pipe: OwnedFd,
+        limits: &Pam,
+        now: Instant,
+    ) -> bool {
+        let room = self.waiting.len() < MOST_WAITING;
+        if room {
+            let until = now + limits.timeout.duration();
+            self.waiting.push_back(Waiting { id, question, pipe, until });
+        }
+        room
+    }
+
+    /// What to poll.
+    pub(super) fn links(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.running.iter().map(|check| check.link.as_fd())
+    }
+
+    /// When something is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let running = self.running.iter().map(|check| check.until);
+        running.chain(self.waiting.iter().map(|check| check.until)).min()
+    }
+
+    /// Hears helpers, ends late ones, starts the next ones. Returns answers.
+    pub(super) fn step(&mut self, limits: &Pam, now: Instant) -> Vec<(Option<u64>, RootSays)> {
+        let mut answers = Vec::new();
+        self.running.retain(|check| {
+            let verdict = match frame::recv::<Verdict>(check.link.as_fd()) {
+                Ok((verdict, _)) => verdict,
+                Err(FrameError::WouldBlock) if now < check.until => return true,
+                Err(FrameError::WouldBlock) => Verdict::Timeout { seconds: check.limit.as_secs() },
+                Err(_) => Verdict::Failed { text: "the helper ended without a word".to_owned() },
+            };
+            // It has said all it has to say; what its modules may still be doing is over.
+            drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
+            answers.push((check.id, RootSays::PamVerdict(verdict)));
+            false
+        });
+        while self.running.len() < usize::from(limits.concurrency.max(1)) {
+            let Some(next) = self.waiting.pop_front() else { break };
+            let id = next.id;
+            match start(next, limits.timeout.duration(), now) {
+                Ok(check) => self.running.push(check),
+                Err(error) => {
+                    let (step, errno) = ("start helper".to_owned(), process::errno(&error) as i32);
+                    answers.push((id, RootSays::Failed { step, errno }));
+                }
+            }
+        }
+        while self.waiting.front().is_some_and(|check| now >= check.until) {
+            let id = self.waiting.pop_front().and_then(|check| check.id);
+            let why = "too many password checks at once".to_owned();
+            answers.push((id, RootSays::Denied { why }));
+        }
+        answers
+    }
+
+    /// Nobody waits for the answers any more.
+    pub(super) fn abandon(&mut self) {
+        self.waiting.clear();
+        for check in self.running.drain(..) {
+            drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
+        }
+    }
+}
+
+fn start(next: Waiting, limit: Duration, now: Instant) -> io::Result<Running> {
+    let (link, theirs) = fd::pair()?;
+    frame::send(link.as_fd(), &next.question, &[next.pipe.as_fd()]).map_err(io::Error::other)?;
+    // That it could not become a helper shows as the end of its link.
+    let forked = birth::role("@helper", None, false, None, &theirs)?;
+    let pidfd = process::pidfd(forked.pid)?;
+    Ok(Running { id: next.id, link, pidfd, until: now + limit, limit })
+}

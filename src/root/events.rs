@@ -1,0 +1,378 @@
+//! The poll loop: signals, links, births, checks, ends of processes, timers. Everything is tried once a round without
+//! blocking; what is still there makes the next poll return at once.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use jovis_actors::{domain::OrderId, ports::Exit};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    unistd::Pid,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    Secrets, Setup, StartError, birth,
+    checks::Checks,
+    children::{self, Children},
+    notify,
+    requests::Birth,
+    roles::{Kind, Link, Process, Role},
+    shutdown::Stage,
+    slices,
+    sockets::Sockets,
+};
+use crate::{
+    config::sections::{AuthClass, Pam},
+    ipc::{
+        Hello, VERSION,
+        frame::FrameError,
+        root::{Given, RootSays, RootToProxy},
+    },
+    os::{fd, process, signals::Signals, users::Account},
+};
+
+/// Longest sleep of the loop; pings and deadlines of the order of seconds need no better clock.
+const TICK: Duration = Duration::from_secs(1);
+/// Most messages taken from one link in a round.
+const BATCH: usize = 64;
+
+/// All there is.
+pub(super) struct Root {
+    pub(super) setup: Setup,
+    pub(super) setting: birth::Setting,
+    pub(super) secrets: Secrets,
+    pub(super) accounts: (Account, Account),
+    pub(super) state: OwnedFd,
+    /// Held as long as we live.
+    _lock: File,
+    pub(super) sockets: Sockets,
+    pub(super) children: Children,
+    pub(super) births: Vec<Birth>,
+    pub(super) checks: Checks,
+    pub(super) hub: Role,
+    pub(super) proxy: Role,
+    signals: Signals,
+    pub(super) stage: Stage,
+    announced: bool,
+}
+
+impl Root {
+    pub(super) fn new(
+        setup: Setup,
+        setting: birth::Setting,
+        accounts: (Account, Account),
+        (state, lock): (OwnedFd, File),
+        sockets: Sockets,
+        children: Children,
+    ) -> Result<Self, StartError> {
+        let secrets = (setup.secrets)(&setup.config, state.as_fd()).map_err(StartError::Refused)?;
+        let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+        let signals = Signals::catch(&caught).map_err(|e| StartError::Failed(e.to_string()))?;
+        let now = Instant::now();
+        Ok(Self {
+            setup,
+            setting,
+            secrets,
+            accounts,
+            state,
+            _lock: lock,
+            sockets,
+            children,
+            births: Vec::new(),
+            checks: Checks::default(),
+            hub: Role::new(Kind::Hub, now),
+            proxy: Role::new(Kind::Proxy, now),
+            signals,
+            stage: Stage::Serving,
+            announced: false,
+        })
+    }
+
+    pub(super) fn run(mut self) -> ExitCode {
+        loop {
+            self.tend();
+            if self.shut_down(Instant::now()) {
+                info!("jovis ended");
+                return ExitCode::SUCCESS;
+            }
+            let ended = self.wait();
+            for order in ended {
+                self.server_ended(&order, Exit::Unknown);
+            }
+            for signal in self.signals.take() {
+                match signal {
+                    libc::SIGHUP => self.reload(),
+                    libc::SIGTERM | libc::SIGINT => self.stop(signal, Instant::now()),
+                    _ => {}
+                }
+            }
+            self.hear_hub();
+            self.hear_proxy();
+            self.look_after_births(Instant::now());
+            self.reap();
+        }
+    }
+
+    /// Sleeps until something happens. Returns adopted servers that have ended.
+    fn wait(&self) -> Vec<OrderId> {
+        let read = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut wanted: Vec<PollFd<'_>> = self.signals.fds().map(read).collect();
+        for role in [&self.hub, &self.proxy] {
+            let Some(process) = &role.process else { continue };
+            wanted.extend(process.report.as_ref().map(|report| read(report.as_fd())));
+            wanted.extend(process.link.interest().map(|(fd, writing)| {
+                let more = if writing { PollFlags::POLLOUT } else { PollFlags::empty() };
+                PollFd::new(fd, PollFlags::POLLIN | more)
+            }));
+        }
+        wanted.extend(self.births.iter().map(|birth| read(birth.report.as_fd())));
+        wanted.extend(self.checks.links().map(read));
+        let adopted: Vec<_> =
+            self.children.entries.iter().filter(|(_, entry)| entry.adopted).collect();
+        let adopted = adopted.into_iter().filter_map(|(order, e)| Some((order, e.pidfd.as_ref()?)));
+        let (orders, pidfds): (Vec<_>, Vec<_>) = adopted.unzip();
+        let first = wanted.len();
+        wanted.extend(pidfds.into_iter().map(|pidfd| read(pidfd.as_fd())));
+        let now = Instant::now();
+        let restarts = [&self.hub, &self.proxy].into_iter().filter_map(Role::due);
+        let restarts = restarts.filter(|_| self.stage == Stage::Serving);
+        let due = restarts.chain(self.checks.due()).min();
+        let sleep = due.map_or(TICK, |due| due.saturating_duration_since(now).min(TICK));
+        // A millisecond more, so that what is due is so when we look.
+        let sleep = PollTimeout::try_from(sleep + Duration::from_millis(1)).expect("a second fits");
+        match poll(&mut wanted, sleep) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Vec::new(),
+            Err(error) => {
+                error!(%error, "poll failed");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        let over = wanted[first..].iter().map(|fd| fd.any().unwrap_or(false));
+        orders
+            .into_iter()
+            .zip(over)
+            .filter(|(_, over)| *over)
+            .map(|(order, _)| order.clone())
+            .collect()
+    }
+
+    /// Timers, and what a round leaves to do.
+    fn tend(&mut self) {
+        let now = Instant::now();
+        let limits = self.pam_limits();
+        for (id, answer) in self.checks.step(&limits, now) {
+            self.hub.say(id, answer, Vec::new());
+        }
+        let patience = self.setup.config.root.watchdog.duration();
+        self.hub.watch(now, patience, RootSays::Ping);
+        self.proxy.watch(now, patience, RootToProxy::Ping);
+        if self.stage == Stage::Serving {
+            for kind in [Kind::Hub, Kind::Proxy] {
+                let role = self.role(kind);
+                if role.process.is_none() && now >= role.not_before {
+                    if let Err(error) = self.start(kind, now) {
+                        error!(role = kind.name(), %error, "role not started");
+                        self.role(kind).ended(now);
+                    }
+                }
+            }
+        }
+        if !self.announced && self.hub.is_ready() && self.proxy.is_ready() {
+            self.announced = true;
+            info!(url = %self.sockets.url, "jovis is ready");
+            notify("READY=1");
+        }
+    }
+
+    pub(super) fn pam_limits(&self) -> Pam {
+        match &self.setup.config.auth.class {
+            AuthClass::Pam(pam) => pam.clone(),
+            AuthClass::Dummy(_) => Pam::default(),
+        }
+    }
+
+    pub(super) fn role(&mut self, kind: Kind) -> &mut Role {
+        match kind {
+            Kind::Hub => &mut self.hub,
+            Kind::Proxy => &mut self.proxy,
+        }
+    }
+
+    /// Starts hub or proxy, gives it what is its own, and introduces it to the other.
+    fn start(&mut self, kind: Kind, now: Instant) -> io::Result<()> {
+        let hello = Hello {
+            version: VERSION,
+            role: "root".to_owned(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let (ours, theirs) = fd::pair()?;
+        let mut link = Link::new(ours);
+        let sockets = &self.sockets;
+        let privileged = self.setting.we.privileged;
+        let (given, fds) = match kind {
+            Kind::Hub => {
+                let slice = slices::hub(&self.setup.config, &self.secrets, sockets, privileged)?;
+                let fds = [&self.state, &sockets.hub_api, &sockets.hub_inner];
+                (
+                    vec![Given::Config, Given::State, Given::HubApi, Given::HubInner],
+                    all(slice, &fds)?,
+                )
+            }
+            Kind::Proxy => {
+                let slice = slices::proxy(&self.setup.config, &self.secrets, sockets)?;
+                let fds: Vec<_> = sockets.public.iter().collect();
+                let public = vec![Given::Public; fds.len()];
+                ([vec![Given::Config], public].concat(), all(slice, &fds)?)
+            }
+        };
+        match kind {
+            Kind::Hub => link.say(None, RootSays::Hello { hello, given }, fds),
+            Kind::Proxy => link.say(None, RootToProxy::Hello { hello, given }, fds),
+        }
+        let (who, cwd) = match kind {
+            Kind::Hub => (&self.accounts.0, Some(self.state.as_fd())),
+            Kind::Proxy => (&self.accounts.1, None),
+        };
+        let forked = birth::role(kind.argument(), Some(who), privileged, cwd, &theirs)?;
+        info!(role = kind.name(), pid = forked.pid, "role started");
+        self.role(kind).process = Some(Process::new(forked.pid, link, forked.report, now));
+        if self.hub.process.is_some() && self.proxy.process.is_some() {
+            let (one, other) = fd::pair()?;
+            self.hub.say(None, RootSays::Proxy, vec![one]);
+            self.proxy.say(None, RootToProxy::Peer, vec![other]);
+        }
+        Ok(())
+    }
+
+    fn hear_hub(&mut self) {
+        for _ in 0..BATCH {
+            let Some(said) = self.hub.process.as_mut().and_then(|p| p.link.hear()) else { return };
+            let outcome = said.map(|(envelope, fds)| self.hub_said(envelope, fds));
+            end_if_wrong(&mut self.hub, outcome);
+        }
+    }
+
+    fn hear_proxy(&mut self) {
+        for _ in 0..BATCH {
+            let Some(said) = self.proxy.process.as_mut().and_then(|p| p.link.hear()) else {
+                return;
+            };
+            let outcome = said.map(|(envelope, _)| self.proxy_said(envelope.message));
+            end_if_wrong(&mut self.proxy, outcome);
+        }
+    }
+
+    /// Collects every child that has ended: roles, servers, helpers, and orphans that came to us.
+    pub(super) fn reap(&mut self) {
+        loop {
+            let status = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+                Err(Errno::EINTR) => continue,
+                Err(error) => return warn!(%error, "waitpid failed"),
+                Ok(status) => status,
+            };
+            let Some((pid, exit)) = children::exit(status) else { continue };
+            for kind in [Kind::Hub, Kind::Proxy] {
+                if self.role(kind).process.as_ref().is_some_and(|process| process.pid == pid) {
+                    self.role_ended(kind, pid, exit);
+                }
+            }
+            // A child that could not become what it should has said why before it ended.
+            self.look_after_births(Instant::now());
+            if let Some(order) = self.children.by_pid(pid) {
+                self.server_ended(&order, exit);
+            }
+        }
+    }
+
+    fn role_ended(&mut self, kind: Kind, pid: i32, exit: Exit) {
+        // Its last words first.
+        match kind {
+            Kind::Hub => self.hear_hub(),
+            Kind::Proxy => self.hear_proxy(),
+        }
+        if let Some(process) = &mut self.role(kind).process {
+            process.born(kind);
+        }
+        if self.stage == Stage::Serving {
+            warn!(role = kind.name(), pid, ?exit, "role ended");
+        } else {
+            info!(role = kind.name(), pid, ?exit, "role ended");
+        }
+        self.role(kind).ended(Instant::now());
+        if kind == Kind::Hub {
+            // Answers would go to the next hub, which has not asked.
+            self.births.iter_mut().for_each(|birth| birth.asked.clear());
+            self.checks.abandon();
+        }
+    }
+
+    pub(super) fn server_ended(&mut self, order: &OrderId, exit: Exit) {
+        let Some(entry) = self.children.entries.get(order) else { return };
+        info!(user = %entry.user, %order, pid = entry.pid, ?exit, "server ended");
+        self.children.ended(order, exit);
+        self.hub.say(None, RootSays::Exited { order: order.clone(), exit }, Vec::new());
+    }
+
+    /// SIGHUP: everything right, or nothing.
+    fn reload(&mut self) {
+        let config = match (self.setup.reload)() {
+            Ok(config) => config,
+            Err(findings) => {
+                findings.iter().for_each(|finding| error!(%finding, "setting rejected"));
+                return error!(findings = findings.len(), "reload refused");
+            }
+        };
+        let secrets = match (self.setup.secrets)(&config, self.state.as_fd()) {
+            Ok(secrets) => secrets,
+            Err(error) => return error!(%error, "reload refused"),
+        };
+        let restart = slices::needs_restart(&self.setup.config, &config);
+        let hub = slices::hub(&config, &secrets, &self.sockets, self.setting.we.privileged);
+        let proxy = slices::proxy(&config, &secrets, &self.sockets);
+        match (hub, proxy) {
+            (Ok(hub), Ok(proxy)) => {
+                (self.setup.config, self.secrets) = (config, secrets);
+                self.hub.say(None, RootSays::Reload, vec![hub]);
+                self.proxy.say(None, RootToProxy::Reload, vec![proxy]);
+                info!("configuration reloaded");
+                restart.iter().for_each(|setting| warn!(setting, "setting needs restart"));
+            }
+            (Err(error), _) | (_, Err(error)) => error!(%error, "reload failed"),
+        }
+    }
+}
+
+/// A slice, and copies of descriptors that we keep.
+fn all(slice: OwnedFd, fds: &[&OwnedFd]) -> io::Result<Vec<OwnedFd>> {
+    let copies = fds.iter().map(|fd| fd.try_clone());
+    std::iter::once(Ok(slice)).chain(copies).collect()
+}
+
+/// Whoever speaks out of turn or what we do not understand is ended; the closing of a link is not wrong by itself.
+fn end_if_wrong(role: &mut Role, outcome: Result<Result<(), String>, FrameError>) {
+    let why = match outcome {
+        Ok(Ok(())) | Err(FrameError::Closed) => return,
+        Ok(Err(why)) => why,
+        Err(error) => error.to_string(),
+    };
+    if let Some(process) = &mut role.process {
+        warn!(role = role.kind.name(), pid = process.pid, %why, "link broken");
+        process.link.closed = true;
+        process.kill();
+    }
+}
+
+/// Ends a process of ours by its pidfd.
+pub(super) fn kill(pidfd: Option<&OwnedFd>, signal: i32) -> io::Result<()> {
+    pidfd.map_or(Ok(()), |pidfd| process::signal(pidfd.as_fd(), signal))
+}

@@ -1,0 +1,183 @@
+//! Role root: the one parent of everything, the holder of all listening sockets, the only process with privilege. One
+//! thread, one poll loop; it reads typed messages from the hub and the proxy it has started itself, and nothing else.
+//!
+//! Reading order: [`policy`] (what may be asked), `requests.rs` (how it is done), `birth.rs` (between fork and exec),
+//! `children.rs` (who lives), `events.rs` (the loop), `roles.rs` (hub and proxy), `shutdown.rs`.
+
+use std::{
+    env, fs,
+    os::{fd::BorrowedFd, unix::net::UnixDatagram},
+    process::ExitCode,
+};
+
+use jovis_actors::domain::Secret;
+use nix::{
+    sys::{
+        prctl,
+        resource::{Resource, getrlimit, setrlimit},
+        stat::{Mode, umask},
+    },
+    unistd::{Gid, Uid},
+};
+use thiserror::Error;
+use tracing::{error, warn};
+
+use crate::{
+    config::Config,
+    os::{
+        process,
+        users::{self, Account},
+    },
+};
+
+mod birth;
+mod checks;
+mod children;
+mod events;
+mod place;
+mod policy;
+mod requests;
+mod roles;
+mod shutdown;
+mod slices;
+mod sockets;
+
+/// Everything secret in files, read by root for the one role that needs it.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// Signs cookies; the hub's.
+    pub cookie_secret: Secret<Vec<u8>>,
+    /// Certificate chain, PEM; empty: no TLS. The proxy's.
+    pub certificate: Vec<u8>,
+    /// Its key, PEM; the proxy's.
+    pub key: Secret<Vec<u8>>,
+}
+
+/// Reads the configuration again; all findings if it is not right.
+pub type Reload = Box<dyn Fn() -> Result<Config, Vec<String>>>;
+
+/// Reads the secrets that a configuration names; given the state directory.
+pub type ReadSecrets = Box<dyn Fn(&Config, BorrowedFd<'_>) -> Result<Secrets, String>>;
+
+/// What root is started with.
+pub struct Setup {
+    /// As loaded and checked.
+    pub config: Config,
+    /// For SIGHUP.
+    pub reload: Reload,
+    /// At start and after a reload.
+    pub secrets: ReadSecrets,
+}
+
+/// Why jovis does not start. The text is for the person at the terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum StartError {
+    /// The configuration asks for what cannot be.
+    #[error("{0}")]
+    Refused(String),
+    /// Somebody else has it: may work later.
+    #[error("{0}")]
+    Busy(String),
+    /// The operating system does not play along.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl StartError {
+    /// As sysexits.h has them: config, temporary failure, system error.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 78,
+            Self::Busy(_) => 75,
+            Self::Failed(_) => 71,
+        }
+    }
+}
+
+/// Runs jovis until it is told to stop. Call it with one thread, logging set up.
+pub fn run(setup: Setup) -> ExitCode {
+    match begin(setup) {
+        Ok(root) => root.run(),
+        Err(error) => {
+            error!(%error, "jovis cannot start");
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn begin(setup: Setup) -> Result<events::Root, StartError> {
+    let failed = |what: &'static str| move |error| StartError::Failed(format!("{what}: {error}"));
+    process::open_standard().map_err(|error| failed("/dev/null")(error.to_string()))?;
+    let config = &setup.config;
+    let uid = Uid::effective().as_raw();
+    let privileged = uid == 0;
+    let (hub, proxy) = if privileged {
+        (
+            named(&config.root.hub_user, "root.hub_user")?,
+            named(&config.root.proxy_user, "root.proxy_user")?,
+        )
+    } else {
+        warn!(uid, "not started by root, all processes share one account");
+        (ourselves(), ourselves())
+    };
+    let we = policy::Ourselves { privileged, uid, hub: hub.uid, proxy: proxy.uid };
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| failed("open files")(e.to_string()))?;
+    let oom = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_else(|_| "0".to_owned());
+    let open = Mode::from_bits_truncate(0o022);
+    let setting = birth::Setting {
+        we,
+        hub_gid: hub.gid,
+        env: env::vars_os()
+            .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
+            .collect(),
+        umask: umask(open),
+        open_files: (soft, hard),
+        oom,
+    };
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    prctl::set_child_subreaper(true).map_err(|e| failed("subreaper")(e.to_string()))?;
+    if privileged {
+        drop(fs::write("/proc/self/oom_score_adj", "-900"));
+    }
+    let (state_path, state) = place::state(config, &we, &hub)?;
+    let (run, lock) = place::runtime(config, &we, &state_path)?;
+    umask(Mode::from_bits_truncate(0o077));
+    let sockets = sockets::bind(config, &run, &state_path, privileged.then_some(&proxy))?;
+    let children =
+        children::Children::open(&run).map_err(|e| failed("children file")(e.to_string()))?;
+    events::Root::new(setup, setting, (hub, proxy), (state, lock), sockets, children)
+}
+
+fn named(name: &str, setting: &str) -> Result<Account, StartError> {
+    let lack = |why: String| {
+        StartError::Refused(format!(
+            "{setting}: the account {name:?} {why}; make it (useradd --system {name}) or name another"
+        ))
+    };
+    let found =
+        users::by_name(name).map_err(|error| lack(format!("cannot be looked up: {error}")))?;
+    let found = found.ok_or_else(|| lack("does not exist".to_owned()))?;
+    if found.uid == 0 { Err(lack("is root".to_owned())) } else { Ok(found) }
+}
+
+/// Not as root: everybody is who we are, whether that has a name or not.
+fn ourselves() -> Account {
+    let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
+    users::by_uid(uid).ok().flatten().unwrap_or_else(|| Account {
+        name: uid.to_string(),
+        uid,
+        gid,
+        groups: vec![gid],
+        home: "/".into(),
+        shell: "/bin/sh".into(),
+    })
+}
+
+/// Tells systemd, where that started us and wants to know.
+fn notify(what: &str) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    if let Ok(socket) = UnixDatagram::unbound() {
+        drop(socket.send_to(what.as_bytes(), path));
+    }
+}

@@ -1,0 +1,108 @@
+//! Where things lie: the runtime directory (root's own) and the state directory (the hub's).
+
+use std::{
+    env,
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::stat::{Mode, fchmod},
+    unistd::{Gid, Uid, fchown},
+};
+
+use super::{StartError, policy::Ourselves};
+use crate::{config::Config, os::users::Account};
+
+/// How long a starting root waits for the one before it and its roles to be gone.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+fn failed(what: &Path) -> impl Fn(io::Error) -> StartError + '_ {
+    move |error| StartError::Failed(format!("{}: {error}", what.display()))
+}
+
+/// Makes or checks the runtime directory, and holds its lock.
+pub(super) fn runtime(
+    config: &Config,
+    we: &Ourselves,
+    state: &Path,
+) -> Result<(PathBuf, File), StartError> {
+    let name = config.hub.name.as_str();
+    if name.is_empty() || name.len() > 64 || name.contains('/') || name.starts_with('.') {
+        return Err(StartError::Refused(format!("hub.name {name:?} is no name of a folder")));
+    }
+    let dir = if we.privileged {
+        Path::new("/run/jovis").join(name)
+    } else {
+        let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+        own.map_or_else(|| state.join("run"), |dir| dir.join("jovis").join(name))
+    };
+    DirBuilder::new().recursive(true).mode(0o711).create(&dir).map_err(failed(&dir))?;
+    let found = fs::symlink_metadata(&dir).map_err(failed(&dir))?;
+    if !found.is_dir() || found.uid() != we.uid {
+        return Err(StartError::Refused(format!("{} is not our own folder", dir.display())));
+    }
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).map_err(failed(&dir))?;
+    let path = dir.join("lock");
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let lock = options.open(&path).map_err(failed(&path))?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok((dir, lock)),
+            Err(TryLockError::Error(error)) => return Err(failed(&path)(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => {
+                return Err(StartError::Busy(format!("another jovis named {name:?} is running")));
+            }
+            Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Makes or checks the state directory. It becomes the hub's only if we made it or find it empty.
+pub(super) fn state(
+    config: &Config,
+    we: &Ourselves,
+    hub: &Account,
+) -> Result<(PathBuf, OwnedFd), StartError> {
+    let path = std::path::absolute(&config.hub.state_dir).map_err(failed(&config.hub.state_dir))?;
+    if let Some(parent) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed(parent))?;
+    }
+    match DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed(&path)(error));
+        }
+        _ => {}
+    }
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW);
+    let dir = options.open(&path).map_err(failed(&path))?;
+    let found = dir.metadata().map_err(failed(&path))?;
+    if found.uid() != hub.uid {
+        let empty = fs::read_dir(&path).map_err(failed(&path))?.next().is_none();
+        if !empty || found.uid() != we.uid || !we.privileged {
+            return Err(StartError::Refused(format!(
+                "hub.state_dir {} holds files and belongs to user {}, not to {} ({})",
+                path.display(),
+                found.uid(),
+                hub.name,
+                hub.uid,
+            )));
+        }
+        let (uid, gid) = (Uid::from_raw(hub.uid), Gid::from_raw(hub.gid));
+        fchown(&dir, Some(uid), Some(gid)).map_err(|e| failed(&path)(e.into()))?;
+    }
+    if found.mode() & 0o077 != 0 {
+        fchmod(dir.as_fd(), Mode::S_IRWXU).map_err(|e| failed(&path)(e.into()))?;
+    }
+    Ok((path, dir.into()))
+}

@@ -1,0 +1,215 @@
+//! May this request be done? Pure: configuration and request in, a plan or a refusal out. A hub that has been taken
+//! over still gets no more than this.
+//!
+//! | request | allowed when |
+//! |---|---|
+//! | `Spawn` | room left; names on the list; holes known and plain; then, with the account found, [`account`] |
+//! | `Signal`, `Forget`, `Children` | always: they reach only what root started for the hub (`children.rs`) |
+//! | `Pam` | the authenticator is PAM; short texts; a place free (`checks.rs`) |
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jovis_actors::domain::Username;
+use thiserror::Error;
+
+use crate::{
+    config::sections::{AuthClass, Config, SpawnerClass},
+    ipc::helper::Question,
+    os::users::Account,
+};
+
+/// Root will not. The text is for the log and for the person who asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub(super) struct Refusal(pub(super) String);
+
+fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(why.into()))
+}
+
+/// Who jovis's own processes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ourselves {
+    /// Started by root?
+    pub(super) privileged: bool,
+    /// Root's own user id.
+    pub(super) uid: u32,
+    /// The hub's.
+    pub(super) hub: u32,
+    /// The proxy's.
+    pub(super) proxy: u32,
+}
+
+/// Which account a server shall run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RunAs {
+    /// The user's own.
+    Local(String),
+    /// One for all, with a home folder for each name.
+    Simple {
+        /// The account; none: root's own, where that is an ordinary one.
+        account: Option<String>,
+        /// Made if missing.
+        home: PathBuf,
+    },
+}
+
+/// What will be executed, and as whom; all of it root's word but for values in the environment and in holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// As whom.
+    pub(super) run_as: RunAs,
+    /// The user's name at the hub.
+    pub(super) user: String,
+    /// Program and arguments, holes filled.
+    pub(super) argv: Vec<String>,
+    /// The hub's variables.
+    pub(super) given: BTreeMap<String, String>,
+    /// The configuration's, which go last.
+    pub(super) configured: BTreeMap<String, String>,
+    /// Most open files; 0: as root was started with.
+    pub(super) open_files: u64,
+}
+
+/// A user server: may it be started, and how? Before the account is known.
+pub(super) fn spawn(
+    config: &Config,
+    privileged: bool,
+    living: usize,
+    user: &Username,
+    given: BTreeMap<String, String>,
+    holes: &BTreeMap<String, String>,
+) -> Result<Plan, Refusal> {
+    let spawner = &config.spawner;
+    if living >= config.root.max_children as usize {
+        return refuse(format!("{living} servers are running, the most root keeps"));
+    }
+    if user.as_str().len() > 64 || user.as_str().starts_with('-') {
+        return refuse("the name is no account name");
+    }
+    for (name, value) in &given {
+        if !is_hub_variable(name) && !spawner.environment.contains_key(name) {
+            return refuse(format!("the hub may not set the variable {name:?}"));
+        }
+        if value.contains('\0') {
+            return refuse(format!("the value of {name} holds a NUL byte"));
+        }
+    }
+    for (name, value) in holes {
+        let fine = match name.as_str() {
+            "username" => value == user.as_str(),
+            "base_url" => value.starts_with('/') && value.ends_with('/') && is_plain(value),
+            "port" => value.parse::<u16>().is_ok_and(|port| port >= 1024),
+            _ => return refuse(format!("there is no hole {name:?}")),
+        };
+        if !fine {
+            return refuse(format!("{value:?} does not fit into the hole {name}"));
+        }
+    }
+    let argv: Vec<_> =
+        spawner.cmd.iter().chain(&spawner.args).map(|arg| fill(arg, holes)).collect();
+    if argv.first().is_none_or(String::is_empty) {
+        return refuse("spawner.cmd is empty");
+    }
+    let run_as = match &spawner.class {
+        SpawnerClass::Local(_) => RunAs::Local(user.as_str().to_owned()),
+        SpawnerClass::Simple(simple) => {
+            let part = user.as_str();
+            if part.contains('/') || part.starts_with('.') {
+                return refuse("the name is no name of a folder");
+            }
+            RunAs::Simple {
+                account: privileged.then(|| simple.user.clone()),
+                home: simple.home_dir_template.replace("{username}", part).into(),
+            }
+        }
+    };
+    let configured = spawner.environment.clone();
+    let user = user.as_str().to_owned();
+    Ok(Plan { run_as, user, argv, given, configured, open_files: spawner.open_files })
+}
+
+/// Asked again in the forked child, with the account found: may a server run as this one?
+pub(super) fn account(
+    run_as: &RunAs,
+    min_uid: u32,
+    we: &Ourselves,
+    found: &Account,
+) -> Result<(), Refusal> {
+    if found.uid == 0 {
+        return refuse("servers never run as root");
+    }
+    if !we.privileged {
+        return match run_as {
+            RunAs::Local(name) if found.uid != we.uid => {
+                refuse(format!("jovis does not run as root and cannot start a server for {name}"))
+            }
+            _ => Ok(()),
+        };
+    }
+    if found.uid == we.hub || found.uid == we.proxy {
+        return refuse("servers never run as the hub's or the proxy's account");
+    }
+    if let RunAs::Local(_) = run_as {
+        if found.uid < min_uid {
+            return refuse(format!("the account's number {} is below {min_uid}", found.uid));
+        }
+        if matches!(found.shell.file_name().and_then(|n| n.to_str()), Some("nologin" | "false")) {
+            return refuse("the account's shell does not allow signing in");
+        }
+    }
+    Ok(())
+}
+
+/// A password check: may it be asked, and of which service?
+pub(super) fn pam(
+    config: &Config,
+    user: String,
+    rhost: Option<String>,
+) -> Result<Question, Refusal> {
+    let AuthClass::Pam(pam) = &config.auth.class else {
+        return refuse("the authenticator is not PAM");
+    };
+    if user.is_empty() || user.len() > 255 || user.chars().any(char::is_control) {
+        return refuse("the name is empty, too long, or holds control characters");
+    }
+    if rhost.as_ref().is_some_and(|host| host.len() > 255 || !is_plain(host)) {
+        return refuse("the address is none");
+    }
+    Ok(Question { service: pam.service.clone(), user, rhost })
+}
+
+/// Variables every hub may set. What a loader or an interpreter reads (`LD_*`, `PYTHON*`, `PATH`) is not among them.
+fn is_hub_variable(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let ours = ["JUPYTERHUB_", "MEM_", "CPU_"].iter().any(|start| name.starts_with(start));
+    plain && (ours || name == "JPY_API_TOKEN")
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Fills `{name}` for the holes there are, in one pass: what was filled in is not looked at again.
+fn fill(template: &str, holes: &BTreeMap<String, String>) -> String {
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some((before, from)) = rest.split_once('{') {
+        filled.push_str(before);
+        let hole = from.split_once('}').and_then(|(name, after)| Some((holes.get(name)?, after)));
+        rest = match hole {
+            Some((value, after)) => {
+                filled.push_str(value);
+                after
+            }
+            None => {
+                filled.push('{');
+                from
+            }
+        };
+    }
+    filled + rest
+}
+
+#[cfg(test)]
+mod tests;

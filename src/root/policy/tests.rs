@@ -1,0 +1,149 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::sections::{Dummy, Simple};
+
+const WE: Ourselves = Ourselves { privileged: true, uid: 0, hub: 990, proxy: 991 };
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn alice() -> Username {
+    Username::new("alice").unwrap()
+}
+
+fn found(uid: u32) -> Account {
+    Account {
+        name: "alice".to_owned(),
+        uid,
+        gid: uid,
+        groups: vec![uid],
+        home: "/home/alice".into(),
+        shell: "/bin/sh".into(),
+    }
+}
+
+fn ask(config: &Config, env: &[(&str, &str)], holes: &[(&str, &str)]) -> Result<Plan, Refusal> {
+    spawn(config, true, 0, &alice(), map(env), &map(holes))
+}
+
+#[test]
+fn the_command_is_the_configurations_with_holes_filled_once() {
+    let mut config = Config::default();
+    config.spawner.args = vec!["--u={username}".into(), "{base_url}{x}{".into(), "{port}".into()];
+    let holes = [("username", "alice"), ("base_url", "/{port}/"), ("port", "20001")];
+    let plan = ask(&config, &[("JUPYTERHUB_USER", "alice")], &holes).unwrap();
+    assert_eq!(plan.argv, ["jupyterhub-singleuser", "--u=alice", "/{port}/{x}{", "20001"]);
+    assert_eq!(plan.run_as, RunAs::Local("alice".to_owned()));
+}
+
+#[test]
+fn only_listed_variables_pass() {
+    let mut config = Config::default();
+    config.spawner.environment = map(&[("MY_LAB", "1")]);
+    for good in ["JUPYTERHUB_X", "JPY_API_TOKEN", "MEM_LIMIT", "CPU_GUARANTEE", "MY_LAB"] {
+        assert!(ask(&config, &[(good, "v")], &[]).is_ok(), "{good}");
+    }
+    for bad in ["PATH", "LD_PRELOAD", "HOME", "USER", "PYTHONPATH", "JUPYTERHUB_A=B", "", "mem_x"] {
+        assert!(ask(&config, &[(bad, "v")], &[]).is_err(), "{bad}");
+    }
+    assert!(ask(&config, &[("MEM_LIMIT", "a\0b")], &[]).is_err());
+}
+
+#[test]
+fn only_known_holes_with_plain_values_pass() {
+    let config = Config::default();
+    for (name, bad) in [
+        ("username", "bob"),
+        ("base_url", "user"),
+        ("base_url", "/a b/"),
+        ("port", "80"),
+        ("port", "70000"),
+        ("cmd", "/bin/sh"),
+    ] {
+        assert!(ask(&config, &[], &[(name, bad)]).is_err(), "{name}={bad}");
+    }
+}
+
+#[test]
+fn there_is_a_most() {
+    let mut config = Config::default();
+    config.root.max_children = 2;
+    let at = |living| spawn(&config, true, living, &alice(), BTreeMap::new(), &BTreeMap::new());
+    assert!(at(1).is_ok());
+    assert!(at(2).is_err());
+}
+
+#[test]
+fn names_that_would_be_options_or_paths_are_refused() {
+    let mut config = Config::default();
+    let at = |config: &Config, name: &str| {
+        let name = Username::new(name).unwrap();
+        spawn(config, true, 0, &name, BTreeMap::new(), &BTreeMap::new())
+    };
+    assert!(at(&config, "-rf").is_err());
+    assert!(at(&config, &"x".repeat(65)).is_err());
+    config.spawner.class = SpawnerClass::Simple(Simple::default());
+    assert!(at(&config, ".ssh").is_err());
+    let RunAs::Simple { account, home } = at(&config, "bob").unwrap().run_as else { panic!() };
+    assert_eq!((account.as_deref(), home), (Some("jovis-user"), "/tmp/bob".into()));
+}
+
+#[test]
+fn accounts_without_a_shell_cannot_run_servers() {
+    let local = RunAs::Local("alice".to_owned());
+    let with =
+        |shell: &str| account(&local, 1000, &WE, &Account { shell: shell.into(), ..found(1000) });
+    assert!(with("/bin/bash").is_ok());
+    assert!(with("").is_ok());
+    assert!(with("/usr/sbin/nologin").is_err());
+    assert!(with("/bin/false").is_err());
+}
+
+#[test]
+fn without_privilege_only_ones_own_servers_run() {
+    let we = Ourselves { privileged: false, uid: 1000, hub: 1000, proxy: 1000 };
+    let local = RunAs::Local("alice".to_owned());
+    assert!(account(&local, 2000, &we, &found(1000)).is_ok());
+    assert!(account(&local, 1000, &we, &found(1001)).is_err());
+}
+
+#[test]
+fn the_pam_service_is_the_configurations() {
+    let mut config = Config::default();
+    let question = pam(&config, "alice".into(), Some("10.0.0.1".into())).unwrap();
+    assert_eq!(question.service, "login");
+    for bad in ["", "a\nb", &"x".repeat(256)] {
+        assert!(pam(&config, bad.into(), None).is_err(), "{bad:?}");
+    }
+    assert!(pam(&config, "alice".into(), Some("a b".into())).is_err());
+    config.auth.class = AuthClass::Dummy(Dummy::default());
+    assert!(pam(&config, "alice".into(), None).is_err());
+}
+
+proptest! {
+    #[test]
+    fn nobody_runs_as_root_or_as_one_of_our_own(uid in prop_oneof![0u32..3000, any::<u32>()], min in 0u32..2000,
+                                                simple in any::<bool>()) {
+        let run_as = if simple {
+            RunAs::Simple { account: Some("jovis-user".into()), home: "/tmp/alice".into() }
+        } else {
+            RunAs::Local("alice".into())
+        };
+        let allowed = account(&run_as, min, &WE, &found(uid)).is_ok();
+        let ours = [0, WE.hub, WE.proxy].contains(&uid);
+        prop_assert_eq!(allowed, !ours && (simple || uid >= min));
+    }
+
+    #[test]
+    fn a_plan_never_holds_a_variable_that_is_not_listed(name in "[A-Z_=a-z0-9]{0,12}", value in ".{0,20}") {
+        if let Ok(plan) = ask(&Config::default(), &[(&name, &value)], &[]) {
+            for (name, value) in plan.given {
+                prop_assert!(name.starts_with("JUPYTERHUB_") || name.starts_with("MEM_") || name.starts_with("CPU_")
+                    || name == "JPY_API_TOKEN");
+                prop_assert!(!name.contains('=') && !value.contains('\0'));
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Hub and proxy as root sees them: a process, a link, a sign of life, and when to start the next one.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tracing::{error, info, warn};
+
+use super::birth;
+use crate::{
+    ipc::{
+        Envelope, Hello, VERSION,
+        frame::{self, FrameError},
+    },
+    os::fd,
+};
+
+/// Most messages that wait for a role that does not read; one more and it is ended.
+const MOST_WAITING: usize = 1024;
+/// Between two questions whether it lives.
+const PING: Duration = Duration::from_secs(5);
+/// So long ready, and earlier failures are forgotten.
+const STEADY: Duration = Duration::from_secs(60);
+/// From the closing of its link to the end of the process.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Root's end of a link.
+#[derive(Debug)]
+pub(super) struct Link {
+    fd: OwnedFd,
+    waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    /// No more of it: the other side is gone, or does not read.
+    pub(super) closed: bool,
+}
+
+impl Link {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self { fd, waiting: VecDeque::new(), closed: false }
+    }
+
+    /// To poll; and is there something to write?
+    pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        (!self.closed).then(|| (self.fd.as_fd(), !self.waiting.is_empty()))
+    }
+
+    /// Says it now, or as soon as there is room.
+    pub(super) fn say<M: Serialize>(&mut self, id: Option<u64>, message: M, fds: Vec<OwnedFd>) {
+        let bytes = serde_json::to_vec(&Envelope { id, message }).expect("a message is plain data");
+        if self.waiting.len() >= MOST_WAITING || bytes.len() > frame::LIMIT {
+            self.closed = true;
+        }
+        if !self.closed {
+            self.waiting.push_back((bytes, fds));
+            self.flush();
+        }
+    }
+
+    /// Writes what there is room for.
+    pub(super) fn flush(&mut self) {
+        while let Some((bytes, fds)) = self.waiting.front() {
+            match fd::send(self.fd.as_fd(), bytes, &frame::borrow(fds)) {
+                Ok(()) => drop(self.waiting.pop_front()),
+                Err(error) if fd::would_block(&error) => return,
+                // Its end shows when reading; what it still said counts.
+                Err(_) => return self.waiting.clear(),
+            }
+        }
+    }
+
+    /// The next message, if there is one.
+    pub(super) fn hear<M: DeserializeOwned>(
+        &mut self,
+    ) -> Option<Result<(Envelope<M>, Vec<OwnedFd>), FrameError>> {
+        if self.closed {
+            return None;
+        }
+        match frame::recv(self.fd.as_fd()) {
+            Err(FrameError::WouldBlock) => None,
+            Err(error) => {
+                self.closed = true;
+                Some(Err(error))
+            }
+            said => Some(said),
+        }
+    }
+}
+
+/// Which role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Hub,
+    Proxy,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hub => "hub",
+            Self::Proxy => "proxy",
+        }
+    }
+
+    /// What it is started as.
+    pub(super) fn argument(self) -> &'static str {
+        match self {
+            Self::Hub => "@hub",
+            Self::Proxy => "@proxy",
+        }
+    }
+}
+
+/// A running role.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) pid: i32,
+    pub(super) link: Link,
+    /// Until it has become the program.
+    pub(super) report: Option<OwnedFd>,
+    /// It has said Hello, in our version.
+    pub(super) greeted: bool,
+    /// Since when it serves.
+    pub(super) ready: Option<Instant>,
+    pinged: Instant,
+    ponged: Instant,
+    doomed: Option<Instant>,
+}
+
+impl Process {
+    pub(super) fn new(pid: i32, link: Link, report: OwnedFd, now: Instant) -> Self {
+        let (pinged, ponged) = (now, now);
+        let (greeted, ready, doomed) = (false, None, None);
+        Self { pid, link, report: Some(report), greeted, ready, pinged, ponged, doomed }
+    }
+
+    pub(super) fn ponged(&mut self, now: Instant) {
+        self.ponged = now;
+    }
+
+    /// At once. It is our child and not reaped, so the number is still its own.
+    pub(super) fn kill(&self) {
+        let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+    }
+
+    /// Has it become the program? Says why not.
+    pub(super) fn born(&mut self, kind: Kind) {
+        match self.report.as_ref().and_then(birth::outcome) {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(why)) => error!(role = kind.name(), pid = self.pid, ?why, "role not born"),
+        }
+        self.report = None;
+    }
+
+    /// Its first message: in our version?
+    pub(super) fn greet(&mut self, hello: &Hello, kind: Kind) -> Result<(), String> {
+        if self.greeted || hello.version != VERSION || hello.role != kind.name() {
+            return Err(format!("said Hello as {} in version {}", hello.role, hello.version));
+        }
+        self.greeted = true;
+        Ok(())
+    }
+}
+
+/// A role, running or not.
+#[derive(Debug)]
+pub(super) struct Role {
+    pub(super) kind: Kind,
+    pub(super) process: Option<Process>,
+    failures: u32,
+    /// When the next one may be started.
+    pub(super) not_before: Instant,
+}
+
+impl Role {
+    pub(super) fn new(kind: Kind, now: Instant) -> Self {
+        Self { kind, process: None, failures: 0, not_before: now }
+    }
+
+    /// Says something, if there is somebody.
+    pub(super) fn say<M: Serialize>(&mut self, id: Option<u64>, message: M, fds: Vec<OwnedFd>) {
+        if let Some(process) = &mut self.process {
+            process.link.say(id, message, fds);
+        }
+    }
+
+    /// It serves.
+    pub(super) fn is_ready(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.ready.is_some())
+    }
+
+    /// When it wants to be looked after, sooner than every second.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.process.is_none().then_some(self.not_before)
+    }
+
+    /// It has ended; decides when the next one may start.
+    pub(super) fn ended(&mut self, now: Instant) {
+        let process = self.process.take();
+        let ready = process.and_then(|process| process.ready);
+        if ready.is_some_and(|since| now.duration_since(since) >= STEADY) {
+            self.failures = 0;
+        }
+        self.not_before = now + delay(self.failures, RandomState::new().hash_one(()));
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Asks for a sign of life, and kills what gives none for `patience`, or whose link is over.
+    pub(super) fn watch<M: Serialize>(&mut self, now: Instant, patience: Duration, ping: M) {
+        let role = self.kind.name();
+        let Some(process) = &mut self.process else { return };
+        process.born(self.kind);
+        process.link.flush();
+        if process.link.closed && process.doomed.is_none() {
+            process.doomed = Some(now + GRACE);
+        }
+        // Starting may take longer: a large store is read then.
+        let patience = if process.ready.is_some() { patience } else { patience.max(STEADY) };
+        if process.doomed.is_some_and(|when| now >= when) {
+            warn!(role, pid = process.pid, "link over, killed");
+            process.kill();
+            process.doomed = Some(now + GRACE);
+        } else if now.duration_since(process.ponged) >= patience && process.doomed.is_none() {
+            warn!(role, pid = process.pid, "no sign of life, killed");
+            process.kill();
+            process.doomed = Some(now + GRACE);
+        } else if process.greeted && now.duration_since(process.pinged) >= PING {
+            process.pinged = now;
+            process.link.say(None, ping, Vec::new());
+        }
+    }
+
+    /// It serves now.
+    pub(super) fn became_ready(&mut self, now: Instant) {
+        if let Some(process) = &mut self.process {
+            if process.ready.is_none() {
+                info!(role = self.kind.name(), pid = process.pid, "role ready");
+            }
+            process.ready.get_or_insert(now);
+            process.ponged(now);
+        }
+    }
+}
+
+/// The first restart is immediate; then half a second, doubled each time up to half a minute, less up to a half of it
+/// by chance.
+fn delay(failures: u32, chance: u64) -> Duration {
+    if failures == 0 {
+        return Duration::ZERO;
+    }
+    let most = Duration::from_millis(500 << failures.min(7)).min(Duration::from_secs(30));
+    let half = most / 2;
+    half + half.mul_f64((chance % 1024) as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_back_off_and_a_steady_role_begins_anew() {
+        assert_eq!(delay(0, 7), Duration::ZERO);
+        for failures in 1..100 {
+            let (least, most) = (delay(failures, 0), delay(failures, 1023));
+            assert!(
+                least >= Duration::from_millis(500)
+                    && most < Duration::from_secs(30)
+                    && least < most
+            );
+        }
+        let start = Instant::now();
+        let mut role = Role::new(Kind::Hub, start);
+        role.ended(start);
+        assert_eq!(role.not_before, start);
+        role.ended(start);
+        assert!(role.not_before > start);
+        let (ours, _theirs) = fd::pair().unwrap();
+        let (report, _writer) = fd::pipe().unwrap();
+        let mut process = Process::new(-1, Link::new(ours), report, start);
+        process.ready = Some(start);
+        role.process = Some(process);
+        let later = start + STEADY;
+        role.ended(later);
+        assert_eq!(role.not_before, later);
+    }
+
+    #[test]
+    fn who_does_not_read_loses_the_link() {
+        let (ours, theirs) = fd::pair().unwrap();
+        let mut link = Link::new(ours);
+        let mut said = 0;
+        while !link.closed {
+            link.say(None, "x".repeat(1000), Vec::new());
+            said += 1;
+            assert!(said < 100_000);
+        }
+        assert!(said > MOST_WAITING);
+        drop(theirs);
+    }
+
+    #[test]
+    fn what_waits_is_said_in_order() {
+        let (ours, theirs) = fd::pair().unwrap();
+        let mut link = Link::new(ours);
+        (0..900).for_each(|number: u32| link.say(None, (number, "x".repeat(900)), Vec::new()));
+        for want in 0..900 {
+            link.flush();
+            let (got, _) = frame::recv::<Envelope<(u32, String)>>(theirs.as_fd()).unwrap();
+            assert_eq!(got.message.0, want);
+        }
+    }
+}

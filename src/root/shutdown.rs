@@ -1,0 +1,137 @@
+//! The order of going: births stop, the proxy drains, the hub ends, servers stay or go, helpers end, root ends. A
+//! second signal takes the hard way through the same stages.
+
+use std::time::{Duration, Instant};
+
+use nix::{
+    sys::signal::{Signal, kill as send},
+    unistd::{Pid, getpid},
+};
+use tracing::{info, warn};
+
+use super::{
+    events::{Root, kill},
+    notify,
+    requests::kill_family,
+};
+use crate::{
+    config::sections::ShutdownServers,
+    ipc::root::{RootSays, RootToProxy},
+    os::process,
+};
+
+/// What a role gets on top of what it was promised.
+const GRACE: Duration = Duration::from_secs(5);
+/// For the hub to end its own affairs.
+const HUB: Duration = Duration::from_secs(15);
+
+/// How far we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not going.
+    Serving,
+    /// The proxy drains.
+    Proxy { until: Instant, servers: bool },
+    /// The hub ends.
+    Hub { until: Instant, servers: bool },
+    /// Servers have been asked to end.
+    Servers { until: Instant },
+    /// They have been killed.
+    Killed { until: Instant },
+}
+
+impl Root {
+    /// SIGTERM or SIGINT: begins to go, or goes the hard way.
+    pub(super) fn stop(&mut self, signal: i32, now: Instant) {
+        let config = &self.setup.config;
+        match &mut self.stage {
+            Stage::Serving => {
+                let servers = match config.shutdown.servers {
+                    Some(ShutdownServers::Stop) => true,
+                    Some(ShutdownServers::Keep) => false,
+                    None => signal == libc::SIGINT,
+                };
+                info!(servers, "jovis is ending");
+                notify("STOPPING=1");
+                let until = now + config.proxy.drain.duration() + GRACE;
+                self.stage = Stage::Proxy { until, servers };
+                self.proxy.say(None, RootToProxy::Stop { hard: false }, Vec::new());
+            }
+            Stage::Proxy { until, servers } | Stage::Hub { until, servers } => {
+                let servers = *servers;
+                *until = now + Duration::from_secs(1);
+                warn!("ending at once");
+                self.proxy.say(None, RootToProxy::Stop { hard: true }, Vec::new());
+                self.hub.say(None, RootSays::Stop { hard: true, servers }, Vec::new());
+            }
+            Stage::Servers { until } | Stage::Killed { until } => *until = now,
+        }
+    }
+
+    /// Goes one stage further when its time has come. True: over.
+    pub(super) fn shut_down(&mut self, now: Instant) -> bool {
+        match self.stage {
+            Stage::Serving => return false,
+            Stage::Proxy { until, servers } => match &self.proxy.process {
+                Some(process) if now >= until => process.kill(),
+                Some(_) => {}
+                None => {
+                    let spawner = &self.setup.config.spawner;
+                    let each =
+                        [spawner.interrupt_timeout, spawner.term_timeout, spawner.kill_timeout];
+                    let stopping: Duration = each.iter().map(|limit| limit.duration()).sum();
+                    let until = now + HUB + if servers { stopping } else { Duration::ZERO };
+                    self.stage = Stage::Hub { until, servers };
+                    self.hub.say(None, RootSays::Stop { hard: false, servers }, Vec::new());
+                }
+            },
+            Stage::Hub { until, servers } => match &self.hub.process {
+                Some(process) if now >= until => process.kill(),
+                Some(_) => {}
+                None if servers => {
+                    for entry in self.children.entries.values() {
+                        drop(kill(entry.pidfd.as_ref(), libc::SIGTERM));
+                    }
+                    let patience = self.setup.config.spawner.term_timeout.duration().min(2 * GRACE);
+                    self.stage = Stage::Servers { until: now + patience };
+                }
+                None => return self.over(false),
+            },
+            Stage::Servers { .. } | Stage::Killed { .. } if self.children.living() == 0 => {
+                return self.over(true);
+            }
+            Stage::Servers { until } if now >= until => {
+                let living = self.children.entries.values().filter(|entry| entry.exit.is_none());
+                living.for_each(|entry| drop(kill_family(entry)));
+                self.stage = Stage::Killed { until: now + GRACE };
+            }
+            Stage::Killed { until } if now >= until => {
+                warn!(living = self.children.living(), "servers do not end");
+                return self.over(true);
+            }
+            Stage::Servers { .. } | Stage::Killed { .. } => {}
+        }
+        false
+    }
+
+    /// The last acts: helpers, and what servers have left behind.
+    fn over(&mut self, servers: bool) -> bool {
+        self.checks.abandon();
+        let me = getpid().as_raw();
+        for _ in 0..50 {
+            self.reap();
+            let orphans =
+                process::all().into_iter().filter(|(_, stat)| stat.parent == me && servers);
+            let orphans: Vec<_> = orphans.map(|(pid, _)| pid).collect();
+            if orphans.is_empty() {
+                break;
+            }
+            // Ours and not reaped: the numbers are still their own.
+            for pid in orphans {
+                let _ = send(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+}
