@@ -89,3 +89,34 @@ fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
 fn check(_: &Question, _: Zeroizing<Vec<u8>>) -> Verdict {
     Verdict::Failed { text: "this program was built without PAM".to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn ask(service: &str, user: &str, password: &[u8]) -> Verdict {
+        let (reader, writer) = fd::pipe().unwrap();
+        File::from(writer).write_all(password).unwrap();
+        let (service, user) = (service.to_owned(), user.to_owned());
+        answer(&Question { service, user, rhost: Some("127.0.0.1".to_owned()) }, reader.into())
+    }
+
+    #[test]
+    fn passwords_that_pam_could_not_see_whole_are_refused() {
+        for bad in [&b"a\0b"[..], &[b'x'; LONGEST as usize + 1]] {
+            assert!(matches!(ask("login", "nobody", bad), Verdict::Refused { .. }));
+        }
+        assert!(matches!(
+            ask("login", "no\0body", b"x"),
+            Verdict::Refused { .. } | Verdict::Failed { .. }
+        ));
+    }
+
+    #[test]
+    fn nobody_is_let_in_by_a_service_that_is_not_there() {
+        let verdict = ask("jovis-no-such-service", "no-such-account", b"x");
+        assert!(matches!(verdict, Verdict::Refused { .. } | Verdict::Failed { .. }), "{verdict:?}");
+    }
+}

@@ -210,7 +210,7 @@ fn become_role(
     umask(Mode::from_bits_truncate(0o077));
     step("enter folder", cwd.map_or_else(|| unistd::chdir("/"), unistd::fchdir))?;
     if let Some(who) = who {
-        process::confine(privileged)?;
+        process::confine()?;
         if privileged {
             process::become_account(who)?;
         }

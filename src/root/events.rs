@@ -22,7 +22,7 @@ use super::{
     Secrets, Setup, StartError, birth,
     checks::Checks,
     children::{self, Children},
-    notify,
+    notify, place,
     requests::Birth,
     roles::{Kind, Link, Process, Role},
     shutdown::Stage,
@@ -61,6 +61,8 @@ pub(super) struct Root {
     pub(super) proxy: Role,
     signals: Signals,
     pub(super) stage: Stage,
+    /// A second signal has come.
+    pub(super) hurry: bool,
     announced: bool,
 }
 
@@ -92,6 +94,7 @@ impl Root {
             proxy: Role::new(Kind::Proxy, now),
             signals,
             stage: Stage::Serving,
+            hurry: false,
             announced: false,
         })
     }
@@ -336,6 +339,9 @@ impl Root {
             Ok(secrets) => secrets,
             Err(error) => return error!(%error, "reload refused"),
         };
+        if let Err(error) = place::direct_output(&config.log.file) {
+            error!(%error, "log file not reopened");
+        }
         let restart = slices::needs_restart(&self.setup.config, &config);
         let hub = slices::hub(&config, &secrets, &self.sockets, self.setting.we.privileged);
         let proxy = slices::proxy(&config, &secrets, &self.sockets);

@@ -120,6 +120,7 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
         warn!(uid, "not started by root, all processes share one account");
         (ourselves(), ourselves())
     };
+    place::direct_output(&config.log.file)?;
     let we = policy::Ourselves { privileged, uid, hub: hub.uid, proxy: proxy.uid };
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| failed("open files")(e.to_string()))?;

@@ -278,3 +278,6 @@ fn reloaded(kind: Kind, outcome: &ReloadOutcome) {
     info!(role, %applied, "role reloaded");
     outcome.needs_restart.iter().for_each(|setting| warn!(role, %setting, "setting needs restart"));
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,7 +146,10 @@ impl Process {
 
     /// At once. It is our child and not reaped, so the number is still its own.
     pub(super) fn kill(&self) {
-        let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+        // Numbers up to 1 would mean groups, everybody, or init.
+        if self.pid > 1 {
+            let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+        }
     }
 
     /// Has it become the program? Says why not.
@@ -283,7 +286,7 @@ mod tests {
         assert!(role.not_before > start);
         let (ours, _theirs) = fd::pair().unwrap();
         let (report, _writer) = fd::pipe().unwrap();
-        let mut process = Process::new(-1, Link::new(ours), report, start);
+        let mut process = Process::new(i32::MAX, Link::new(ours), report, start);
         process.ready = Some(start);
         role.process = Some(process);
         let later = start + STEADY;

@@ -25,6 +25,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// For the hub to end its own affairs.
 const HUB: Duration = Duration::from_secs(15);
 
+/// For anything, after a second signal.
+const HARD: Duration = Duration::from_secs(1);
+
 /// How far we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -59,7 +62,8 @@ impl Root {
             }
             Stage::Proxy { until, servers } | Stage::Hub { until, servers } => {
                 let servers = *servers;
-                *until = now + Duration::from_secs(1);
+                *until = now + HARD;
+                self.hurry = true;
                 warn!("ending at once");
                 self.proxy.say(None, RootToProxy::Stop { hard: true }, Vec::new());
                 self.hub.say(None, RootSays::Stop { hard: true, servers }, Vec::new());
@@ -80,9 +84,11 @@ impl Root {
                     let each =
                         [spawner.interrupt_timeout, spawner.term_timeout, spawner.kill_timeout];
                     let stopping: Duration = each.iter().map(|limit| limit.duration()).sum();
-                    let until = now + HUB + if servers { stopping } else { Duration::ZERO };
-                    self.stage = Stage::Hub { until, servers };
-                    self.hub.say(None, RootSays::Stop { hard: false, servers }, Vec::new());
+                    let soft = HUB + if servers { stopping } else { Duration::ZERO };
+                    let hard = self.hurry;
+                    self.stage =
+                        Stage::Hub { until: now + if hard { HARD } else { soft }, servers };
+                    self.hub.say(None, RootSays::Stop { hard, servers }, Vec::new());
                 }
             },
             Stage::Hub { until, servers } => match &self.hub.process {
@@ -92,7 +98,8 @@ impl Root {
                     for entry in self.children.entries.values() {
                         drop(kill(entry.pidfd.as_ref(), libc::SIGTERM));
                     }
-                    let patience = self.setup.config.spawner.term_timeout.duration().min(2 * GRACE);
+                    let soft = self.setup.config.spawner.term_timeout.duration().min(2 * GRACE);
+                    let patience = if self.hurry { HARD } else { soft };
                     self.stage = Stage::Servers { until: now + patience };
                 }
                 None => return self.over(false),

@@ -1,0 +1,215 @@
+use std::{fs::File, os::fd::AsFd, thread::sleep};
+
+use jovis_actors::{domain::Secret, ports::Exit};
+use nix::{
+    sys::{stat::Mode, wait::waitpid},
+    unistd::geteuid,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    config::{
+        Config,
+        sections::{Simple, SpawnerClass},
+    },
+    ipc::{Hello, VERSION, root::Child},
+    os::{fd, users},
+    root::{
+        Secrets, Setup,
+        children::Children,
+        policy::Ourselves,
+        roles::{Link, Process},
+        sockets,
+    },
+};
+
+/// A root that nobody runs, and the hub's end of its link.
+struct Scene {
+    root: Root,
+    hub: OwnedFd,
+    dir: TempDir,
+}
+
+impl Scene {
+    /// `class`: servers run as `nobody`, or as ourselves where the tests have no privilege.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = geteuid().as_raw();
+        let mut config = Config::default();
+        config.hub.ip = "127.0.0.1".to_owned();
+        (config.hub.port, config.hub.hub_port, config.proxy.sockets) = (0, 0, 1);
+        config.spawner.cmd = ["sh", "-c", "exit 7"].map(str::to_owned).into();
+        config.spawner.class = SpawnerClass::Simple(Simple {
+            user: "nobody".to_owned(),
+            home_dir_template: "/".to_owned(),
+        });
+        let setting = birth::Setting {
+            we: Ourselves { privileged: uid == 0, uid, hub: uid, proxy: 1 },
+            hub_gid: 0,
+            env: std::env::vars().collect(),
+            umask: Mode::from_bits_truncate(0o022),
+            open_files: (256, 256),
+            oom: "0".to_owned(),
+        };
+        let sockets = sockets::bind(&config, dir.path(), dir.path(), None).unwrap();
+        let children = Children::open(dir.path()).unwrap();
+        let own = users::by_uid(uid).unwrap().unwrap();
+        let secrets = |_: &Config, _: std::os::fd::BorrowedFd<'_>| {
+            let (cookie_secret, key) = (Secret::new(vec![1]), Secret::new(Vec::new()));
+            Ok(Secrets { cookie_secret, certificate: Vec::new(), key })
+        };
+        let setup =
+            Setup { config, reload: Box::new(|| Err(Vec::new())), secrets: Box::new(secrets) };
+        let file = || File::open(dir.path()).unwrap();
+        let held = (file().into(), file());
+        let root = Root::new(setup, setting, (own.clone(), own), held, sockets, children);
+        let mut root = root.unwrap();
+        let (ours, hub) = fd::pair().unwrap();
+        let (report, _) = fd::pipe().unwrap();
+        root.hub.process = Some(Process::new(i32::MAX, Link::new(ours), report, Instant::now()));
+        Self { root, hub, dir }
+    }
+
+    /// One that has said Hello.
+    fn greeted() -> Self {
+        let mut scene = Self::new();
+        scene.say(None, HubSays::Hello(hello(VERSION, "hub")), Vec::new()).unwrap();
+        scene
+    }
+
+    fn say(&mut self, id: Option<u64>, message: HubSays, fds: Vec<OwnedFd>) -> Result<(), String> {
+        self.root.hub_said(Envelope { id, message }, fds)
+    }
+
+    fn hear(&self) -> (Envelope<RootSays>, Vec<OwnedFd>) {
+        frame::recv(self.hub.as_fd()).unwrap()
+    }
+
+    /// The answer to this request, which must be the next thing said.
+    fn ask(&mut self, id: u64, message: HubSays, fds: Vec<OwnedFd>) -> RootSays {
+        self.say(Some(id), message, fds).unwrap();
+        let (answer, _) = self.hear();
+        assert_eq!(answer.id, Some(id));
+        answer.message
+    }
+
+    fn log(&self) -> Vec<OwnedFd> {
+        let path = self.dir.path().join("log");
+        vec![File::options().append(true).create(true).open(path).unwrap().into()]
+    }
+}
+
+fn hello(version: u32, role: &str) -> Hello {
+    Hello { version, role: role.to_owned(), build: String::new() }
+}
+
+fn order() -> OrderId {
+    OrderId::from_bytes([9; 16])
+}
+
+fn spawn() -> HubSays {
+    HubSays::Spawn {
+        order: order(),
+        user: Username::new("alice").unwrap(),
+        server: ServerName::default_server(),
+        env: BTreeMap::new(),
+        holes: BTreeMap::new(),
+    }
+}
+
+fn is_denied(answer: &RootSays) -> bool {
+    matches!(answer, RootSays::Denied { .. })
+}
+
+#[test]
+fn nothing_is_done_before_a_hello_in_our_version() {
+    let mut scene = Scene::new();
+    assert!(scene.say(Some(1), HubSays::Children, Vec::new()).is_err());
+    assert!(scene.say(None, HubSays::Hello(hello(VERSION + 1, "hub")), Vec::new()).is_err());
+    assert!(scene.say(None, HubSays::Hello(hello(VERSION, "proxy")), Vec::new()).is_err());
+    assert!(scene.say(None, HubSays::Hello(hello(VERSION, "hub")), Vec::new()).is_ok());
+    assert!(scene.say(Some(1), HubSays::Children, Vec::new()).is_ok());
+    assert!(scene.say(None, HubSays::Hello(hello(VERSION, "hub")), Vec::new()).is_err());
+}
+
+#[test]
+fn what_lacks_its_descriptor_or_its_order_is_denied() {
+    let mut scene = Scene::greeted();
+    let unknown = HubSays::Signal { order: order(), how: SignalKind::Kill };
+    assert!(is_denied(&scene.ask(1, unknown, Vec::new())));
+    assert!(is_denied(&scene.ask(2, spawn(), Vec::new())));
+    let pam = HubSays::Pam { user: "alice".to_owned(), rhost: None };
+    assert!(is_denied(&scene.ask(3, pam, Vec::new())));
+    assert_eq!(scene.ask(4, HubSays::Forget { order: order() }, Vec::new()), RootSays::Done);
+    scene.root.stop(libc::SIGTERM, Instant::now());
+    let log = scene.log();
+    assert!(is_denied(&scene.ask(5, spawn(), log)));
+    assert_eq!(scene.root.children.living(), 0);
+}
+
+#[test]
+fn an_order_is_started_once_and_remembered_until_it_is_forgotten() {
+    if !geteuid().is_root() {
+        return; // servers as another account need privilege
+    }
+    let mut scene = Scene::greeted();
+    let log = scene.log();
+    scene.say(Some(1), spawn(), log).unwrap();
+    scene.say(Some(2), spawn(), Vec::new()).unwrap();
+    assert_eq!(scene.root.births.len(), 1);
+    assert!(is_denied(&scene.ask(3, HubSays::Forget { order: order() }, Vec::new())));
+    let until = Instant::now() + Duration::from_secs(20);
+    while !scene.root.births.is_empty() {
+        assert!(Instant::now() < until, "not born");
+        scene.root.look_after_births(Instant::now());
+        sleep(Duration::from_millis(2));
+    }
+    let pid = scene.root.children.entries[&order()].pid;
+    let spawned = RootSays::Spawned { order: order(), pid };
+    for id in [1, 2] {
+        assert_eq!(scene.hear().0, Envelope { id: Some(id), message: spawned.clone() });
+    }
+    let (_, exit) = children::exit(waitpid(Pid::from_raw(pid), None).unwrap()).unwrap();
+    assert_eq!(exit, Exit::Code(7));
+    scene.root.server_ended(&order(), exit);
+    let bell = Envelope { id: None, message: RootSays::Exited { order: order(), exit } };
+    assert_eq!(scene.hear().0, bell);
+    assert_eq!(scene.ask(4, spawn(), Vec::new()), spawned);
+    assert_eq!(scene.hear().0, bell);
+    scene.say(Some(5), HubSays::Children, Vec::new()).unwrap();
+    let list: Vec<Child> = frame::unseal(scene.hear().1.remove(0)).unwrap();
+    assert_eq!((list.len(), list[0].pid, list[0].exit), (1, pid, Some(exit)));
+    let late = HubSays::Signal { order: order(), how: SignalKind::Kill };
+    assert_eq!(scene.ask(6, late, Vec::new()), RootSays::Done);
+    assert_eq!(scene.ask(7, HubSays::Forget { order: order() }, Vec::new()), RootSays::Done);
+    assert!(scene.root.children.list().is_empty());
+}
+
+#[test]
+fn a_birth_that_takes_too_long_is_ended() {
+    let mut scene = Scene::greeted();
+    let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = i32::try_from(sleeper.id()).unwrap();
+    let entry = Entry {
+        pid,
+        since: 0,
+        uid: None,
+        user: "alice".to_owned(),
+        exit: None,
+        pidfd: Some(process::pidfd(pid).unwrap()),
+        adopted: false,
+    };
+    scene.root.children.born(&order(), entry);
+    let (report, _writer) = fd::pipe().unwrap();
+    fd::set_nonblocking(report.as_fd(), true).unwrap();
+    let until = Instant::now() + BIRTH;
+    scene.root.births.push(Birth { order: order(), report, until, asked: vec![Some(1)] });
+    scene.root.look_after_births(until - Duration::from_secs(1));
+    assert_eq!(scene.root.births.len(), 1);
+    scene.root.look_after_births(until);
+    let (step, errno) = ("start in time".to_owned(), libc::ETIMEDOUT);
+    assert_eq!(scene.hear().0, Envelope { id: Some(1), message: RootSays::Failed { step, errno } });
+    assert!(!sleeper.wait().unwrap().success());
+    assert!(scene.root.children.list().is_empty());
+}
