@@ -68,14 +68,14 @@ pub fn fork(act: impl FnOnce() -> Vec<u8>) -> io::Result<Forked> {
     // SAFETY: the contract above: one thread, so the child's memory is consistent.
     let forked = unsafe { unistd::fork() };
     if let Ok(ForkResult::Child) = forked {
-        let last = catch_unwind(AssertUnwindSafe(|| {
-            let writer = high(writer.as_fd())?;
-            prepare()?;
-            Ok((writer, act()))
+        // Silence would mean success, so whatever goes wrong says something.
+        let writer = high(writer.as_fd()).unwrap_or(writer);
+        let last = catch_unwind(AssertUnwindSafe(|| match prepare() {
+            Ok(()) => act(),
+            Err(errno) => errno.desc().as_bytes().to_vec(),
         }));
-        if let Ok(Ok::<_, Errno>((writer, bytes))) = last {
-            drop(File::from(writer).write_all(&bytes));
-        }
+        let last = last.unwrap_or_else(|_| b"the child panicked".to_vec());
+        drop(File::from(writer).write_all(&last));
         // SAFETY: ends at once; nothing of the parent's is flushed or dropped a second time.
         unsafe { libc::_exit(127) }
     }
@@ -322,4 +322,113 @@ pub fn open_standard() -> io::Result<()> {
 /// The number in an error of the operating system.
 pub fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        time::{Duration, Instant},
+    };
+
+    use nix::{
+        poll::{PollFd, PollFlags, poll},
+        sys::wait::{WaitStatus, waitpid},
+        unistd::Pid,
+    };
+
+    use super::*;
+
+    fn account() -> Account {
+        Account {
+            name: "a".to_owned(),
+            uid: 1000,
+            gid: 100,
+            groups: vec![4, 100, 4],
+            home: "/".into(),
+            shell: "/bin/sh".into(),
+        }
+    }
+
+    const STATUS: &str = "Name:\tx\nUid:\t1000\t1000\t1000\t1000\nGid:\t100\t100\t100\t100\nGroups:\t100 4 \n\
+                          CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n\
+                          CapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\n";
+
+    #[test]
+    fn any_trace_of_another_identity_is_noticed() {
+        assert!(is_exactly(STATUS, &account()));
+        for (from, to) in [
+            ("Uid:\t1000\t1000\t1000\t1000", "Uid:\t1000\t1000\t0\t1000"),
+            ("Gid:\t100\t100", "Gid:\t100\t0"),
+            ("Groups:\t100 4", "Groups:\t100 4 0"),
+            ("Groups:\t100 4", "Groups:\t100"),
+            ("CapPrm:\t0000000000000000", "CapPrm:\t0000000000000080"),
+            ("CapAmb:\t0000000000000000\n", ""),
+            ("CapInh:\t0", "CapInh:\t1"),
+        ] {
+            let other = STATUS.replacen(from, to, 1);
+            assert_ne!(other, STATUS);
+            assert!(!is_exactly(&other, &account()), "{to}");
+        }
+        assert!(!is_exactly("", &account()));
+    }
+
+    #[test]
+    fn a_program_name_can_hold_anything() {
+        let text = "7 (a) R 1 (b)) S 1 2 3 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
+        let stat = parse_stat(text).unwrap();
+        assert_eq!((stat.parent, stat.session, stat.since, stat.ended), (1, 3, 4711, false));
+        assert_eq!(parse_stat("7 (a"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    fn report(forked: &Forked) -> Vec<u8> {
+        let mut wanted = [PollFd::new(forked.report.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut wanted, 20_000u16).unwrap(), 1, "no report in time");
+        let mut bytes = Vec::new();
+        let outcome = File::from(forked.report.try_clone().unwrap()).read_to_end(&mut bytes);
+        assert!(outcome.is_ok() || !bytes.is_empty());
+        bytes
+    }
+
+    #[test]
+    fn a_child_reports_or_becomes_another_program() {
+        let failed =
+            fork(|| exec("no/such", &["x".to_owned()], &[]).to_string().into_bytes()).unwrap();
+        let text = String::from_utf8(report(&failed)).unwrap();
+        assert_eq!(text, "exec no/such: No such file or directory");
+        let pid = Pid::from_raw(failed.pid);
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 127));
+        let panics = fork(|| panic!("on purpose")).unwrap();
+        assert_eq!(report(&panics), b"the child panicked");
+        let pid = Pid::from_raw(panics.pid);
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 127));
+        let good =
+            fork(|| exec("true", &["true".to_owned()], &[]).to_string().into_bytes()).unwrap();
+        assert_eq!(report(&good), b"");
+        let pid = Pid::from_raw(good.pid);
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 0));
+    }
+
+    #[test]
+    fn a_pidfd_signals_one_process_and_shows_its_end() {
+        let argv = ["sleep", "60"].map(str::to_owned);
+        let forked = fork(|| exec("sleep", &argv, &[]).to_string().into_bytes()).unwrap();
+        let handle = pidfd(forked.pid).unwrap();
+        assert_eq!(report(&forked), b"");
+        let seen = stat(forked.pid).unwrap();
+        assert_eq!((seen.session, seen.ended), (forked.pid, false));
+        assert!(all().iter().any(|(pid, stat)| *pid == forked.pid && stat.since == seen.since));
+        assert_eq!(uid(forked.pid), uid(unistd::getpid().as_raw()));
+        signal(handle.as_fd(), libc::SIGTERM).unwrap();
+        let mut wanted = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut wanted, 20_000u16).unwrap(), 1);
+        let pid = Pid::from_raw(forked.pid);
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Signaled(pid, Signal::SIGTERM, false));
+        signal(handle.as_fd(), libc::SIGKILL).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while stat(forked.pid).is_some_and(|stat| stat.since == seen.since) {
+            assert!(Instant::now() < until, "it is still there");
+        }
+    }
 }

@@ -181,11 +181,10 @@ impl Root {
         if self.stage == Stage::Serving {
             for kind in [Kind::Hub, Kind::Proxy] {
                 let role = self.role(kind);
-                if role.process.is_none() && now >= role.not_before {
-                    if let Err(error) = self.start(kind, now) {
-                        error!(role = kind.name(), %error, "role not started");
-                        self.role(kind).ended(now);
-                    }
+                let due = role.process.is_none() && now >= role.not_before;
+                if due && let Err(error) = self.start(kind, now) {
+                    error!(role = kind.name(), %error, "role not started");
+                    self.role(kind).ended(now);
                 }
             }
         }

@@ -84,7 +84,7 @@ pub(super) fn spawn(
     if living >= config.root.max_children as usize {
         return refuse(format!("{living} servers are running, the most root keeps"));
     }
-    if user.as_str().len() > 64 || user.as_str().starts_with('-') {
+    if user.as_str().starts_with('-') {
         return refuse("the name is no account name");
     }
     for (name, value) in &given {

@@ -32,6 +32,9 @@ const STEADY: Duration = Duration::from_secs(60);
 /// From the closing of its link to the end of the process.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// A message and what came with it.
+pub(super) type Heard<M> = (Envelope<M>, Vec<OwnedFd>);
+
 /// Root's end of a link.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -76,9 +79,7 @@ impl Link {
     }
 
     /// The next message, if there is one.
-    pub(super) fn hear<M: DeserializeOwned>(
-        &mut self,
-    ) -> Option<Result<(Envelope<M>, Vec<OwnedFd>), FrameError>> {
+    pub(super) fn hear<M: DeserializeOwned>(&mut self) -> Option<Result<Heard<M>, FrameError>> {
         if self.closed {
             return None;
         }

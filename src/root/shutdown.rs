@@ -74,7 +74,8 @@ impl Root {
 
     /// Goes one stage further when its time has come. True: over.
     pub(super) fn shut_down(&mut self, now: Instant) -> bool {
-        match self.stage {
+        let before = self.stage;
+        match before {
             Stage::Serving => return false,
             Stage::Proxy { until, servers } => match &self.proxy.process {
                 Some(process) if now >= until => process.kill(),
@@ -118,7 +119,7 @@ impl Root {
             }
             Stage::Servers { .. } | Stage::Killed { .. } => {}
         }
-        false
+        self.stage != before && self.shut_down(now)
     }
 
     /// The last acts: helpers, and what servers have left behind.
