@@ -1,0 +1,123 @@
+//! Answers: the usual bodies, and the headers every answer of the hub carries (`spec/rest-api.md` 1.8,
+//! `spec/oauth-and-cookies.md` 10, stricter by `SECURITY.md` (d)).
+
+use axum::body::Body;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{error::Error, next};
+
+/// What a handler gives back.
+pub(crate) type Answer = Result<Response<Body>, Error>;
+
+/// The version we claim: clients compare it with theirs.
+pub(crate) const VERSION: &str = "6.1.1";
+
+/// An answer with a body of this type.
+pub(crate) fn typed(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut answer = Response::new(body.into());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// JSON.
+pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+    typed(status, "application/json", value.to_string())
+}
+
+/// An HTML page; never kept by caches.
+pub(crate) fn html(status: StatusCode, text: String) -> Response<Body> {
+    let mut answer = typed(status, "text/html", text);
+    put(&mut answer, header::CACHE_CONTROL, "no-store");
+    answer
+}
+
+/// No body, no type.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    answer
+}
+
+/// No body, but a type.
+pub(crate) fn bare(status: StatusCode, kind: &'static str) -> Response<Body> {
+    typed(status, kind, Body::empty())
+}
+
+/// 302.
+pub(crate) fn found(target: &str) -> Response<Body> {
+    redirect(StatusCode::FOUND, target)
+}
+
+/// A redirect. What cannot stand in a header is escaped.
+pub(crate) fn redirect(status: StatusCode, target: &str) -> Response<Body> {
+    let mut answer = typed(status, "text/html", Body::empty());
+    put(&mut answer, header::LOCATION, &next::ascii(target));
+    put(&mut answer, header::CACHE_CONTROL, "no-store");
+    answer
+}
+
+/// An error as the API tells it.
+pub(crate) fn api_error(error: &Error) -> Response<Body> {
+    let body = json!({"status": error.status.as_u16(), "message": error.message});
+    with_retry(json(error.status, &body), error)
+}
+
+/// The error's own headers.
+pub(crate) fn with_retry(mut answer: Response<Body>, error: &Error) -> Response<Body> {
+    if let Some(seconds) = error.retry_after {
+        put(&mut answer, header::RETRY_AFTER, &seconds.to_string());
+    }
+    answer
+}
+
+/// Sets a header of which we know that the value is legal; an illegal one is left out.
+pub(crate) fn put(answer: &mut Response<Body>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}
+
+/// The content security policy of pages. `extra` goes to `form-action`: a consent leads to another host.
+pub(crate) fn page_policy(hub: &str, nonce: &str, extra: &str) -> String {
+    let space = if extra.is_empty() { "" } else { " " };
+    format!(
+        "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'{space}{extra}; \
+         base-uri 'none'; object-src 'none'; frame-ancestors 'none'; report-uri {hub}security/csp-report"
+    )
+}
+
+/// The content security policy of everything else.
+pub(crate) fn api_policy(hub: &str) -> String {
+    format!("frame-ancestors 'none'; report-uri {hub}security/csp-report; default-src 'none'")
+}
+
+/// Puts on what every answer carries; what a handler has set stays.
+pub(crate) fn finish(answer: &mut Response<Body>, hub: &str, cookies: &[String], request: &str) {
+    let headers = answer.headers_mut();
+    let mut add = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.entry(HeaderName::from_static(name)).or_insert(value);
+        }
+    };
+    add("x-jupyterhub-version", VERSION);
+    add("access-control-allow-headers", "accept, content-type, authorization");
+    add("content-security-policy", &api_policy(hub));
+    add("x-content-type-options", "nosniff");
+    add("referrer-policy", "strict-origin-when-cross-origin");
+    add("cross-origin-opener-policy", "same-origin");
+    add("cross-origin-resource-policy", "same-origin");
+    add("cache-control", "private, no-cache");
+    add("x-request-id", request);
+    for cookie in cookies {
+        if let Ok(value) = HeaderValue::from_str(cookie) {
+            headers.append(header::SET_COOKIE, value);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The hub itself: version and make.
+
+use axum::body::Body;
+use http::{HeaderName, Response, StatusCode};
+use serde_json::json;
+
+use crate::{
+    config::sections::{AuthClass, SpawnerClass},
+    web::{
+        answer::{self, Answer, VERSION},
+        call::Call,
+        guard::About,
+    },
+};
+
+/// The root: how servers see at their start that the hub is there. For everybody.
+pub(crate) fn root() -> Response<Body> {
+    let mut out = answer::json(StatusCode::OK, &json!({ "version": VERSION }));
+    answer::put(&mut out, HeaderName::from_static("access-control-allow-origin"), "*");
+    out
+}
+
+/// What it is made of. There is no Python here; the fields stay, as clients expect texts in them.
+pub(crate) fn info(call: &Call) -> Answer {
+    call.known()?.may(&["read:hub"], About::Hub)?;
+    let spawner = match call.settings.spawner.class {
+        SpawnerClass::Local(_) => "Local",
+        SpawnerClass::Simple(_) => "Simple",
+    };
+    let authenticator = match call.settings.auth.class {
+        AuthClass::Pam(_) => "Pam",
+        AuthClass::Dummy(_) => "Dummy",
+    };
+    let class = |name: &str| json!({"class": name, "version": env!("CARGO_PKG_VERSION")});
+    let body = json!({
+        "version": VERSION,
+        "python": "",
+        "sys_executable": "",
+        "spawner": class(spawner),
+        "authenticator": class(authenticator),
+    });
+    Ok(answer::json(StatusCode::OK, &body))
+}

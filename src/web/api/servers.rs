@@ -1,0 +1,169 @@
+//! Servers: look at, start, stop (`spec/rest-api.md` 4.6).
+
+use http::StatusCode;
+use jovis_actors::{
+    domain::ServerState,
+    spawners::{Ask, Begun, StopRefused},
+};
+use serde_json::Value;
+
+use super::{failure, key_to_start, server, user};
+use crate::web::{
+    answer::{self, Answer},
+    call::Call,
+    error::Error,
+    guard::About,
+    model,
+};
+
+/// One server, running or not.
+pub(crate) fn show(call: &Call, name: &str, server_name: &str) -> Answer {
+    let who = call.known()?;
+    let about = About::Server(name, server_name);
+    who.may(&["read:servers"], about)?;
+    let user = user(call, name)?;
+    let server = server(call, &user, server_name)?;
+    let state = who.covers(&["admin:server_state"], about);
+    let model = model::server::model(call.base(), &user, &server, state);
+    Ok(answer::json(StatusCode::OK, &model))
+}
+
+/// Starts a server; waits `slow_spawn_timeout`, then says "pending".
+pub(crate) async fn start(call: &mut Call, name: &str, server_name: &str) -> Answer {
+    call.known()?.may(&["start:servers"], About::Server(name, server_name))?;
+    let user = user(call, name)?;
+    let key = key_to_start(call, &user, server_name)?;
+    let mut ask = read(call.json().await?)?;
+    if key.name.is_default() {
+        ask.display_name = None;
+    }
+    let begun = call.app.doors.start(key.clone(), ask).await?;
+    let pending = answer::bare(StatusCode::ACCEPTED, "text/plain");
+    if begun == Begun::Already {
+        return Ok(pending);
+    }
+    let patience = call.settings.hub.slow_spawn_timeout.duration();
+    if !call.app.doors.settled(&key, patience).await {
+        return Ok(pending);
+    }
+    let image = call.fresh();
+    match image.server(&key) {
+        Some(server) if server.state.is_ready() => {
+            Ok(answer::bare(StatusCode::CREATED, "text/plain"))
+        }
+        Some(server) if server.state.is_active() => Ok(pending),
+        Some(server) => Err(match failure(call, server) {
+            Some(trouble) => Error::failed(format!("the start failed: {}", trouble.cause)),
+            None => Error::bad("the start was cancelled"),
+        }),
+        None => Err(Error::hidden()),
+    }
+}
+
+/// Stops a server; waits `slow_stop_timeout`, then says "pending".
+pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answer {
+    call.known()?.may(&["delete:servers"], About::Server(name, server_name))?;
+    let user = user(call, name)?;
+    let body = call.json().await?;
+    let remove = match body.as_ref().map(|body| (body.is_object(), body.get("remove"))) {
+        None | Some((true, None | Some(Value::Bool(false) | Value::Null))) => false,
+        Some((true, Some(Value::Bool(true)))) => true,
+        Some(_) => return Err(Error::bad("expected an object with a boolean \"remove\"")),
+    };
+    if !server_name.is_empty() && !call.settings.hub.allow_named_servers {
+        return Err(Error::bad("named servers are not enabled on this hub"));
+    }
+    if server_name.is_empty() && remove {
+        return Err(Error::bad("the default server cannot be removed"));
+    }
+    let server = server(call, &user, server_name)?;
+    let key = server.key.clone();
+    if matches!(server.state, ServerState::Stopping { .. }) && !remove {
+        return Ok(answer::bare(StatusCode::ACCEPTED, "text/plain"));
+    }
+    match call.app.doors.stop(key.clone()).await {
+        Ok(()) | Err(StopRefused::NotRunning) => {}
+        Err(refused) => return Err(refused.into()),
+    }
+    let patience = call.settings.hub.slow_stop_timeout.duration();
+    if !call.app.doors.settled(&key, patience).await {
+        return Ok(answer::bare(StatusCode::ACCEPTED, "text/plain"));
+    }
+    if remove {
+        call.app.doors.drop_server(key).await?;
+    }
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// With what to start. An object with neither known key is a client's of before 6.0: all of it is options.
+fn read(body: Option<Value>) -> Result<Ask, Error> {
+    let mut fields = match body {
+        None | Some(Value::Bool(false)) => return Ok(Ask::default()),
+        Some(Value::Array(items)) if items.is_empty() => return Ok(Ask::default()),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return Err(Error::bad("expected an object")),
+    };
+    if fields.is_empty() {
+        return Ok(Ask::default());
+    }
+    let (name, options) = (fields.remove("display_name"), fields.remove("user_options"));
+    if name.is_none() && options.is_none() {
+        return Ok(Ask { options: Some(Value::Object(fields)), display_name: None });
+    }
+    let display_name = match name {
+        None => None,
+        Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+        Some(_) => return Err(Error::bad("display_name must be a string")),
+    };
+    if display_name.as_deref().is_some_and(|name| !shows(name)) {
+        return Err(Error::bad("display_name must have 1 to 255 visible characters"));
+    }
+    let options = match options {
+        None | Some(Value::Null) => None,
+        Some(options @ Value::Object(_)) => Some(options),
+        Some(_) => return Err(Error::bad("user_options must be an object")),
+    };
+    Ok(Ask { options, display_name })
+}
+
+/// Can this be shown as a name: nothing invisible, no blanks at the ends or in pairs?
+fn shows(name: &str) -> bool {
+    (1..=255).contains(&name.chars().count())
+        && !name.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' '))
+        && !name.contains("  ")
+        && name.trim() == name
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_forms_of_the_body_are_read() {
+        assert_eq!(read(None).unwrap(), Ask::default());
+        assert_eq!(read(Some(json!({}))).unwrap(), Ask::default());
+        assert_eq!(read(Some(json!({"image": "a"}))).unwrap().options, Some(json!({"image": "a"})));
+        let new = read(Some(json!({"display_name": "Lab 1", "user_options": {"a": 1}, "b": 2})));
+        let wanted = Ask { options: Some(json!({"a": 1})), display_name: Some("Lab 1".to_owned()) };
+        assert_eq!(new.unwrap(), wanted);
+        assert_eq!(read(Some(json!({"user_options": null}))).unwrap(), Ask::default());
+    }
+
+    #[test]
+    fn wrong_types_are_bad_requests() {
+        for bad in [
+            json!([1]),
+            json!("a"),
+            json!({"display_name": 1}),
+            json!({"user_options": []}),
+            json!({"display_name": " a"}),
+            json!({"display_name": "a  b"}),
+            json!({"display_name": "a\u{7}"}),
+            json!({"display_name": "a".repeat(256)}),
+        ] {
+            assert_eq!(read(Some(bad.clone())).unwrap_err().status.as_u16(), 400, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! API tokens of users (`spec/rest-api.md` 4.5).
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use jovis_actors::{
+    accounts::NewToken,
+    domain::{Owner, Scope, Secret, Token, User, UserId, Username, scope},
+    ports::Credentials,
+};
+use serde_json::{Map, Value, json};
+
+use super::user;
+use crate::web::{
+    answer::{self, Answer},
+    call::Call,
+    error::Error,
+    guard::About,
+    model,
+};
+
+/// All valid tokens, the longest unused first.
+pub(crate) fn list(call: &Call, name: &str) -> Answer {
+    call.known()?.may(&["read:tokens"], About::User(name))?;
+    let user = user(call, name)?;
+    let tokens: Vec<Value> =
+        valid(call, user.id).iter().map(|token| model::token::model(&call.image, token)).collect();
+    Ok(answer::json(StatusCode::OK, &json!({ "api_tokens": tokens })))
+}
+
+/// The tokens of a user that still count, the longest unused first.
+pub(crate) fn valid(call: &Call, user: UserId) -> Vec<Arc<Token>> {
+    let owner = Owner::User(user);
+    let mut tokens: Vec<_> =
+        call.image.tokens_of(&owner).filter(|it| it.is_valid(call.now)).cloned().collect();
+    tokens.sort_by_key(|token| (token.last_activity.unwrap_or(token.created), token.id));
+    tokens
+}
+
+/// Makes a token: for whoever holds `tokens`, or whoever sends name and password in the body.
+pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
+    if call.who.is_some() {
+        if call.known()?.token.is_none() {
+            call.require_xsrf(None)?;
+        }
+        let denied = || Error::forbidden("no access to this user's tokens");
+        // Unknown users and those of others get the same answer.
+        if !call.known()?.covers(&["tokens"], About::User(name)) || user(call, name).is_err() {
+            return Err(denied());
+        }
+    }
+    let body = match call.json().await? {
+        None => Map::new(),
+        Some(Value::Object(fields)) => fields,
+        Some(Value::Array(items)) if items.is_empty() => Map::new(),
+        Some(Value::Bool(false)) => Map::new(),
+        Some(_) => return Err(Error::bad("expected an object")),
+    };
+    let requester = match &call.who {
+        Some(who) => who.user.clone(),
+        None => by_body(call, name, &body).await?,
+    };
+    let user = user(call, name)?;
+    let asked = read(&body, &requester, &user)?;
+    let secret = call.app.entropy.hex(16);
+    let new = NewToken {
+        owner: Owner::User(user.id),
+        hash: call.app.entropy.digest(&secret),
+        scopes: asked.scopes,
+        note: asked.note,
+        expires_in: asked.expires_in,
+    };
+    let token = call.app.doors.issue(new).await?;
+    let mut model = model::token::model(&call.fresh(), &token);
+    model["token"] = json!(secret);
+    Ok(answer::json(StatusCode::CREATED, &model))
+}
+
+/// Somebody with nothing but a name and a password in the body, and already known here.
+async fn by_body(call: &Call, name: &str, body: &Map<String, Value>) -> Result<Arc<User>, Error> {
+    let nobody = || Error { message: None, ..Error::anonymous() };
+    let Some(auth) = body.get("auth").and_then(Value::as_object) else {
+        if call.headers.contains_key("origin") {
+            call.require_xsrf(None)?;
+        }
+        return Err(Error::anonymous());
+    };
+    let text = |key: &str| auth.get(key).and_then(Value::as_str).ok_or_else(nobody);
+    let username = text("username")?.trim().to_owned();
+    let known = Username::normalise(&username).ok();
+    if known.as_ref().is_none_or(|it| call.image.user_named(it.as_str()).is_none()) {
+        return Err(nobody());
+    }
+    let password = Secret::new(text("password")?.to_owned());
+    let who = Credentials { username, password, from: call.from };
+    let user = call.app.doors.sign_in(who).await.map_err(|refused| {
+        let error = Error::from(refused);
+        if error.status == StatusCode::FORBIDDEN { nobody() } else { error }
+    })?;
+    let own = scope::own_scopes(&user.name, user.admin);
+    let target = super::super::call::username(name).ok_or_else(nobody)?;
+    let may = own.iter().any(|it| it.covers_user("tokens", &target));
+    if may { Ok(user) } else { Err(nobody()) }
+}
+
+/// A token as it was asked for.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    scopes: Vec<Scope>,
+    note: String,
+    expires_in: Option<Duration>,
+}
+
+fn read(body: &Map<String, Value>, requester: &User, target: &User) -> Result<Asked, Error> {
+    let given = |key: &str| body.get(key).filter(|value| !value.is_null());
+    let texts = |key: &str| {
+        given(key)
+            .map(|value| {
+                let items =
+                    value.as_array().ok_or_else(|| Error::bad(format!("{key} must be a list")))?;
+                let text = |item: &Value| {
+                    item.as_str()
+                        .map(ToOwned::to_owned)
+                        .ok_or_else(|| Error::bad(format!("{key} must be a list of strings")))
+                };
+                items.iter().map(text).collect::<Result<Vec<_>, _>>()
+            })
+            .transpose()
+    };
+    let expires_in = match given("expires_in") {
+        None => None,
+        Some(Value::Bool(true)) => Some(Duration::from_secs(1)),
+        Some(value) => {
+            let seconds = value.as_u64().filter(|seconds| *seconds >= 1);
+            let seconds =
+                seconds.ok_or_else(|| Error::bad("expires_in must be a positive integer"))?;
+            Some(Duration::from_secs(seconds))
+        }
+    };
+    let scopes = match (texts("scopes")?, texts("roles")?) {
+        (Some(_), Some(_)) => return Err(Error::bad("give scopes or roles, not both")),
+        (Some(scopes), None) => scopes.iter().map(|text| known(text)).collect::<Result<_, _>>()?,
+        (None, Some(roles)) => roles.iter().map(|name| role(name)).collect::<Result<_, _>>()?,
+        (None, None) => vec![Scope::new("inherit")],
+    };
+    let note = match given("note") {
+        Some(value) => {
+            value.as_str().ok_or_else(|| Error::bad("note must be a string"))?.to_owned()
+        }
+        None if requester.id == target.id => "Requested via api".to_owned(),
+        None => format!("Requested via api by user {}", requester.name),
+    };
+    Ok(Asked { scopes, note, expires_in })
+}
+
+/// A scope that exists: an administrator holds each of them.
+fn known(text: &str) -> Result<Scope, Error> {
+    let scope = Scope::new(text);
+    let anybody = Username::new("a").expect("a letter is a name");
+    let exists = matches!(text, "inherit" | "self")
+        || scope::own_scopes(&anybody, true).iter().any(|it| it.base() == scope.base());
+    let plain = text.len() <= 1_024 && !text.chars().any(char::is_whitespace);
+    if exists && plain { Ok(scope) } else { Err(Error::bad(format!("no such scope: {text}"))) }
+}
+
+fn role(name: &str) -> Result<Scope, Error> {
+    match name {
+        "token" => Ok(Scope::new("inherit")),
+        "user" => Ok(Scope::new("self")),
+        _ => Err(Error::bad(format!("no such role: {name}"))),
+    }
+}
+
+/// The token of this id, if it is this user's.
+fn token(call: &Call, user: &User, id: &str) -> Result<Arc<Token>, Error> {
+    let id = model::token::parse_id(id).ok_or_else(Error::hidden)?;
+    let token = call.image.token(id).ok_or_else(Error::hidden)?;
+    let own = token.owner == Owner::User(user.id) && token.is_valid(call.now);
+    if own { Ok(token.clone()) } else { Err(Error::hidden()) }
+}
+
+/// One token.
+pub(crate) fn show(call: &Call, name: &str, id: &str) -> Answer {
+    call.known()?.may(&["read:tokens"], About::User(name))?;
+    let token = token(call, &*user(call, name)?, id)?;
+    Ok(answer::json(StatusCode::OK, &model::token::model(&call.image, &token)))
+}
+
+/// Ends a token; one of an OAuth client takes the others for that client with it.
+pub(crate) async fn revoke(call: &mut Call, name: &str, id: &str) -> Answer {
+    call.known()?.may(&["tokens"], About::User(name))?;
+    let user = user(call, name)?;
+    let token = token(call, &user, id)?;
+    if call.app.doors.revoke(Owner::User(user.id), token.id).await? {
+        Ok(answer::empty(StatusCode::NO_CONTENT))
+    } else {
+        Err(Error::hidden())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jovis_actors::domain::Moment;
+
+    use super::*;
+
+    fn person(id: u64, name: &str) -> User {
+        User {
+            id: UserId(id),
+            name: Username::new(name).unwrap(),
+            admin: false,
+            created: Moment(0),
+            last_activity: None,
+            cookie_id: String::new(),
+            user_info: None,
+        }
+    }
+
+    fn asked(body: Value) -> Result<Asked, u16> {
+        let body = body.as_object().unwrap().clone();
+        read(&body, &person(2, "admin"), &person(1, "bob")).map_err(|it| it.status.as_u16())
+    }
+
+    #[test]
+    fn a_request_without_words_inherits() {
+        let plain = asked(json!({})).unwrap();
+        assert_eq!(plain.scopes, [Scope::new("inherit")]);
+        assert_eq!(plain.note, "Requested via api by user admin");
+        assert_eq!(plain.expires_in, None);
+        let full = asked(json!({"note": "n", "expires_in": 60, "scopes": []})).unwrap();
+        let wanted =
+            Asked { scopes: vec![], note: "n".into(), expires_in: Some(Duration::from_secs(60)) };
+        assert_eq!(full, wanted);
+        assert_eq!(asked(json!({"roles": ["user"]})).unwrap().scopes, [Scope::new("self")]);
+        assert!(asked(json!({"expires_in": true})).is_ok());
+    }
+
+    #[test]
+    fn odd_requests_are_bad_requests() {
+        for bad in [
+            json!({"expires_in": 0}),
+            json!({"expires_in": -1}),
+            json!({"expires_in": 1.5}),
+            json!({"expires_in": "60"}),
+            json!({"expires_in": 1e300}),
+            json!({"note": 1}),
+            json!({"scopes": "a"}),
+            json!({"scopes": [1]}),
+            json!({"scopes": ["nope"]}),
+            json!({"scopes": ["read:users x"]}),
+            json!({"roles": ["admin2"]}),
+            json!({"scopes": [], "roles": []}),
+        ] {
+            assert_eq!(asked(bad.clone()), Err(400), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What all requests share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use arc_swap::ArcSwap;
+use jovis_actors::{
+    activity, logins,
+    ports::{Clock, Entropy},
+    spawners, store,
+};
+
+use super::{
+    doors::{Actors, Doors},
+    templates::{TemplateError, Templates},
+};
+use crate::config::slice::HubSlice;
+
+/// What [`App::new`] takes.
+pub struct Parts {
+    /// Records.
+    pub store: store::Client,
+    /// Servers.
+    pub spawners: spawners::Client,
+    /// Sign-ins.
+    pub logins: logins::Client,
+    /// Last use.
+    pub activity: activity::Client,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub entropy: Arc<dyn Entropy>,
+    /// Settings; may be replaced while we run.
+    pub settings: Arc<ArcSwap<HubSlice>>,
+}
+
+/// The web's state; cheap to share.
+pub struct App {
+    pub(crate) doors: Box<dyn Doors>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Arc<ArcSwap<HubSlice>>,
+    pub(crate) templates: ArcSwap<Templates>,
+}
+
+impl App {
+    /// Puts it together. Fails if a template of the operator does not parse.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, TemplateError> {
+        let Parts { store, spawners, logins, activity, clock, entropy, settings } = parts;
+        let doors = Actors { store, spawners, logins, activity, clock: clock.clone() };
+        Self::with_doors(Box::new(doors), clock, entropy, settings)
+    }
+
+    /// With any doors.
+    pub(crate) fn with_doors(
+        doors: Box<dyn Doors>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        settings: Arc<ArcSwap<HubSlice>>,
+    ) -> Result<Arc<Self>, TemplateError> {
+        let templates = ArcSwap::from_pointee(Templates::load(&folders(&settings))?);
+        Ok(Arc::new(Self { doors, clock, entropy, settings, templates }))
+    }
+
+    /// Reads the templates again, after settings were replaced. On an error the old ones stay.
+    pub fn reload_templates(&self) -> Result<(), TemplateError> {
+        self.templates.store(Arc::new(Templates::load(&folders(&self.settings))?));
+        Ok(())
+    }
+
+    /// `n` random letters and digits.
+    pub(crate) fn alphanumerics(&self, n: usize) -> String {
+        const LETTERS: &[u8; 62] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let mut out = String::with_capacity(n);
+        let mut bytes = [0; 64];
+        while out.len() < n {
+            self.entropy.fill(&mut bytes);
+            // 248 is the largest multiple of 62 in a byte: each letter is equally likely.
+            let fair = bytes.iter().filter(|byte| **byte < 248);
+            out.extend(fair.take(n - out.len()).map(|byte| LETTERS[*byte as usize % 62] as char));
+        }
+        out
+    }
+}
+
+fn folders(settings: &ArcSwap<HubSlice>) -> Vec<PathBuf> {
+    settings.load().hub.template_paths.clone()
+}

@@ -1,0 +1,338 @@
+//! One request as values: what came, what is believed of it, and the cookies its answer will set.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, header, request};
+use jovis_actors::{
+    domain::{Moment, Username, quote},
+    store::Image,
+};
+
+use super::{
+    app::App, csrf, csrf::Bound, error::Error, form::Form, guard::Who, session, session::Cookies,
+    session::Jar,
+};
+use crate::config::slice::HubSlice;
+
+/// Over which listener a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// The API's own port; the peer's address is the truth.
+    Tcp(IpAddr),
+    /// Our proxy; its forwarded headers are the truth.
+    Proxy,
+}
+
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// One request.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    /// The settings at its beginning.
+    pub(crate) settings: Arc<HubSlice>,
+    /// The records at its beginning. After a change read them again: [`Call::fresh`].
+    pub(crate) image: Arc<Image>,
+    pub(crate) now: Moment,
+    pub(crate) method: Method,
+    /// As it came, still escaped.
+    pub(crate) path: String,
+    /// As it came.
+    pub(crate) raw_query: Option<String>,
+    pub(crate) query: Form,
+    pub(crate) headers: HeaderMap,
+    pub(crate) cookies: Cookies,
+    /// Whose browser or server it is, as far as known.
+    pub(crate) from: Option<IpAddr>,
+    /// Did the browser use https?
+    pub(crate) secure: bool,
+    /// `scheme://host[:port]` as the browser sees it.
+    pub(crate) origin: String,
+    /// For the log and the error page.
+    pub(crate) id: String,
+    /// For the page's policy.
+    pub(crate) nonce: String,
+    /// Taken once. (The lock is never contended: it makes a call shareable, which a body is not.)
+    body: Mutex<Option<Body>>,
+    /// Who it is, once `guard` has looked.
+    pub(crate) who: Option<Who>,
+    /// The browser session: as it came, or made here.
+    pub(crate) session: Option<String>,
+    /// `Set-Cookie`s of the answer.
+    pub(crate) set: Vec<String>,
+}
+
+impl Call {
+    /// Takes a request apart. The query must be UTF-8.
+    pub(crate) fn new(app: Arc<App>, request: Request<Body>, via: Via) -> Result<Self, Error> {
+        let (head, body) = request.into_parts();
+        let settings = app.settings.load_full();
+        let raw_query = head.uri.query().map(ToOwned::to_owned);
+        let cookies = head.headers.get_all(header::COOKIE).iter();
+        let cookies = Cookies::parse(cookies.filter_map(|value| value.to_str().ok()));
+        let query = Form::parse(raw_query.as_deref().unwrap_or(""))?;
+        let (from, secure, host) = believed(&head, via, settings.tls);
+        Ok(Self {
+            image: app.doors.image(),
+            now: app.clock.moment(),
+            id: request_id(&head.headers, via).unwrap_or_else(|| app.entropy.hex(8)),
+            nonce: app.entropy.hex(16),
+            origin: format!("{}://{host}", if secure { "https" } else { "http" }),
+            session: cookies.session().map(ToOwned::to_owned),
+            path: head.uri.path().to_owned(),
+            method: head.method,
+            headers: head.headers,
+            body: Mutex::new(Some(body)),
+            who: None,
+            set: Vec::new(),
+            app,
+            settings,
+            raw_query,
+            query,
+            cookies,
+            from,
+            secure,
+        })
+    }
+
+    /// Everything's prefix, with slashes at both ends.
+    pub(crate) fn base(&self) -> &str {
+        &self.settings.hub.base_url
+    }
+
+    /// The hub's prefix.
+    pub(crate) fn hub(&self) -> String {
+        format!("{}hub/", self.base())
+    }
+
+    /// Path and query as they came.
+    pub(crate) fn uri(&self) -> String {
+        match &self.raw_query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The records now.
+    pub(crate) fn fresh(&self) -> Arc<Image> {
+        self.app.doors.image()
+    }
+
+    /// A header as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The media type of the body, without parameters.
+    pub(crate) fn media_type(&self) -> Option<String> {
+        let kind = self.header("content-type")?.split(';').next()?;
+        Some(kind.trim().to_ascii_lowercase())
+    }
+
+    /// The body, at most `limit` bytes of it.
+    pub(crate) async fn body(&mut self, limit: usize) -> Result<bytes::Bytes, Error> {
+        let announced = self.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > limit as u64) {
+            return Err(Error::too_large());
+        }
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(body) = body else { return Ok(bytes::Bytes::new()) };
+        let read = axum::body::to_bytes(body, limit);
+        match tokio::time::timeout(BODY_PATIENCE, read).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => {
+                let long = std::error::Error::source(&error)
+                    .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+                Err(if long { Error::too_large() } else { Error::bad("the body broke off") })
+            }
+            Err(_) => Err(Error::bad("the body did not arrive in time")),
+        }
+    }
+
+    /// The body as JSON; nothing and `null` are nothing.
+    pub(crate) async fn json(&mut self) -> Result<Option<serde_json::Value>, Error> {
+        let bytes = self.body(1 << 20).await?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let value =
+            serde_json::from_slice(&bytes).map_err(|_| Error::bad("the body is not valid JSON"))?;
+        Ok(Some(value).filter(|value: &serde_json::Value| !value.is_null()))
+    }
+
+    /// The body as a form, at most `limit` bytes.
+    pub(crate) async fn form(&mut self, limit: usize) -> Result<Form, Error> {
+        let bytes = self.body(limit).await?;
+        match self.media_type().as_deref() {
+            None if bytes.is_empty() => Ok(Form::default()),
+            Some("application/x-www-form-urlencoded") => {
+                let text = std::str::from_utf8(&bytes).map_err(|_| Error::bad("not UTF-8"))?;
+                Form::parse(text)
+            }
+            _ => Ok(Form::default()),
+        }
+    }
+
+    /// Where this request's cookies go.
+    pub(crate) fn with_jar<T>(&self, make: impl FnOnce(Jar<'_>) -> T) -> T {
+        make(Jar { base: self.base(), hub: &self.hub(), secure: self.secure })
+    }
+
+    /// The browser session; made and set where there is none.
+    pub(crate) fn ensure_session(&mut self) -> String {
+        if let Some(session) = &self.session {
+            return session.clone();
+        }
+        let session = self.app.entropy.hex(16);
+        self.set.push(self.with_jar(|jar| jar.session(&session)));
+        self.session = Some(session.clone());
+        session
+    }
+
+    /// What form tokens of this request are bound to.
+    pub(crate) fn bound(&self) -> Bound {
+        match &self.who {
+            Some(who) => Bound::user(self.session.as_deref(), &who.user.cookie_id),
+            None => {
+                let agent = self.headers.get(header::USER_AGENT);
+                let agent = agent.map(|value| value.as_bytes()).unwrap_or_default();
+                Bound::anonymous(self.session.as_deref(), self.from, agent)
+            }
+        }
+    }
+
+    /// The form token for a page: the one the browser has if it fits, else a fresh one, which is set. `always`: set it
+    /// even if the one there fits.
+    pub(crate) fn xsrf(&mut self, always: bool) -> String {
+        let bound = self.bound();
+        let token = self.xsrf_cookie(&bound).map(ToOwned::to_owned);
+        let fits = token.is_some();
+        let secret = self.settings.cookie_secret.reveal();
+        let token = token.unwrap_or_else(|| bound.issue(secret, self.now.unix_seconds()));
+        let navigates = csrf::navigates(self.header("sec-fetch-mode"));
+        if navigates && (always || !fits) {
+            let anonymous = self.who.is_none();
+            self.set.push(self.with_jar(|jar| jar.xsrf(&token, anonymous)));
+        }
+        token
+    }
+
+    fn xsrf_cookie(&self, bound: &Bound) -> Option<&str> {
+        let (secret, now) = (self.settings.cookie_secret.reveal(), self.now.unix_seconds());
+        self.cookies.all(session::XSRF).find(|token| bound.accepts(secret, token, now))
+    }
+
+    /// Is it a request of our own page? `form`: the body's own fields, where they count.
+    pub(crate) fn check_xsrf(&self, form: Option<&Form>) -> Result<(), csrf::Refusal> {
+        let bound = self.bound();
+        let given = self
+            .query
+            .get(session::XSRF)
+            .or_else(|| form.and_then(|form| form.get(session::XSRF)))
+            .or_else(|| self.header("x-xsrftoken"))
+            .or_else(|| self.header("x-csrftoken"));
+        csrf::check(csrf::Facts {
+            method: &self.method,
+            mode: self.header("sec-fetch-mode"),
+            site: self.header("sec-fetch-site"),
+            given,
+            cookie: self.xsrf_cookie(&bound),
+        })
+    }
+
+    /// The same, as an error of this request.
+    pub(crate) fn require_xsrf(&self, form: Option<&Form>) -> Result<(), Error> {
+        self.check_xsrf(form).map_err(|why| Error::forbidden(why.message(&self.method)))
+    }
+
+    /// Where to sign in before coming back here.
+    pub(crate) fn login_url(&self) -> String {
+        format!("{}login?next={}", self.hub(), quote::query(&self.uri()))
+    }
+}
+
+/// Address, https, and host of a request, by what may be believed.
+fn believed(head: &request::Parts, via: Via, tls: bool) -> (Option<IpAddr>, bool, String) {
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text("host").or(head.uri.authority().map(|it| it.as_str())).unwrap_or("localhost");
+    match via {
+        Via::Tcp(peer) => (Some(peer), tls, host.to_owned()),
+        Via::Proxy => {
+            // The nearest address that is no proxy on this machine; if all are, it is a visitor on this machine.
+            let chain: Vec<IpAddr> = head
+                .headers
+                .get_all("x-forwarded-for")
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','))
+                .filter_map(|part| part.trim().parse().ok())
+                .collect();
+            let nearest = chain.iter().rev().find(|ip| !ip.to_canonical().is_loopback());
+            let from = nearest.or(chain.last()).map(|ip| ip.to_canonical());
+            let first =
+                |name: &str| text(name).and_then(|list| list.split(',').next()).map(str::trim);
+            let secure = first("x-forwarded-proto")
+                .map_or(tls, |scheme| scheme.eq_ignore_ascii_case("https"));
+            let host = first("x-forwarded-host").filter(|host| !host.is_empty()).unwrap_or(host);
+            (from, secure, host.to_owned())
+        }
+    }
+}
+
+/// The proxy's id for this request, if it is one.
+fn request_id(headers: &HeaderMap, via: Via) -> Option<String> {
+    let id = headers.get("x-request-id").filter(|_| via == Via::Proxy)?.to_str().ok()?;
+    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    (plain && (1..=64).contains(&id.len())).then(|| id.to_owned())
+}
+
+/// A name out of a path, if it can be one.
+pub(crate) fn username(text: &str) -> Option<Username> {
+    Username::new(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(headers: &[(&str, &str)]) -> request::Parts {
+        let mut request = Request::builder().uri("/hub/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn forwarded_headers_count_only_from_our_proxy() {
+        let head = head(&[
+            ("host", "inner:8081"),
+            ("x-forwarded-for", "198.51.100.7, 127.0.0.1"),
+            ("x-forwarded-proto", "https,http"),
+            ("x-forwarded-host", "hub.example.org"),
+            ("x-request-id", "abc-1"),
+        ]);
+        let (from, secure, host) = believed(&head, Via::Proxy, false);
+        assert_eq!(from, Some("198.51.100.7".parse().unwrap()));
+        assert!(secure);
+        assert_eq!(host, "hub.example.org");
+        let peer = "127.0.0.1".parse().unwrap();
+        let (from, secure, host) = believed(&head, Via::Tcp(peer), false);
+        assert_eq!((from, secure, host.as_str()), (Some(peer), false, "inner:8081"));
+        assert_eq!(request_id(&head.headers, Via::Proxy).as_deref(), Some("abc-1"));
+        assert_eq!(request_id(&head.headers, Via::Tcp(peer)), None);
+    }
+
+    #[test]
+    fn an_odd_request_id_is_not_taken_over() {
+        let long = "a".repeat(65);
+        for bad in ["", "a b", "a\"b", &long] {
+            assert_eq!(request_id(&head(&[("x-request-id", bad)]).headers, Via::Proxy), None);
+        }
+    }
+}

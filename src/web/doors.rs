@@ -1,0 +1,148 @@
+//! What the web asks of the hub's actors: one trait, so that handlers can be tried without them.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use jovis_actors::{
+    accounts::{self, NewCode, NewToken, Redeemed, Redemption},
+    activity,
+    domain::{Moment, Owner, ServerKey, Token, TokenId, User, UserId},
+    logins::{self, SignInRefused},
+    ports::{Boxed, Clock, Credentials},
+    spawners::{self, Ask, Begun, Report, StartRefused, StopRefused, Trouble},
+    store::{self, Image, Write},
+};
+use tokio::sync::watch;
+
+use super::error::Error;
+
+/// Everything the web asks for. Each answer is durable when it comes.
+pub(crate) trait Doors: Send + Sync {
+    /// All records, now.
+    fn image(&self) -> Arc<Image>;
+    /// See [`logins::Client::password`].
+    fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>>;
+    /// Ends the tokens given in this browser session.
+    fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>>;
+    /// Makes an API token.
+    fn issue(&self, new: NewToken) -> Boxed<'_, Result<Arc<Token>, Error>>;
+    /// Revokes a token; false: no such token.
+    fn revoke(&self, owner: Owner, id: TokenId) -> Boxed<'_, Result<bool, Error>>;
+    /// Gives out an authorization code.
+    fn give_code(&self, new: NewCode) -> Boxed<'_, Result<(), Error>>;
+    /// Exchanges it.
+    fn redeem(&self, what: Redemption) -> Boxed<'_, Result<Redeemed, Error>>;
+    /// Drops the record of a server that does not run.
+    fn drop_server(&self, key: ServerKey) -> Boxed<'_, Result<(), Error>>;
+    /// See [`spawners::Client::start`].
+    fn start(&self, key: ServerKey, ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>>;
+    /// See [`spawners::Client::stop`].
+    fn stop(&self, key: ServerKey) -> Boxed<'_, Result<(), StopRefused>>;
+    /// See [`spawners::Client::settled`].
+    fn settled<'a>(&'a self, key: &'a ServerKey, patience: Duration) -> Boxed<'a, bool>;
+    /// See [`spawners::Client::report`].
+    fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>>;
+    /// See [`spawners::Client::trouble`].
+    fn trouble(&self, key: &ServerKey) -> Option<Trouble>;
+    /// A user did something.
+    fn user_used(&self, user: UserId, at: Moment);
+    /// A server was used.
+    fn server_used(&self, server: &ServerKey, at: Moment);
+    /// A token was used.
+    fn token_used(&self, token: TokenId, at: Moment);
+}
+
+/// The real ones.
+pub(crate) struct Actors {
+    pub(crate) store: store::Client,
+    pub(crate) spawners: spawners::Client,
+    pub(crate) logins: logins::Client,
+    pub(crate) activity: activity::Client,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Doors for Actors {
+    fn image(&self) -> Arc<Image> {
+        self.store.image()
+    }
+
+    fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>> {
+        Box::pin(self.logins.password(who))
+    }
+
+    fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let end = move |image: &Image| accounts::sign_out(image, user, &session);
+            Ok(self.store.change(end).await?)
+        })
+    }
+
+    fn issue(&self, new: NewToken) -> Boxed<'_, Result<Arc<Token>, Error>> {
+        let now = self.clock.moment();
+        Box::pin(async move {
+            Ok(self.store.change(move |image| accounts::issue_token(image, new, now)).await?)
+        })
+    }
+
+    fn revoke(&self, owner: Owner, id: TokenId) -> Boxed<'_, Result<bool, Error>> {
+        Box::pin(async move {
+            Ok(self.store.change(move |image| accounts::revoke_token(image, &owner, id)).await?)
+        })
+    }
+
+    fn give_code(&self, new: NewCode) -> Boxed<'_, Result<(), Error>> {
+        let now = self.clock.moment();
+        Box::pin(async move {
+            Ok(self.store.change(move |image| accounts::give_code(image, new, now)).await?)
+        })
+    }
+
+    fn redeem(&self, what: Redemption) -> Boxed<'_, Result<Redeemed, Error>> {
+        let now = self.clock.moment();
+        Box::pin(async move {
+            Ok(self.store.change(move |image| accounts::redeem_code(image, what, now)).await?)
+        })
+    }
+
+    fn drop_server(&self, key: ServerKey) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let gone = move |image: &Image| {
+                let idle = image.server(&key).is_some_and(|it| !it.state.is_active());
+                let writes = if idle { vec![Write::ServerGone(key)] } else { Vec::new() };
+                Ok::<_, Infallible>((writes, ()))
+            };
+            Ok(self.store.change(gone).await?)
+        })
+    }
+
+    fn start(&self, key: ServerKey, ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>> {
+        Box::pin(self.spawners.start(key, ask))
+    }
+
+    fn stop(&self, key: ServerKey) -> Boxed<'_, Result<(), StopRefused>> {
+        Box::pin(self.spawners.stop(key))
+    }
+
+    fn settled<'a>(&'a self, key: &'a ServerKey, patience: Duration) -> Boxed<'a, bool> {
+        Box::pin(self.spawners.settled(key, patience))
+    }
+
+    fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>> {
+        self.spawners.report(key)
+    }
+
+    fn trouble(&self, key: &ServerKey) -> Option<Trouble> {
+        self.spawners.trouble(key)
+    }
+
+    fn user_used(&self, user: UserId, at: Moment) {
+        self.activity.user(user, at);
+    }
+
+    fn server_used(&self, server: &ServerKey, at: Moment) {
+        self.activity.server(server, at);
+    }
+
+    fn token_used(&self, token: TokenId, at: Moment) {
+        self.activity.token(token, at);
+    }
+}

@@ -1,0 +1,206 @@
+//! The one place where an error becomes a status.
+
+use std::fmt;
+
+use http::StatusCode;
+use jovis_actors::{
+    accounts::TokenRefused,
+    logins::SignInRefused,
+    ports::StoreError,
+    spawners::{StartRefused, StopRefused},
+    store::ChangeError,
+    supervise::Unavailable,
+};
+
+/// What a handler answers where it cannot do what was asked. Pages show it in HTML, the API as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Error {
+    /// The status of the answer.
+    pub(crate) status: StatusCode,
+    /// One sentence for the client; null on the wire where there is none.
+    pub(crate) message: Option<String>,
+    /// Seconds for `Retry-After`.
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl Error {
+    fn new(status: StatusCode, message: impl fmt::Display) -> Self {
+        Self { status, message: Some(message.to_string()), retry_after: None }
+    }
+
+    fn later(status: StatusCode, message: impl fmt::Display, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds.max(1)), ..Self::new(status, message) }
+    }
+
+    /// 400.
+    pub(crate) fn bad(message: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 403.
+    pub(crate) fn forbidden(message: impl fmt::Display) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// 403 for want of valid credentials. (The hub never says 401.)
+    pub(crate) fn anonymous() -> Self {
+        Self::forbidden("missing or invalid credentials")
+    }
+
+    /// 404 for what is not there, or not for this caller: the same words for both.
+    pub(crate) fn hidden() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no access to this resource, or it was not found")
+    }
+
+    /// 404 for a path that is no path of ours.
+    pub(crate) fn no_page() -> Self {
+        Self { status: StatusCode::NOT_FOUND, message: None, retry_after: None }
+    }
+
+    /// 404 with a word.
+    pub(crate) fn missing(message: impl fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 405.
+    pub(crate) fn method() -> Self {
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, message: None, retry_after: None }
+    }
+
+    /// 413.
+    pub(crate) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
+    }
+
+    /// 422.
+    pub(crate) fn unprocessable(message: impl fmt::Display) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// 500, with words for the person.
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(why: Unavailable) -> Self {
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 5)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(why: StoreError) -> Self {
+        match why {
+            StoreError::Full => Self::later(StatusCode::INSUFFICIENT_STORAGE, why, 60),
+            StoreError::Disk { .. } | StoreError::Damaged(_) => {
+                Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 30)
+            }
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display + Into<Self>> From<ChangeError<E>> for Error {
+    fn from(why: ChangeError<E>) -> Self {
+        match why {
+            ChangeError::Refused(refusal) => refusal.into(),
+            ChangeError::Busy | ChangeError::Unavailable => {
+                Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 5)
+            }
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<TokenRefused> for Error {
+    fn from(why: TokenRefused) -> Self {
+        match why {
+            TokenRefused::NoOwner => Self::hidden(),
+            TokenRefused::Excess(_) => Self::bad(why),
+        }
+    }
+}
+
+impl From<StartRefused> for Error {
+    fn from(why: StartRefused) -> Self {
+        match why {
+            StartRefused::Running | StartRefused::Stopping => Self::bad(why),
+            StartRefused::NoUser => Self::missing(why),
+            StartRefused::TooManyStarting { retry_after, .. } => {
+                Self::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after.as_secs())
+            }
+            StartRefused::TooManyActive { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, why),
+            StartRefused::NotRecorded(_) => Self::unrecorded(why),
+            StartRefused::Unavailable(why) => why.into(),
+        }
+    }
+}
+
+impl From<StopRefused> for Error {
+    fn from(why: StopRefused) -> Self {
+        match why {
+            StopRefused::NotRunning => Self::bad(why),
+            StopRefused::NotRecorded(_) => Self::unrecorded(why),
+            StopRefused::Unavailable(why) => why.into(),
+        }
+    }
+}
+
+impl From<SignInRefused> for Error {
+    fn from(why: SignInRefused) -> Self {
+        match why {
+            SignInRefused::Refused => Self::forbidden(why),
+            SignInRefused::Throttled { retry_after } => {
+                Self::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after.as_secs())
+            }
+            SignInRefused::Unable(_) => Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 5),
+            SignInRefused::NotRecorded(_) => Self::unrecorded(why),
+            SignInRefused::Unavailable(why) => why.into(),
+        }
+    }
+}
+
+impl Error {
+    /// Refusals that carry the store's reason as text: a full disk is told apart by the store's own words.
+    fn unrecorded(why: impl fmt::Display) -> Self {
+        let text = why.to_string();
+        let full = text.contains(&StoreError::Full.to_string());
+        let status =
+            if full { StatusCode::INSUFFICIENT_STORAGE } else { StatusCode::SERVICE_UNAVAILABLE };
+        Self::later(status, text, if full { 60 } else { 30 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_status() {
+        let status = |error: Error| (error.status.as_u16(), error.retry_after);
+        let full = StoreError::Full.to_string();
+        assert_eq!(status(StartRefused::Running.into()), (400, None));
+        assert_eq!(status(StartRefused::TooManyActive { limit: 1 }.into()), (429, None));
+        let retry_after = Duration::from_secs(31);
+        assert_eq!(
+            status(StartRefused::TooManyStarting { limit: 1, retry_after }.into()),
+            (429, Some(31))
+        );
+        assert_eq!(status(StartRefused::NotRecorded(full).into()), (507, Some(60)));
+        assert_eq!(status(StartRefused::NotRecorded("?".into()).into()), (503, Some(30)));
+        assert_eq!(status(Unavailable::Timeout("x").into()), (503, Some(5)));
+        assert_eq!(status(StoreError::Full.into()), (507, Some(60)));
+        assert_eq!(status(SignInRefused::Refused.into()), (403, None));
+        assert_eq!(status(SignInRefused::Throttled { retry_after }.into()), (429, Some(31)));
+        assert_eq!(status(SignInRefused::Unable("pam".into()).into()), (503, Some(5)));
+        assert_eq!(status(TokenRefused::Excess("a".into()).into()), (400, None));
+    }
+}

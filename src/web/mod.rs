@@ -1,0 +1,36 @@
+//! HTTP as JupyterHub speaks it: pages for browsers, the REST API, and the hub as OAuth provider for user servers.
+//!
+//! It speaks; others decide and do: everything goes through [`doors`], and nothing here knows how users, servers or
+//! tokens are kept. Statuses occur here and nowhere else, and errors become statuses in [`error`] alone.
+//!
+//! A request's way: [`serve`] (listeners) → [`call`] (what came, as values) → [`router`] (the table) → [`guard`] and
+//! [`csrf`] (who is it, may they, is it ours) → a handler in `api/`, `oauth/` or `pages/` → [`answer`] (headers on
+//! everything).
+//!
+//! To add an endpoint: a variant and a row in [`router`], its methods, the handler, its model; a row in the tests.
+
+mod answer;
+mod api;
+mod app;
+mod call;
+mod csrf;
+mod doors;
+mod error;
+mod form;
+mod guard;
+mod model;
+mod next;
+mod oauth;
+mod pages;
+mod router;
+mod serve;
+mod session;
+mod signed;
+mod statics;
+mod templates;
+#[cfg(test)]
+mod testing;
+
+pub use app::{App, Parts};
+pub use serve::{Listeners, serve};
+pub use templates::TemplateError;

@@ -1,0 +1,58 @@
+//! The server model (`spec/rest-api.md` 2.2).
+
+use jovis_actors::domain::{Server, User, quote};
+use serde_json::{Value, json};
+
+use super::time::wire_or_null;
+
+/// Path of a server: `{base}user/NAME/[SERVER/]`.
+pub(crate) fn url(base: &str, user: &User, server: &str) -> String {
+    let name = user.name.escaped();
+    if server.is_empty() {
+        format!("{base}user/{name}/")
+    } else {
+        format!("{base}user/{name}/{}/", quote::segment(server))
+    }
+}
+
+/// `NAME` or `NAME/SERVER`, escaped: how a server is named in the paths of our pages.
+pub(crate) fn page_path(user: &User, server: &str) -> String {
+    let name = user.name.escaped();
+    if server.is_empty() { name } else { format!("{name}/{}", quote::segment(server)) }
+}
+
+/// Path of a server in our API, below `{hub}api`.
+pub(crate) fn api_path(user: &User, server: &str) -> String {
+    let name = user.name.escaped();
+    if server.is_empty() {
+        format!("/users/{name}/server")
+    } else {
+        format!("/users/{name}/servers/{}", quote::segment(server))
+    }
+}
+
+/// The model. `with_state`: does the caller hold `admin:server_state` on it?
+pub(crate) fn model(base: &str, user: &User, server: &Server, with_state: bool) -> Value {
+    let (name, pending) = (server.key.name.as_str(), server.state.pending());
+    let ready = server.state.is_ready();
+    let mut model = json!({
+        "name": name,
+        "display_name": server.display_name,
+        "full_name": format!("{}/{name}", user.name),
+        "last_activity": wire_or_null(server.last_activity),
+        "started": wire_or_null(server.started.filter(|_| server.state.is_active())),
+        "pending": pending,
+        "ready": ready,
+        "stopped": !(ready || pending.is_some()),
+        "url": url(base, user, name),
+        "user_options": server.user_options,
+        "progress_url": format!("{base}hub/api{}/progress", api_path(user, name)),
+        "full_url": null,
+        "full_progress_url": null,
+    });
+    if with_state {
+        // What a spawner keeps is opaque to us; only that there is something can be told.
+        model["state"] = if server.state.is_active() { json!({}) } else { Value::Null };
+    }
+    model
+}

@@ -1,0 +1,194 @@
+//! The user model (`spec/rest-api.md` 2.1): each field only for callers who hold a scope for it.
+
+use jovis_actors::{
+    domain::{Scope, Server, ServerKey, ServerName, User},
+    store::Image,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    server,
+    time::{wire, wire_or_null},
+};
+
+/// Who looks, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// Everything's prefix.
+    pub(crate) base: &'a str,
+    /// What the caller holds.
+    pub(crate) scopes: &'a [Scope],
+    /// Servers that do not run, too?
+    pub(crate) stopped_too: bool,
+}
+
+impl View<'_> {
+    fn holds(&self, user: &User, bases: &[&str]) -> bool {
+        bases.iter().any(|base| self.scopes.iter().any(|it| it.covers_user(base, &user.name)))
+    }
+
+    fn sees_server(&self, base: &str, user: &User, name: &ServerName) -> bool {
+        self.scopes.iter().any(|it| it.covers_server(base, &user.name, name))
+    }
+
+    /// The model; nothing if no field is visible.
+    pub(crate) fn model(&self, image: &Image, user: &User) -> Option<Value> {
+        let default =
+            image.server(&ServerKey { user: user.id, name: ServerName::default_server() });
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| drop(out.insert(key.to_owned(), value));
+        let all = self.holds(user, &["read:users"]);
+        let servers = self.holds(user, &["read:servers"]);
+        if all || servers || self.holds(user, &["read:users:name", "read:roles:users"]) {
+            put("admin", json!(user.admin));
+        }
+        if all || servers || self.holds(user, &["read:users:name"]) {
+            put("user_info", user.user_info.clone().unwrap_or_default());
+        }
+        if self.holds(user, &["read:users", "read:roles:users"]) {
+            put("roles", if user.admin { json!(["admin", "user"]) } else { json!(["user"]) });
+        }
+        if self.holds(user, &["read:users", "read:users:groups"]) {
+            put("groups", json!([]));
+        }
+        if all {
+            let ready = default.filter(|server| server.state.is_ready());
+            put("server", json!(ready.map(|_| server::url(self.base, user, ""))));
+            put("pending", json!(default.and_then(|server| server.state.pending())));
+            put("created", json!(wire(user.created)));
+        }
+        if self.holds(user, &["read:users", "read:users:activity"]) {
+            put("last_activity", wire_or_null(user.last_activity));
+        }
+        let visible = self.servers(image, user);
+        if servers || !visible.is_empty() {
+            put("servers", Value::Object(visible));
+        }
+        if self.holds(user, &["admin:auth_state"]) {
+            put("auth_state", Value::Null);
+        }
+        if out.is_empty() {
+            return None;
+        }
+        out.insert("kind".to_owned(), json!("user"));
+        out.insert("name".to_owned(), json!(user.name.as_str()));
+        Some(Value::Object(out))
+    }
+
+    fn servers(&self, image: &Image, user: &User) -> Map<String, Value> {
+        let default = ServerKey { user: user.id, name: ServerName::default_server() };
+        let fresh = (self.stopped_too && image.server(&default).is_none())
+            .then(|| std::sync::Arc::new(Server::new(default)));
+        image
+            .servers_of(user.id)
+            .chain(fresh.as_ref())
+            .filter(|it| self.stopped_too || it.state.is_active())
+            .filter(|it| self.sees_server("read:servers", user, &it.key.name))
+            .map(|it| {
+                let state = self.sees_server("admin:server_state", user, &it.key.name);
+                let model = server::model(self.base, user, it, state);
+                (it.key.name.as_str().to_owned(), model)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jovis_actors::{
+        domain::{Moment, OrderId, ServerState, UserId, Username, scope, server::Handle},
+        store::Write,
+    };
+
+    use super::*;
+
+    fn bob(image: &mut Image) -> Arc<User> {
+        let user = Arc::new(User {
+            id: UserId(1),
+            name: Username::new("b@b").unwrap(),
+            admin: false,
+            created: Moment(1_000_000),
+            last_activity: None,
+            cookie_id: "c".into(),
+            user_info: None,
+        });
+        image.apply(&Write::User(user.clone()));
+        user
+    }
+
+    fn keys(value: &Value) -> Vec<&str> {
+        let mut keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn a_user_sees_oneself_whole() {
+        let mut image = Image::default();
+        let user = bob(&mut image);
+        let mut server =
+            Server::new(ServerKey { user: user.id, name: ServerName::default_server() });
+        server.state = ServerState::Running {
+            order: OrderId::from_bytes([1; 16]),
+            handle: Handle("1".into()),
+            url: "http://127.0.0.1:20001".into(),
+        };
+        server.started = Some(Moment(2_500_000));
+        image.apply(&Write::Server(Arc::new(server)));
+        let scopes = scope::own_scopes(&user.name, false);
+        let view = View { base: "/", scopes: &scopes, stopped_too: false };
+        let model = view.model(&image, &user).unwrap();
+        assert_eq!(
+            keys(&model),
+            [
+                "admin",
+                "created",
+                "groups",
+                "kind",
+                "last_activity",
+                "name",
+                "pending",
+                "roles",
+                "server",
+                "servers",
+                "user_info"
+            ]
+        );
+        assert_eq!(model["server"], "/user/b@b/");
+        assert_eq!(model["created"], "1970-01-01T00:00:01Z");
+        assert_eq!(
+            model["servers"][""],
+            json!({
+                "name": "", "display_name": "", "full_name": "b@b/", "last_activity": null,
+                "started": "1970-01-01T00:00:02.500000Z", "pending": null, "ready": true,
+                "stopped": false, "url": "/user/b@b/", "user_options": null,
+                "progress_url": "/hub/api/users/b@b/server/progress",
+                "full_url": null, "full_progress_url": null
+            })
+        );
+    }
+
+    #[test]
+    fn others_see_only_what_their_scopes_show() {
+        let mut image = Image::default();
+        let user = bob(&mut image);
+        let model = |scopes: &[&str], stopped_too| {
+            let scopes: Vec<_> = scopes.iter().map(|it| Scope::new(it)).collect();
+            View { base: "/b/", scopes: &scopes, stopped_too }.model(&image, &user)
+        };
+        assert_eq!(model(&["read:users!user=eve", "list:users"], false), None);
+        let named = model(&["read:users:name!user=b@b"], false).unwrap();
+        assert_eq!(keys(&named), ["admin", "kind", "name", "user_info"]);
+        let servers = model(&["read:servers"], false).unwrap();
+        assert_eq!(keys(&servers), ["admin", "kind", "name", "servers", "user_info"]);
+        assert_eq!(servers["servers"], json!({}));
+        let all = model(&["read:servers", "admin:server_state"], true).unwrap();
+        assert_eq!(all["servers"][""]["stopped"], true);
+        assert_eq!(all["servers"][""]["state"], Value::Null);
+        assert_eq!(all["servers"][""]["url"], "/b/user/b@b/");
+        let admin = model(&["read:users", "admin:auth_state"], false).unwrap();
+        assert!(admin.get("auth_state").is_some() && admin.get("servers").is_none());
+    }
+}

@@ -1,0 +1,109 @@
+//! `GET` and `POST {hub}api/oauth2/authorize`: a page, for people who are signed in by cookie.
+
+use http::{Method, StatusCode, header};
+use jovis_actors::{
+    accounts::NewCode,
+    domain::{Scope, scope},
+};
+use serde_json::json;
+
+use super::request::{self, Asked, Wrong};
+use crate::web::{
+    answer::{self, Answer},
+    call::Call,
+    error::Error,
+    form, pages,
+};
+
+/// Letters and digits in a code.
+const CODE: usize = 30;
+
+/// Asks the user where that is needed, and gives the client its code.
+pub(crate) async fn serve(call: &mut Call) -> Answer {
+    let answers = if call.method == Method::POST {
+        let form = call.form(64 * 1024).await?;
+        call.require_xsrf(Some(&form))?;
+        Some(form.all("scopes").map(Scope::new).collect::<Vec<_>>())
+    } else {
+        None
+    };
+    let pkce = call.settings.hub.oauth_require_pkce;
+    let mut asked = match request::check(&call.image, &call.query, pkce) {
+        Ok(asked) => asked,
+        Err(Wrong::Fatal(why)) => return Err(Error::bad(why)),
+        Err(Wrong::Told { target }) => return Ok(private(answer::found(&target))),
+    };
+    let user = call.known()?.user.clone();
+    // The reference checks this on GET only; here a forged POST gets no code either.
+    if !request::has_access(&call.image, &asked.client, &user) {
+        let what = &asked.client.description;
+        return Err(Error::forbidden(format!("you have no access to {what}")));
+    }
+    let consented = answers.is_some();
+    if let Some(scopes) = answers {
+        if !request::allowed(&call.image, &asked.client, &scopes) {
+            let mut pairs = vec![("error", "invalid_scope")];
+            pairs.extend(asked.state.as_deref().map(|state| ("state", state)));
+            let target = form::with_query(&asked.client.redirect_uri, &form::encode(pairs));
+            return Ok(private(answer::found(&target)));
+        }
+        asked.scopes = if scopes.iter().any(|it| it.as_str() == "inherit") {
+            scopes
+        } else {
+            request::with_required(&call.image, &asked.client, scopes)
+        };
+    }
+    asked.scopes = request::granted(&call.image, &asked.client, &user, asked.scopes);
+    if !consented && request::needs_consent(&call.image, &asked, &user) {
+        return consent(call, &asked);
+    }
+    let code = call.app.alphanumerics(CODE);
+    let new = NewCode {
+        hash: call.app.entropy.digest(&code),
+        client: asked.client.id.clone(),
+        user: user.id,
+        scopes: asked.scopes,
+        session: Some(call.ensure_session()),
+        challenge: asked.challenge,
+    };
+    call.app.doors.give_code(new).await?;
+    let mut pairs = vec![("code", code.as_str())];
+    pairs.extend(asked.state.as_deref().map(|state| ("state", state)));
+    let target = form::with_query(&asked.client.redirect_uri, &form::encode(pairs));
+    Ok(private(answer::found(&target)))
+}
+
+/// Codes and states are in the addresses here: none of them may leak by `Referer`.
+fn private(mut out: http::Response<axum::body::Body>) -> http::Response<axum::body::Body> {
+    answer::put(&mut out, header::REFERRER_POLICY, "no-referrer");
+    out
+}
+
+fn consent(call: &mut Call, asked: &Asked) -> Answer {
+    let user = call.known()?.user.clone();
+    let inherit = Scope::new("inherit");
+    let scopes: Vec<&str> = if asked.scopes.contains(&inherit) {
+        vec!["inherit"]
+    } else {
+        asked.scopes.iter().map(Scope::as_str).collect()
+    };
+    let effective = scope::effective(&asked.scopes, &user.name, user.admin);
+    let values = json!({
+        "client": asked.client.description,
+        "redirect_uri": asked.client.redirect_uri,
+        "scopes": scopes,
+        "effective": effective.iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "action": call.uri(),
+    });
+    let mut out = pages::page(call, "oauth.html", StatusCode::OK, values)?;
+    // The answer to the form leads to the client, perhaps on another host.
+    let uri = &asked.client.redirect_uri;
+    let other = uri.split_once("://").map(|(scheme, rest)| {
+        format!("{scheme}://{}", rest.split(['/', '?', '#']).next().unwrap_or_default())
+    });
+    if let Some(other) = other {
+        let policy = answer::page_policy(&call.hub(), &call.nonce, &other);
+        answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
+    }
+    Ok(private(out))
+}

@@ -1,0 +1,368 @@
+//! An authorization request, checked against its client: pure.
+
+use jovis_actors::{
+    domain::{ClientId, OAuthClient, Scope, User, oauth::ClientOf, scope},
+    store::Image,
+};
+
+use crate::web::form::{self, Form};
+
+/// What may go wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// Client or redirect URI cannot be trusted: a page here, never a redirect.
+    Fatal(&'static str),
+    /// Told to the client by redirect.
+    Told {
+        /// Where.
+        target: String,
+    },
+}
+
+/// A request that is in order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Asked {
+    /// Who asks.
+    pub(crate) client: OAuthClient,
+    /// Given back unchanged.
+    pub(crate) state: Option<String>,
+    /// Raw scopes, the required ones among them.
+    pub(crate) scopes: Vec<Scope>,
+    /// S256 challenge.
+    pub(crate) challenge: Option<String>,
+}
+
+/// Scopes of identity every OAuth token has.
+const IDENTITY: [&str; 2] = ["read:users:name!user", "read:users:groups!user"];
+
+/// Checks `query`. `pkce`: must there be a challenge?
+pub(crate) fn check(image: &Image, query: &Form, pkce: bool) -> Result<Asked, Wrong> {
+    for name in [
+        "client_id",
+        "response_type",
+        "redirect_uri",
+        "scope",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+    ] {
+        if query.repeats(name) {
+            return Err(Wrong::Fatal("a parameter stands twice in the address"));
+        }
+    }
+    let id = query.get("client_id").ok_or(Wrong::Fatal("client_id is missing"))?;
+    let client =
+        image.client(&ClientId::claimed(id)).ok_or(Wrong::Fatal("client_id is not known"))?;
+    let client = OAuthClient::clone(client);
+    if query.get("redirect_uri").is_some_and(|uri| uri != client.redirect_uri) {
+        return Err(Wrong::Fatal("redirect_uri is not the registered one"));
+    }
+    let state = query.get("state").map(ToOwned::to_owned);
+    let told = |error: &str, why: &str| {
+        let mut pairs = vec![("error", error), ("error_description", why)];
+        pairs.extend(state.as_deref().map(|state| ("state", state)));
+        Wrong::Told { target: form::with_query(&client.redirect_uri, &form::encode(pairs)) }
+    };
+    match query.get("response_type") {
+        None => return Err(told("invalid_request", "response_type is missing")),
+        Some("code") => {}
+        Some(_) => return Err(told("unsupported_response_type", "only code is supported")),
+    }
+    let challenge = match (query.get("code_challenge"), query.get("code_challenge_method")) {
+        (None, None) if !pkce => None,
+        (None, _) => return Err(told("invalid_request", "code_challenge is missing")),
+        (Some(text), Some("S256")) if is_challenge(text) => Some(text.to_owned()),
+        (Some(_), Some("S256")) => {
+            return Err(told("invalid_request", "code_challenge is not a SHA-256 in base64url"));
+        }
+        (Some(_), _) => return Err(told("invalid_request", "code_challenge_method must be S256")),
+    };
+    let scopes = match query.get("scope").filter(|text| !text.trim().is_empty()) {
+        None => default_scopes(image, &client),
+        Some(text) => {
+            let names = text.split_ascii_whitespace().filter(|name| *name != "identify");
+            let asked: Vec<Scope> = names.map(Scope::new).collect();
+            if !allowed(image, &client, &asked) {
+                return Err(told("invalid_scope", "the client may not ask for this"));
+            }
+            with_required(image, &client, asked)
+        }
+    };
+    Ok(Asked { client, state, scopes, challenge })
+}
+
+/// 32 bytes in base64url without padding.
+fn is_challenge(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// The scope that opens what the client stands for.
+pub(crate) fn access_scope(image: &Image, client: &OAuthClient) -> Option<Scope> {
+    match &client.of {
+        ClientOf::Server(owner, server) => {
+            image.user(*owner).map(|owner| Scope::access_server(&owner.name, server))
+        }
+        ClientOf::Service(name) => Some(Scope::new(&format!("access:services!service={name}"))),
+    }
+}
+
+fn required(image: &Image, client: &OAuthClient) -> Vec<Scope> {
+    IDENTITY.iter().map(|text| Scope::new(text)).chain(access_scope(image, client)).collect()
+}
+
+fn default_scopes(image: &Image, client: &OAuthClient) -> Vec<Scope> {
+    let inherit = Scope::new("inherit");
+    if client.allowed_scopes.contains(&inherit) {
+        vec![inherit]
+    } else {
+        with_required(image, client, client.allowed_scopes.clone())
+    }
+}
+
+/// With the scopes of identity and access, each once.
+pub(crate) fn with_required(
+    image: &Image,
+    client: &OAuthClient,
+    mut scopes: Vec<Scope>,
+) -> Vec<Scope> {
+    for scope in required(image, client) {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
+}
+
+/// May the client ask for these at all?
+pub(crate) fn allowed(image: &Image, client: &OAuthClient, asked: &[Scope]) -> bool {
+    let required = required(image, client);
+    asked.iter().all(|it| client.allowed_scopes.contains(it) || required.contains(it))
+}
+
+/// May this user enter what the client stands for?
+pub(crate) fn has_access(image: &Image, client: &OAuthClient, user: &User) -> bool {
+    let held = scope::own_scopes(&user.name, user.admin);
+    match &client.of {
+        ClientOf::Server(owner, server) => image.user(*owner).is_some_and(|owner| {
+            held.iter().any(|it| it.covers_server("access:servers", &owner.name, server))
+        }),
+        ClientOf::Service(name) => held.iter().any(|it| {
+            it.base() == "access:services"
+                && it.filter().is_none_or(|filter| filter == ("service", name.as_str()))
+        }),
+    }
+}
+
+/// What of these the user holds. The rest is dropped without a word.
+pub(crate) fn granted(
+    image: &Image,
+    client: &OAuthClient,
+    user: &User,
+    asked: Vec<Scope>,
+) -> Vec<Scope> {
+    let required = required(image, client);
+    let keeps = |it: &Scope| {
+        it.as_str() == "inherit"
+            || required.contains(it)
+            || scope::effective(std::slice::from_ref(it), &user.name, user.admin)
+                .iter()
+                .any(|held| it.as_str() == "self" || held.base() == it.base())
+    };
+    asked.into_iter().filter(keeps).collect()
+}
+
+/// Must the user be asked? Not for one's own server, nor for what that client has already.
+pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User) -> bool {
+    let client = &asked.client;
+    if matches!(&client.of, ClientOf::Server(owner, _) if *owner == user.id) {
+        return false;
+    }
+    let owner = jovis_actors::domain::Owner::User(user.id);
+    let had: Vec<&Scope> = image
+        .tokens_for(&client.id)
+        .filter(|token| token.owner == owner)
+        .flat_map(|token| &token.scopes)
+        .collect();
+    !(!had.is_empty() && asked.scopes.iter().all(|it| had.contains(&it)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jovis_actors::{
+        domain::{Moment, Owner, ServerName, Token, TokenHash, TokenId, UserId, Username},
+        store::Write,
+    };
+
+    use super::*;
+
+    const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+    fn user(id: u64, name: &str, admin: bool) -> User {
+        User {
+            id: UserId(id),
+            name: Username::new(name).unwrap(),
+            admin,
+            created: Moment(0),
+            last_activity: None,
+            cookie_id: String::new(),
+            user_info: None,
+        }
+    }
+
+    fn image() -> Image {
+        let mut image = Image::default();
+        let bob = user(1, "bob", false);
+        let server = ServerName::default_server();
+        let client = OAuthClient {
+            id: ClientId::of_server(&bob.name, &server),
+            secret: TokenHash([1; 32]),
+            redirect_uri: "/user/bob/oauth_callback".into(),
+            description: "Server at /user/bob/".into(),
+            allowed_scopes: vec![Scope::new("read:users!user")],
+            of: ClientOf::Server(bob.id, server),
+        };
+        for write in [
+            Write::User(Arc::new(bob)),
+            Write::User(Arc::new(user(2, "eve", false))),
+            Write::User(Arc::new(user(3, "root", true))),
+            Write::Client(Arc::new(client)),
+        ] {
+            image.apply(&write);
+        }
+        image
+    }
+
+    fn ask(query: &str) -> Result<Asked, Wrong> {
+        check(&image(), &Form::parse(query).unwrap(), false)
+    }
+
+    fn told(query: &str) -> String {
+        match ask(query) {
+            Err(Wrong::Told { target }) => target,
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    const GOOD: &str = "client_id=jupyterhub-user-bob&response_type=code";
+
+    #[test]
+    fn a_request_in_order_passes_with_identity_and_access() {
+        let asked = ask(&format!(
+            "{GOOD}&redirect_uri=/user/bob/oauth_callback&state=s%26t&code_challenge={CHALLENGE}&code_challenge_method=S256"
+        ))
+        .unwrap();
+        assert_eq!(asked.state.as_deref(), Some("s&t"));
+        assert_eq!(asked.challenge.as_deref(), Some(CHALLENGE));
+        let texts: Vec<_> = asked.scopes.iter().map(Scope::as_str).collect();
+        assert_eq!(
+            texts,
+            [
+                "read:users!user",
+                "read:users:name!user",
+                "read:users:groups!user",
+                "access:servers!server=bob/"
+            ]
+        );
+        assert_eq!(ask(&format!("{GOOD}&scope=identify")).unwrap().scopes.len(), 3);
+    }
+
+    #[test]
+    fn an_untrusted_target_is_never_redirected_to() {
+        for bad in [
+            "",
+            "response_type=code",
+            "client_id=nobody&response_type=code",
+            "client_id=jupyterhub&response_type=code",
+            "client_id=jupyterhub-user-bob&client_id=jupyterhub-user-bob&response_type=code",
+        ] {
+            assert!(matches!(ask(bad), Err(Wrong::Fatal(_))), "{bad}");
+        }
+        for uri in [
+            "/user/bob/oauth_callback/",
+            "/user/bob/oauth_callback?x",
+            "/user/bob/oauth_callback%23",
+            "/user/bob/OAUTH_callback",
+            "//user/bob/oauth_callback",
+            "/user/bob/../eve/oauth_callback",
+            "http://hub/user/bob/oauth_callback",
+            "/user/bob/oauth_callback%00",
+            "",
+            "//e",
+            "/%5Ce",
+            "javascript:x",
+            "/user/bob/oauth_callback&redirect_uri=/user/bob/oauth_callback",
+        ] {
+            let query = format!("{GOOD}&redirect_uri={uri}");
+            assert!(matches!(ask(&query), Err(Wrong::Fatal(_))), "{uri}");
+        }
+        for twice in ["state=1&state=1", "scope=a&scope=b", "code_challenge=a&code_challenge=b"] {
+            assert!(matches!(ask(&format!("{GOOD}&{twice}")), Err(Wrong::Fatal(_))), "{twice}");
+        }
+    }
+
+    #[test]
+    fn other_errors_go_to_the_client_with_its_state() {
+        let target = told("client_id=jupyterhub-user-bob&state=x");
+        assert!(target.starts_with("/user/bob/oauth_callback?error=invalid_request&"), "{target}");
+        assert!(target.ends_with("&state=x"), "{target}");
+        let id = "client_id=jupyterhub-user-bob&response_type=";
+        assert!(told(&format!("{id}token")).contains("error=unsupported_response_type"));
+        for bad in [
+            "code_challenge=abc",
+            "code_challenge=abc&code_challenge_method=S256",
+            "code_challenge_method=S256",
+            &format!("code_challenge={CHALLENGE}"),
+            &format!("code_challenge={CHALLENGE}&code_challenge_method=plain"),
+        ] {
+            assert!(told(&format!("{GOOD}&{bad}")).contains("error=invalid_request"), "{bad}");
+        }
+        for bad in ["admin:users", "inherit", "read:users", "access:servers!server=eve/"] {
+            assert!(told(&format!("{GOOD}&scope={bad}")).contains("error=invalid_scope"), "{bad}");
+        }
+        let strict = check(&image(), &Form::parse(GOOD).unwrap(), true);
+        assert!(matches!(strict, Err(Wrong::Told { .. })));
+    }
+
+    #[test]
+    fn only_who_may_enter_gets_in_and_only_owners_unasked() {
+        let mut image = image();
+        let asked = ask(GOOD).unwrap();
+        let person = |id: u64| image.user(UserId(id)).unwrap().clone();
+        let (bob, eve, root) = (person(1), person(2), person(3));
+        assert!(
+            has_access(&image, &asked.client, &bob) && has_access(&image, &asked.client, &root)
+        );
+        assert!(!has_access(&image, &asked.client, &eve));
+        assert!(!needs_consent(&image, &asked, &bob));
+        assert!(needs_consent(&image, &asked, &root));
+        let token = Token {
+            id: TokenId(9),
+            owner: Owner::User(root.id),
+            hash: TokenHash([2; 32]),
+            scopes: asked.scopes.clone(),
+            created: Moment(0),
+            expires_at: None,
+            last_activity: None,
+            note: String::new(),
+            client: Some(asked.client.id.clone()),
+            session: None,
+        };
+        image.apply(&Write::Token(Arc::new(token)));
+        assert!(!needs_consent(&image, &asked, &root));
+    }
+
+    #[test]
+    fn what_the_user_does_not_hold_is_dropped() {
+        let image = image();
+        let client = ask(GOOD).unwrap().client;
+        let bob = image.user(UserId(1)).unwrap();
+        let scopes = vec![
+            Scope::new("admin:users"),
+            Scope::new("read:users!user"),
+            Scope::new("read:users:name!user"),
+        ];
+        assert_eq!(granted(&image, &client, bob, scopes.clone()), scopes[1..]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Signing in and out, and where `/hub/` leads.
+
+use http::{Method, StatusCode};
+use jovis_actors::{
+    domain::{Secret, quote, scope},
+    logins::SignInRefused,
+    ports::Credentials,
+};
+use serde_json::json;
+use tracing::info;
+
+use super::{next_or_default, page};
+use crate::web::{
+    answer::{self, Answer},
+    call::Call,
+    csrf,
+    error::Error,
+    guard::Who,
+};
+
+/// Longest sign-in form.
+const FORM: usize = 16 * 1024;
+/// Longest password, in bytes.
+const PASSWORD: usize = 1_024;
+
+/// `{hub}`.
+pub(crate) fn root(call: &mut Call) -> Answer {
+    let default = &call.settings.hub.default_url;
+    let target = match &call.who {
+        _ if !default.is_empty() => default.clone(),
+        Some(who) => next_or_default(call, &who.user),
+        None => format!("{}login?next={}", call.hub(), quote::query(&call.hub())),
+    };
+    Ok(answer::found(&target))
+}
+
+/// The form; who is signed in goes on, with a fresh form token.
+pub(crate) fn form(call: &mut Call) -> Answer {
+    if let Some(who) = &call.who {
+        let target = next_or_default(call, &who.user);
+        call.xsrf(true);
+        return Ok(answer::found(&target));
+    }
+    let username = call.query.get("username").unwrap_or_default().to_owned();
+    show(call, StatusCode::OK, &username, None)
+}
+
+fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>) -> Answer {
+    // What was typed may be anything, of any length.
+    let short: String = username.chars().filter(|c| !c.is_control()).take(64).collect();
+    let next = call.query.get("next").map(quote::query);
+    let action = match next {
+        Some(next) => format!("{}login?next={next}", call.hub()),
+        None => format!("{}login", call.hub()),
+    };
+    let values = json!({
+        "username": short,
+        "login_error": error,
+        "action": action,
+        "no_login": true,
+    });
+    let mut out = page(call, "login.html", status, values)?;
+    answer::put(&mut out, http::header::REFERRER_POLICY, "no-referrer");
+    Ok(out)
+}
+
+/// The form comes back.
+pub(crate) async fn submit(call: &mut Call) -> Answer {
+    let form = call.form(FORM).await?;
+    let before = call.who.take();
+    // The form was made for whoever was signed in then, or for nobody.
+    let ours = call.check_xsrf(Some(&form)).or_else(|refusal| {
+        call.who = before.clone();
+        if call.who.is_some() { call.check_xsrf(Some(&form)) } else { Err(refusal) }
+    });
+    call.who = None;
+    let typed = form.get("username").unwrap_or_default().trim().to_owned();
+    if let Err(refusal) = ours {
+        if !csrf::navigates(call.header("sec-fetch-mode")) {
+            return Err(Error::forbidden(refusal.message(&call.method)));
+        }
+        let hint = "This form was out of date. Please try again.";
+        return show(call, StatusCode::FORBIDDEN, &typed, Some(hint));
+    }
+    let password = form.get("password").unwrap_or_default();
+    let outcome = if password.len() > PASSWORD {
+        Err(SignInRefused::Refused)
+    } else {
+        let password = Secret::new(password.to_owned());
+        let who = Credentials { username: typed.clone(), password, from: call.from };
+        call.app.doors.sign_in(who).await
+    };
+    let user = match outcome {
+        Ok(user) => user,
+        Err(refused) => {
+            let message = sentence(&refused);
+            let error = Error::from(refused);
+            let out = show(call, error.status, &typed, Some(&message))?;
+            return Ok(answer::with_retry(out, &error));
+        }
+    };
+    let scopes = scope::own_scopes(&user.name, user.admin);
+    call.who = Some(Who { user: user.clone(), token: None, scopes });
+    call.image = call.fresh();
+    call.now = call.app.clock.moment();
+    call.set.clear();
+    call.session = call.cookies.session().map(ToOwned::to_owned);
+    call.ensure_session();
+    let secret = call.settings.cookie_secret.reveal();
+    let cookie = call.with_jar(|jar| jar.login(secret, &user, call.now));
+    call.set.push(cookie);
+    call.xsrf(true);
+    let target = next_or_default(call, &user);
+    info!(user = %user.name, "user signed in");
+    Ok(answer::found(&target))
+}
+
+/// What the visitor hears. Why a name or password was refused is nobody's business.
+fn sentence(refused: &SignInRefused) -> String {
+    match refused {
+        SignInRefused::Refused => "Invalid username or password.".to_owned(),
+        SignInRefused::Throttled { retry_after } => {
+            let seconds = retry_after.as_secs().max(1);
+            let wait = if seconds < 120 {
+                format!("{seconds} seconds")
+            } else {
+                format!("{} minutes", seconds.div_ceil(60))
+            };
+            format!("Too many attempts. Please try again in {wait}.")
+        }
+        SignInRefused::Unable(_) | SignInRefused::Unavailable(_) => {
+            "Passwords cannot be checked at the moment. Please try again in a few seconds."
+                .to_owned()
+        }
+        SignInRefused::NotRecorded(_) => {
+            "Signing in is not possible at the moment: the hub cannot save anything.".to_owned()
+        }
+    }
+}
+
+/// Ends the browser session. Who is not signed in is only sent to the form, so that no other site can end a session.
+pub(crate) async fn logout(call: &mut Call) -> Answer {
+    debug_assert_eq!(call.method, Method::GET);
+    let target = format!("{}login", call.hub());
+    let Some(who) = call.who.take() else { return Ok(answer::found(&target)) };
+    let user = who.user;
+    if call.settings.hub.shutdown_on_logout {
+        let active: Vec<_> = call
+            .image
+            .servers_of(user.id)
+            .filter(|server| server.state.is_active())
+            .map(|server| server.key.clone())
+            .collect();
+        for key in active {
+            if let Err(refused) = call.app.doors.stop(key).await {
+                tracing::warn!(user = %user.name, error = %refused, "stop at sign-out refused");
+            }
+        }
+    }
+    let sent = call.cookies.session().map(ToOwned::to_owned);
+    if let Some(session) = sent.clone() {
+        call.app.doors.sign_out(user.id, session).await?;
+    }
+    call.set = call.with_jar(|jar| jar.clear(sent.is_some(), call.now));
+    info!(user = %user.name, "user signed out");
+    Ok(answer::found(&target))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_throttled_visitor_hears_how_long() {
+        let wait =
+            |secs| sentence(&SignInRefused::Throttled { retry_after: Duration::from_secs(secs) });
+        assert!(wait(30).contains("30 seconds"));
+        assert!(wait(600).contains("10 minutes"));
+        assert!(!sentence(&SignInRefused::Unable("secret".into())).contains("secret"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Pages for browsers (`spec/pages.md`). One file per page or group; templates make the HTML, scripts are small modules
+//! of ours, and nothing is inline: values for scripts stand in attributes.
+
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{
+    answer::{self, Answer},
+    call::Call,
+    error::Error,
+    form, model, next,
+};
+
+pub(crate) mod error;
+pub(crate) mod home;
+pub(crate) mod login;
+pub(crate) mod outside;
+pub(crate) mod pending;
+pub(crate) mod spawn;
+pub(crate) mod tokens;
+pub(crate) mod user;
+
+/// A page from a template. The values every template has (`spec/pages.md` 14) are added to its own.
+pub(crate) fn page(call: &mut Call, template: &str, status: StatusCode, own: Value) -> Answer {
+    let xsrf = call.xsrf(template == "login.html");
+    let hub = call.hub();
+    let who = call.who.as_ref().map(|who| {
+        json!({
+            "name": who.user.name.as_str(),
+            "escaped": who.user.name.escaped(),
+            "admin": who.user.admin,
+        })
+    });
+    let mut values = json!({
+        "base_url": hub,
+        "prefix": call.base(),
+        "user": who,
+        "login_url": format!("{hub}login"),
+        "logout_url": format!("{hub}logout"),
+        "xsrf": xsrf,
+        "xsrf_token": xsrf,
+        "nonce": call.nonce,
+        "request_id": call.id,
+        "version_hash": super::statics::version(),
+        "services": [],
+    });
+    let fields = values.as_object_mut().expect("made as an object above");
+    for (name, value) in &call.settings.hub.template_vars {
+        fields.insert(name.clone(), json!(value));
+    }
+    if let Value::Object(own) = own {
+        fields.extend(own);
+    }
+    let templates = call.app.templates.load();
+    let text = templates.render(template, values).map_err(|error| {
+        tracing::error!(template, error = %error, "template failed");
+        Error::failed("this page cannot be shown: its template failed")
+    })?;
+    let mut out = answer::html(status, text);
+    let policy = answer::page_policy(&hub, &call.nonce, "");
+    answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
+    Ok(out)
+}
+
+/// `next`, if it leads to us.
+pub(crate) fn given_next(call: &Call) -> Option<String> {
+    let next = call.query.get("next").filter(|next| !next.is_empty())?;
+    let target = next::validate(next, &call.origin);
+    if target.is_none() {
+        tracing::warn!("next url refused");
+    }
+    target
+}
+
+/// Where somebody who is signed in goes when the request does not say (`spec/oauth-and-cookies.md` 7.1).
+pub(crate) fn next_or_default(call: &Call, user: &jovis_actors::domain::User) -> String {
+    if let Some(next) = given_next(call) {
+        return next;
+    }
+    let hub = &call.settings.hub;
+    let target = if !hub.default_url.is_empty() {
+        hub.default_url.clone()
+    } else if !hub.redirect_to_server {
+        format!("{}home", call.hub())
+    } else {
+        let active = call
+            .fresh()
+            .servers_of(user.id)
+            .any(|it| it.key.name.is_default() && it.state.is_active());
+        if active {
+            model::server::url(call.base(), user, "")
+        } else {
+            format!("{}spawn", call.hub())
+        }
+    };
+    form::with_query(&target, &call.query.without(&["next", "_xsrf"]))
+}

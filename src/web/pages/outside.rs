@@ -1,0 +1,46 @@
+//! What reaches the hub but is not below `{hub}`, and reports of broken policies.
+
+use http::{Method, StatusCode};
+use tracing::info;
+
+use crate::web::{
+    answer::{self, Answer},
+    call::Call,
+    error::Error,
+    statics,
+};
+
+/// Sends browsers to the same path below `{hub}`. `inside`: the path after the base, where it is below that.
+pub(crate) fn serve(call: &mut Call, inside: Option<&str>) -> Answer {
+    if call.path == "/favicon.ico" && call.method == Method::GET {
+        return statics::serve(call, "logo.svg");
+    }
+    if call.path == "/robots.txt" {
+        return Err(Error::no_page());
+    }
+    if call.method != Method::GET {
+        return Err(Error::forbidden("nothing here takes this request"));
+    }
+    let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+    let rest = inside.unwrap_or(call.path.trim_start_matches('/'));
+    let mut parts = rest.split('/');
+    let bare = matches!(parts.next(), Some("user" | "services"))
+        && parts.next().is_some_and(|name| !name.is_empty())
+        && parts.next().is_none();
+    if bare && inside.is_some() {
+        let target = format!("{}{rest}/{query}", call.base());
+        return Ok(answer::redirect(StatusCode::MOVED_PERMANENTLY, &target));
+    }
+    // A path of slashes must not become another host.
+    let rest = rest.trim_start_matches('/');
+    Ok(answer::found(&format!("{}{rest}{query}", call.hub())))
+}
+
+/// A browser tells that a page broke its policy.
+pub(crate) async fn report(call: &mut Call) -> Answer {
+    call.require_xsrf(None)?;
+    let body = call.body(16 * 1024).await?;
+    let text: String = String::from_utf8_lossy(&body).chars().take(1_024).collect();
+    info!(report = ?text, "page policy broken");
+    Ok(answer::bare(StatusCode::OK, "text/html"))
+}

@@ -1,0 +1,158 @@
+//! `{hub}user/NAME/…`: requests for servers the proxy has no route to (`spec/oauth-and-cookies.md` 8). Never starts one.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use jovis_actors::domain::quote;
+use serde_json::json;
+
+use super::pending;
+use crate::web::{
+    answer::{self, Answer, VERSION},
+    api,
+    call::Call,
+    error::Error,
+    form,
+    guard::About,
+    model,
+};
+
+/// So often a browser is sent back before we call it a loop.
+const LIMIT: u32 = 4;
+
+/// Sends back where the server is there by now, else says that it is not.
+pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
+    if call.method != Method::GET {
+        let by_token = call.who.as_ref().is_some_and(|who| who.token.is_some());
+        if !by_token {
+            call.require_xsrf(None)?;
+        }
+        return Ok(gone(call, name, ""));
+    }
+    let Some(who) = &call.who else { return Ok(answer::found(&call.login_url())) };
+    let named = call.settings.hub.allow_named_servers;
+    let access = |server: &str| who.covers(&["access:servers"], About::Server(name, server));
+    if !access("") && !(named && !first.is_empty() && access(first)) {
+        return Err(Error::hidden());
+    }
+    let user = api::user(call, name)?;
+    let wanted = if named && !first.is_empty() && api::server(call, &user, first).is_ok() {
+        first
+    } else {
+        ""
+    };
+    if !access(wanted) {
+        return Err(Error::hidden());
+    }
+    let server = api::server(call, &user, wanted)?;
+    if server.state.is_ready() {
+        return back(call, server.version.as_deref()).await;
+    }
+    if prefers_json(call.header("accept").unwrap_or_default()) || has_api(&call.path) {
+        return Ok(gone(call, name, wanted));
+    }
+    if server.state.pending().is_some() || api::failure(call, &server).is_some() {
+        let page = model::server::page_path(&user, wanted);
+        let query = form::encode([("next", call.uri().as_str())]);
+        let target = format!("{}spawn-pending/{page}?{query}", call.hub());
+        return Ok(answer::redirect(StatusCode::SEE_OTHER, &target));
+    }
+    pending::idle(call, &user, &server, StatusCode::FAILED_DEPENDENCY, None)
+}
+
+/// The route is on its way: try again, a little later each time, and not for ever.
+async fn back(call: &Call, version: Option<&str>) -> Answer {
+    let times: u32 = call.query.get("redirects").and_then(|it| it.parse().ok()).unwrap_or(0);
+    let other = version.is_some_and(|version| version != VERSION);
+    if times >= LIMIT || (times >= 2 && other) {
+        return Err(Error::failed(
+            "the server is running but cannot be reached: too many redirects",
+        ));
+    }
+    if times >= 1 {
+        tokio::time::sleep(Duration::from_secs((1 << times).min(10))).await;
+    }
+    let path = call.path.strip_prefix(&call.hub()).unwrap_or_default();
+    let mut pairs: Vec<(&str, &str)> =
+        call.query.pairs().filter(|(name, _)| *name != "redirects").collect();
+    let count = (times + 1).to_string();
+    pairs.push(("redirects", &count));
+    let target = format!("{}{path}", call.base());
+    Ok(answer::found(&form::with_query(&target, &form::encode(pairs))))
+}
+
+/// 424: what notebooks read as "your server is gone".
+fn gone(call: &Call, name: &str, server: &str) -> http::Response<axum::body::Body> {
+    let mut page = quote::segment(name);
+    if !server.is_empty() {
+        page = format!("{page}/{}", quote::segment(server));
+    }
+    let path = call.path.strip_prefix(&call.hub()).unwrap_or_default();
+    let restart = format!("{}{}spawn/{page}", call.origin, call.hub());
+    let message = format!(
+        "No server is running at {}{path} any more. It can be started again at {restart}",
+        call.base()
+    );
+    answer::json(StatusCode::FAILED_DEPENDENCY, &json!({ "message": message }))
+}
+
+/// A segment that says `api`: a script asks, whatever it accepts.
+fn has_api(path: &str) -> bool {
+    path.split('/').skip(4).any(|segment| segment == "api")
+}
+
+/// Is JSON wanted before HTML? By quality, then by order; wildcards do not count.
+fn prefers_json(accept: &str) -> bool {
+    let rank = |kind: &str| {
+        accept.split(',').enumerate().find_map(|(at, item)| {
+            let mut parts = item.split(';').map(str::trim);
+            if !parts.next()?.eq_ignore_ascii_case(kind) {
+                return None;
+            }
+            let quality =
+                parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
+            Some((quality.unwrap_or(1.0), at))
+        })
+    };
+    match (rank("application/json"), rank("text/html")) {
+        (None, _) => false,
+        (Some((json, _)), None) => json > 0.0,
+        (Some((json, a)), Some((html, b))) => json > html || (json == html && a < b),
+    }
+}
+
+/// `{hub}user-redirect/PATH`: to that path on one's own server, which is started if need be.
+pub(crate) fn redirect(call: &mut Call) -> Answer {
+    let user = call.known()?.user.clone();
+    let prefix = format!("{}user-redirect/", call.hub());
+    let rest = call.path.strip_prefix(&prefix).ok_or_else(Error::no_page)?;
+    let server = model::server::url(call.base(), &user, "");
+    let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+    let next = format!("{server}{rest}{query}");
+    let query = form::encode([("next", next.as_str())]);
+    Ok(answer::found(&format!("{}spawn/{}?{query}", call.hub(), user.name.escaped())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_told_apart_from_browsers() {
+        for (accept, wanted) in [
+            ("", false),
+            ("*/*", false),
+            ("application/json", true),
+            ("application/json, text/html", true),
+            ("text/html, application/json", false),
+            ("text/html;q=0.5, application/json", true),
+            ("application/json;q=0.5, text/html", false),
+            ("application/json;q=0.9, text/html;q=0.9", true),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", false),
+        ] {
+            assert_eq!(prefers_json(accept), wanted, "{accept}");
+        }
+        assert!(has_api("/hub/user/bob/api/contents"));
+        assert!(!has_api("/hub/user/bob/lab/apis"));
+    }
+}

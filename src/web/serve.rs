@@ -1,0 +1,130 @@
+//! Listeners: the API's TCP port for user servers, and the Unix socket our proxy brings browsers over. Only there are
+//! forwarded headers believed. Both sockets are root's and passed down; this only accepts.
+
+use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time,
+};
+use tracing::{debug, info, warn};
+
+use super::{app::App, call::Via, router};
+
+/// Connections at once; further ones wait in the backlog.
+const CONNECTIONS: usize = 4_096;
+/// Seconds a request's head may take on the API's port.
+const HEAD: Duration = Duration::from_secs(15);
+/// The same for our proxy, which keeps connections open between requests.
+const PROXY_HEAD: Duration = Duration::from_secs(120);
+/// How long open requests get to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Wait after a failed accept (no descriptors left, mostly).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where requests come in.
+pub struct Listeners {
+    /// `hub_ip:hub_port`: user servers and services.
+    pub api: TcpListener,
+    /// Our proxy.
+    pub proxy: UnixListener,
+}
+
+/// Serves until `shutdown` resolves, then lets open requests end, for at most ten seconds.
+pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Output = ()> + Send) {
+    let (ending, ended) = watch::channel(false);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let Listeners { api, proxy } = listeners;
+    let accepting = async {
+        tokio::join!(
+            accept(
+                room.clone(),
+                async || {
+                    let (stream, peer) = api.accept().await?;
+                    let _ = stream.set_nodelay(true);
+                    Ok((stream, Via::Tcp(peer.ip().to_canonical())))
+                },
+                HEAD,
+                &app,
+                &ended
+            ),
+            accept(
+                room.clone(),
+                async || Ok((proxy.accept().await?.0, Via::Proxy)),
+                PROXY_HEAD,
+                &app,
+                &ended
+            ),
+        )
+    };
+    tokio::select! {
+        _ = accepting => {}
+        () = shutdown => {}
+    }
+    ending.send_replace(true);
+    info!(open = CONNECTIONS - room.available_permits(), "web is closing");
+    if time::timeout(DRAIN, room.acquire_many(CONNECTIONS as u32)).await.is_err() {
+        warn!(open = CONNECTIONS - room.available_permits(), "web closed hard");
+    }
+}
+
+async fn accept<S>(
+    room: Arc<Semaphore>,
+    next: impl AsyncFn() -> io::Result<(S, Via)>,
+    head: Duration,
+    app: &Arc<App>,
+    ended: &watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        match next().await {
+            Ok((stream, via)) => {
+                tokio::spawn(connection(stream, via, head, app.clone(), ended.clone(), permit));
+            }
+            Err(error) => {
+                warn!(error = %error, "accept failed");
+                time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<S>(
+    stream: S,
+    via: Via,
+    head: Duration,
+    app: Arc<App>,
+    mut ended: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let app = app.clone();
+        async move { Ok::<_, Infallible>(router::handle(app, request.map(Body::new), via).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head).max_headers(100);
+    let mut open = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let outcome = tokio::select! {
+        outcome = open.as_mut() => outcome,
+        () = async { drop(ended.wait_for(|ended| *ended).await) } => {
+            open.as_mut().graceful_shutdown();
+            match time::timeout(DRAIN, open).await {
+                Ok(outcome) => outcome,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        debug!(error = %error, "connection broke");
+    }
+}

@@ -1,0 +1,64 @@
+//! Style, scripts and logo, built in. A URL with `?v=` may be kept for ten years: the version is a hash of them all.
+
+use std::sync::LazyLock;
+
+use axum::body::Body;
+use http::{Response, StatusCode, header};
+use ring::digest::{Context, SHA256, digest};
+
+use super::answer::{self, Answer};
+use super::{call::Call, error::Error};
+
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    text: &'static str,
+}
+
+macro_rules! files {
+    ($($path:literal: $kind:literal),* $(,)?) => {
+        &[$(File { path: $path, kind: $kind, text: include_str!(concat!("static/", $path)) }),*]
+    };
+}
+
+const FILES: &[File] = files! {
+    "style.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "login.js": "text/javascript; charset=utf-8",
+    "home.js": "text/javascript; charset=utf-8",
+    "pending.js": "text/javascript; charset=utf-8",
+    "token.js": "text/javascript; charset=utf-8",
+    "not_running.js": "text/javascript; charset=utf-8",
+    "logo.svg": "image/svg+xml",
+};
+
+/// Changes whenever one of the files does.
+pub(crate) fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let mut hash = Context::new(&SHA256);
+        FILES.iter().for_each(|file| hash.update(file.text.as_bytes()));
+        hex(&hash.finish().as_ref()[..8])
+    });
+    &VERSION
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One file.
+pub(crate) fn serve(call: &Call, path: &str) -> Answer {
+    let file = FILES.iter().find(|file| file.path == path).ok_or_else(Error::no_page)?;
+    let etag = format!("\"{}\"", hex(&digest(&SHA256, file.text.as_bytes()).as_ref()[..16]));
+    let known = call.header("if-none-match").is_some_and(|list| list.contains(&etag));
+    let mut out: Response<Body> = if known {
+        answer::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        answer::typed(StatusCode::OK, file.kind, file.text)
+    };
+    let lasting = call.query.get("v").is_some();
+    let keep = if lasting { "public, max-age=315360000, immutable" } else { "no-cache" };
+    answer::put(&mut out, header::CACHE_CONTROL, keep);
+    answer::put(&mut out, header::ETAG, &etag);
+    Ok(out)
+}

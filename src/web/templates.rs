@@ -1,0 +1,163 @@
+//! Pages are Jinja templates: ours are built in, an operator's folders go before them (`spec/pages.md` 14). Values are
+//! escaped by default. `templates/NAME` always means ours, so that a replacement can extend what it replaces.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use minijinja::{Environment, Value};
+use thiserror::Error;
+
+use super::statics;
+
+/// An operator's template cannot be used.
+#[derive(Debug, Error)]
+pub enum TemplateError {
+    /// A folder or file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// It is no template.
+    #[error("{name} is not a valid template")]
+    Parse {
+        /// Which.
+        name: String,
+        /// Where and why.
+        #[source]
+        error: minijinja::Error,
+    },
+}
+
+macro_rules! built_in {
+    ($($name:literal),*) => { &[$(($name, include_str!(concat!("templates/", $name)))),*] };
+}
+
+/// Names and texts of ours.
+const OURS: &[(&str, &str)] = built_in![
+    "404.html",
+    "error.html",
+    "home.html",
+    "login.html",
+    "not_running.html",
+    "oauth.html",
+    "page.html",
+    "spawn_pending.html",
+    "stop_pending.html",
+    "token.html"
+];
+
+/// All templates, parsed.
+pub(crate) struct Templates(Environment<'static>);
+
+impl Templates {
+    /// Ours, and those of these folders (the first folder wins).
+    pub(crate) fn load(folders: &[PathBuf]) -> Result<Self, TemplateError> {
+        let mut env = Environment::new();
+        env.add_function("static_file", |path: String| {
+            format!("static/{path}?v={}", statics::version())
+        });
+        let mut add = |name: String, text: String| {
+            env.add_template_owned(name.clone(), text)
+                .map_err(|error| TemplateError::Parse { name, error })
+        };
+        for (name, text) in OURS {
+            add(format!("templates/{name}"), (*text).to_owned())?;
+            add((*name).to_owned(), (*text).to_owned())?;
+        }
+        for folder in folders.iter().rev() {
+            for (name, text) in read(folder)? {
+                add(name, text)?;
+            }
+        }
+        Ok(Self(env))
+    }
+
+    /// Is there one of this name?
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.get_template(name).is_ok()
+    }
+
+    /// The page.
+    pub(crate) fn render(
+        &self,
+        name: &str,
+        values: serde_json::Value,
+    ) -> Result<String, minijinja::Error> {
+        self.0.get_template(name)?.render(value(values))
+    }
+}
+
+/// The `.html` files of a folder.
+fn read(folder: &PathBuf) -> Result<Vec<(String, String)>, TemplateError> {
+    let at = |path: &PathBuf| {
+        let path = path.clone();
+        move |error| TemplateError::Read { path, error }
+    };
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if name.ends_with(".html") {
+            let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+            out.push((name, text));
+        }
+    }
+    Ok(out)
+}
+
+/// JSON as a value of the template language.
+fn value(json: serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null => Value::from(()),
+        Json::Bool(yes) => Value::from(yes),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => Value::from(whole),
+            None => Value::from(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::from(text),
+        Json::Array(items) => Value::from(items.into_iter().map(value).collect::<Vec<_>>()),
+        Json::Object(fields) => Value::from(
+            fields.into_iter().map(|(key, it)| (key, value(it))).collect::<BTreeMap<_, _>>(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_operators_template_extends_ours_and_is_escaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "{% extends 'templates/error.html' %}{% block main %}<b>{{ message }}</b>{% endblock %}";
+        std::fs::write(folder.path().join("error.html"), text).unwrap();
+        let templates = Templates::load(&[folder.path().to_owned()]).unwrap();
+        let page = templates.render("error.html", json!({"message": "<i>"})).unwrap();
+        assert!(page.contains("<b>&lt;i&gt;</b>"), "{page}");
+        assert!(page.contains("<!DOCTYPE html>"), "{page}");
+    }
+
+    #[test]
+    fn a_broken_template_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("home.html"), "{% if %}").unwrap();
+        let error = Templates::load(&[folder.path().to_owned()]).err().unwrap();
+        assert!(error.to_string().contains("home.html"), "{error}");
+        let missing = folder.path().join("none");
+        assert!(matches!(Templates::load(&[missing]), Err(TemplateError::Read { .. })));
+    }
+
+    #[test]
+    fn all_of_ours_parse_and_render_from_nothing() {
+        let templates = Templates::load(&[]).unwrap();
+        for (name, _) in OURS {
+            templates.render(name, json!({})).unwrap();
+        }
+    }
+}
