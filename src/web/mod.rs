@@ -30,6 +30,8 @@ mod statics;
 mod templates;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use app::{App, Parts};
 pub use serve::{Listeners, serve};

@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time,
 };
@@ -43,24 +43,8 @@ pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Ou
     let Listeners { api, proxy } = listeners;
     let accepting = async {
         tokio::join!(
-            accept(
-                room.clone(),
-                async || {
-                    let (stream, peer) = api.accept().await?;
-                    let _ = stream.set_nodelay(true);
-                    Ok((stream, Via::Tcp(peer.ip().to_canonical())))
-                },
-                HEAD,
-                &app,
-                &ended
-            ),
-            accept(
-                room.clone(),
-                async || Ok((proxy.accept().await?.0, Via::Proxy)),
-                PROXY_HEAD,
-                &app,
-                &ended
-            ),
+            accept(&room, &api, HEAD, &app, &ended),
+            accept(&room, &proxy, PROXY_HEAD, &app, &ended),
         )
     };
     tokio::select! {
@@ -74,18 +58,44 @@ pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Ou
     }
 }
 
-async fn accept<S>(
-    room: Arc<Semaphore>,
-    next: impl AsyncFn() -> io::Result<(S, Via)>,
+/// Something connections come from.
+trait Source: Sync {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one, and how it came.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Via)>> + Send;
+}
+
+impl Source for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Via)> {
+        let (stream, peer) = self.accept().await?;
+        // Without it small answers may wait; a connection that refuses it is good enough.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, Via::Tcp(peer.ip().to_canonical())))
+    }
+}
+
+impl Source for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Via)> {
+        Ok((self.accept().await?.0, Via::Proxy))
+    }
+}
+
+async fn accept<S: Source>(
+    room: &Arc<Semaphore>,
+    source: &S,
     head: Duration,
     app: &Arc<App>,
     ended: &watch::Receiver<bool>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
-        match next().await {
+        match source.next().await {
             Ok((stream, via)) => {
                 tokio::spawn(connection(stream, via, head, app.clone(), ended.clone(), permit));
             }

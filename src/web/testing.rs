@@ -1,1 +1,536 @@
+//! Doubles for trying handlers: the hub's doors from memory, and a browser that keeps cookies.
 
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use http::{Method, Request, Response};
+use jovis_actors::{
+    accounts::{NewCode, NewToken, RedeemRefused, Redeemed, Redemption},
+    domain::{
+        Cause, ClientId, Moment, OAuthClient, OAuthCode, OrderId, Owner, Scope, Secret, Server,
+        ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId, Username,
+        oauth::ClientOf, server::Handle,
+    },
+    logins::SignInRefused,
+    ports::{Boxed, Clock, Credentials, Entropy},
+    spawners::{Ask, Begun, Event, Report, StartRefused, StopRefused, Trouble},
+    store::{Image, Write},
+};
+use tokio::sync::watch;
+
+use super::{App, call::Via, doors::Doors, error::Error, router};
+use crate::config::{sections, slice::HubSlice};
+
+/// The password of everybody.
+pub(crate) const PASSWORD: &str = "correct horse";
+/// The server's own token, once it has been started.
+pub(crate) const SERVER_TOKEN: &str = "5e12ve12000000000000000000000000";
+
+/// What the next start does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Runs at once.
+    Runs,
+    /// Goes on starting until [`Hub::finish`].
+    Hangs,
+    /// Fails at once.
+    Fails,
+}
+
+/// All doubles in one.
+pub(crate) struct Doubles {
+    image: ArcSwap<Image>,
+    pub(crate) fate: Mutex<Fate>,
+    pub(crate) refuse: Mutex<Option<SignInRefused>>,
+    pub(crate) used: Mutex<Vec<String>>,
+    pub(crate) seen: Mutex<Vec<Credentials>>,
+    reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
+}
+
+impl Doubles {
+    pub(crate) fn write(&self, write: Write) {
+        let mut image = Image::clone(&self.image.load());
+        image.apply(&write);
+        self.image.store(Arc::new(image));
+    }
+
+    fn next_id(&self) -> u64 {
+        self.image.load().next_id()
+    }
+
+    fn add(&self, name: &str, admin: bool) -> Arc<User> {
+        let id = UserId(self.next_id());
+        let user = Arc::new(User {
+            id,
+            name: Username::new(name).unwrap(),
+            admin,
+            created: Moment(0),
+            last_activity: None,
+            cookie_id: format!("{:032x}", 0xc0ffee + id.0),
+            user_info: None,
+        });
+        self.write(Write::User(user.clone()));
+        user
+    }
+
+    fn set(&self, key: &ServerKey, state: ServerState) {
+        let image = self.image.load_full();
+        let old = image.server(key).map(|it| Server::clone(it));
+        let mut server = old.unwrap_or_else(|| Server::new(key.clone()));
+        server.state = state;
+        server.started = Some(Moment(0));
+        self.write(Write::Server(Arc::new(server)));
+    }
+
+    fn run(&self, key: &ServerKey) {
+        let image = self.image.load_full();
+        let user = image.user(key.user).unwrap();
+        let id = ClientId::of_server(&user.name, &key.name);
+        let hash = digest(SERVER_TOKEN);
+        let client = OAuthClient {
+            id,
+            secret: hash,
+            redirect_uri: format!("/user/{}/oauth_callback", user.name),
+            description: format!("Server at /user/{}/", user.name),
+            allowed_scopes: Vec::new(),
+            of: ClientOf::Server(user.id, key.name.clone()),
+        };
+        self.write(Write::Client(Arc::new(client)));
+        let token = Token {
+            id: TokenId(self.next_id()),
+            owner: Owner::User(user.id),
+            hash,
+            scopes: vec![Scope::new("users:activity!user")],
+            created: Moment(0),
+            expires_at: None,
+            last_activity: None,
+            note: format!("Server at /user/{}/", user.name),
+            client: None,
+            session: None,
+        };
+        self.write(Write::Token(Arc::new(token)));
+        self.set(
+            key,
+            ServerState::Running {
+                order: OrderId::from_bytes([1; 16]),
+                handle: Handle("1".into()),
+                url: "http://127.0.0.1:1".into(),
+            },
+        );
+        self.end(key, Ok(()));
+    }
+
+    fn end(&self, key: &ServerKey, outcome: Result<(), Trouble>) {
+        let reports = self.reports.lock().unwrap();
+        if let Some(report) = reports.get(key) {
+            report.send_modify(|report| Arc::make_mut(report).outcome = Some(outcome));
+        }
+    }
+
+    fn fail(&self, key: &ServerKey) {
+        let cause = Cause::Exited(3);
+        self.set(key, ServerState::Stopped(Some(cause.clone())));
+        let tail = "first line\n<b>last</b> line\n".into();
+        self.end(key, Err(Trouble { cause, at: Moment(0), tail }));
+    }
+}
+
+fn digest(secret: &str) -> TokenHash {
+    let hash = ring::digest::digest(&ring::digest::SHA256, secret.as_bytes());
+    TokenHash(hash.as_ref().try_into().unwrap())
+}
+
+/// The doors lead to the shared doubles.
+struct Fake(Arc<Doubles>);
+
+impl Doors for Fake {
+    fn image(&self) -> Arc<Image> {
+        self.0.image.load_full()
+    }
+
+    fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>> {
+        let refused = self.0.refuse.lock().unwrap().clone();
+        self.0.seen.lock().unwrap().push(who.clone());
+        let outcome = match refused {
+            Some(refused) => Err(refused),
+            None if who.password.reveal() == PASSWORD => {
+                let known = self.image().user_named(&who.username).cloned();
+                Ok(known.unwrap_or_else(|| self.0.add(&who.username, false)))
+            }
+            None => Err(SignInRefused::Refused),
+        };
+        Box::pin(async move { outcome })
+    }
+
+    fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>> {
+        let image = self.image();
+        for token in image.tokens_of(&Owner::User(user)) {
+            if token.session.as_ref() == Some(&session) {
+                self.0.write(Write::TokenGone(token.id));
+            }
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn issue(&self, new: NewToken) -> Boxed<'_, Result<Arc<Token>, Error>> {
+        let token = Arc::new(Token {
+            id: TokenId(self.0.next_id()),
+            owner: new.owner,
+            hash: new.hash,
+            scopes: new.scopes,
+            created: Moment(0),
+            expires_at: new.expires_in.map(|life| Moment(0).plus(life)),
+            last_activity: None,
+            note: new.note,
+            client: None,
+            session: None,
+        });
+        self.0.write(Write::Token(token.clone()));
+        Box::pin(async move { Ok(token) })
+    }
+
+    fn revoke(&self, _owner: Owner, id: TokenId) -> Boxed<'_, Result<bool, Error>> {
+        self.0.write(Write::TokenGone(id));
+        Box::pin(async { Ok(true) })
+    }
+
+    fn give_code(&self, new: NewCode) -> Boxed<'_, Result<(), Error>> {
+        let NewCode { hash, client, user, scopes, session, challenge } = new;
+        let expires_at = Moment(i64::MAX);
+        let code = OAuthCode { hash, client, user, scopes, session, challenge, expires_at };
+        self.0.write(Write::Code(Arc::new(code)));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn redeem(&self, what: Redemption) -> Boxed<'_, Result<Redeemed, Error>> {
+        let image = self.image();
+        let client = image.client(&what.client).filter(|client| client.secret == what.secret);
+        let code = image.code(&what.code).filter(|code| code.client == what.client);
+        let outcome = match (client, code) {
+            (None, _) => Err(RedeemRefused::Client),
+            (Some(_), Some(code)) if code.challenge == what.challenge => {
+                let token = Arc::new(Token {
+                    id: TokenId(self.0.next_id()),
+                    owner: Owner::User(code.user),
+                    hash: what.token,
+                    scopes: code.scopes.clone(),
+                    created: Moment(0),
+                    expires_at: None,
+                    last_activity: None,
+                    note: String::new(),
+                    client: Some(what.client),
+                    session: code.session.clone(),
+                });
+                self.0.write(Write::CodeGone(what.code));
+                self.0.write(Write::Token(token.clone()));
+                Ok(token)
+            }
+            (Some(_), _) => Err(RedeemRefused::Grant),
+        };
+        Box::pin(async move { Ok(outcome) })
+    }
+
+    fn drop_server(&self, key: ServerKey) -> Boxed<'_, Result<(), Error>> {
+        self.0.write(Write::ServerGone(key));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn start(&self, key: ServerKey, _ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>> {
+        let state = self.image().server(&key).map(|server| server.state.clone());
+        let outcome = match state {
+            Some(state) if state.is_ready() => Err(StartRefused::Running),
+            Some(state) if state.is_active() => Ok(Begun::Already),
+            _ => {
+                let events = vec![Event { progress: 30, message: "Process started".into() }];
+                let report = Arc::new(Report { events, outcome: None });
+                let (sender, _) = watch::channel(report);
+                self.0.reports.lock().unwrap().insert(key.clone(), sender);
+                self.0.set(&key, ServerState::Starting { order: OrderId::from_bytes([1; 16]) });
+                match *self.0.fate.lock().unwrap() {
+                    Fate::Runs => self.0.run(&key),
+                    Fate::Hangs => {}
+                    Fate::Fails => self.0.fail(&key),
+                }
+                Ok(Begun::Started)
+            }
+        };
+        Box::pin(async move { outcome })
+    }
+
+    fn stop(&self, key: ServerKey) -> Boxed<'_, Result<(), StopRefused>> {
+        let active = self.image().server(&key).is_some_and(|server| server.state.is_active());
+        if active {
+            self.0.set(&key, ServerState::Stopped(Some(Cause::Stopped)));
+        }
+        Box::pin(async move { if active { Ok(()) } else { Err(StopRefused::NotRunning) } })
+    }
+
+    fn settled<'a>(&'a self, key: &'a ServerKey, _patience: Duration) -> Boxed<'a, bool> {
+        let state = self.image().server(key).map(|server| server.state.clone());
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            state.is_none_or(|state| state.pending().is_none())
+        })
+    }
+
+    fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>> {
+        self.0.reports.lock().unwrap().get(key).map(watch::Sender::subscribe)
+    }
+
+    fn trouble(&self, _key: &ServerKey) -> Option<Trouble> {
+        None
+    }
+
+    fn user_used(&self, user: UserId, at: Moment) {
+        self.0.used.lock().unwrap().push(format!("user {} {}", user.0, at.0));
+    }
+
+    fn server_used(&self, server: &ServerKey, at: Moment) {
+        self.0
+            .used
+            .lock()
+            .unwrap()
+            .push(format!("server {}/{} {}", server.user.0, server.name, at.0));
+    }
+
+    fn token_used(&self, token: TokenId, _at: Moment) {
+        self.0.used.lock().unwrap().push(format!("token {}", token.0));
+    }
+}
+
+/// A clock that stands until it is set.
+pub(crate) struct Still(pub(crate) AtomicI64);
+
+impl Clock for Still {
+    fn moment(&self) -> Moment {
+        Moment(self.0.load(Ordering::SeqCst))
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// Counts instead of drawing.
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        let seed = self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        let hash = ring::digest::digest(&ring::digest::SHA256, &seed);
+        bytes.iter_mut().zip(hash.as_ref().iter().cycle()).for_each(|(to, from)| *to = *from);
+    }
+
+    fn digest(&self, secret: &str) -> TokenHash {
+        digest(secret)
+    }
+}
+
+/// A hub of doubles.
+pub(crate) struct Hub {
+    pub(crate) app: Arc<App>,
+    pub(crate) doubles: Arc<Doubles>,
+    pub(crate) clock: Arc<Still>,
+}
+
+impl Hub {
+    /// With `bob`, `eve`, and the administrator `root`.
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With other settings.
+    pub(crate) fn with(change: impl FnOnce(&mut sections::Hub)) -> Self {
+        let mut hub = sections::Hub::default();
+        change(&mut hub);
+        let settings = HubSlice {
+            hub,
+            auth: sections::Auth::default(),
+            spawner: sections::Spawner::default(),
+            root: sections::Root::default(),
+            log: sections::Log::default(),
+            cookie_secret: Secret::new(vec![7; 32]),
+            api_url: "http://127.0.0.1:8081/hub/api".into(),
+            tls: false,
+            privileged: false,
+        };
+        let doubles = Arc::new(Doubles {
+            image: ArcSwap::default(),
+            fate: Mutex::new(Fate::Runs),
+            refuse: Mutex::default(),
+            used: Mutex::default(),
+            seen: Mutex::default(),
+            reports: Mutex::default(),
+        });
+        for (name, admin) in [("bob", false), ("eve", false), ("root", true)] {
+            doubles.add(name, admin);
+        }
+        let clock = Arc::new(Still(AtomicI64::new(1_795_300_000_000_000)));
+        let app = App::with_doors(
+            Box::new(Fake(doubles.clone())),
+            clock.clone(),
+            Arc::new(Counting(AtomicU64::new(0))),
+            Arc::new(ArcSwap::from_pointee(settings)),
+        );
+        Self { app: app.unwrap(), doubles, clock }
+    }
+
+    pub(crate) fn key(&self, user: &str) -> ServerKey {
+        let user = self.doubles.image.load().user_named(user).unwrap().id;
+        ServerKey { user, name: ServerName::default_server() }
+    }
+
+    /// Lets a hanging start succeed.
+    pub(crate) fn finish(&self, user: &str) {
+        self.doubles.run(&self.key(user));
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        Reply::read(router::handle(self.app.clone(), request, Via::Proxy).await).await
+    }
+
+    /// A request without any cookie.
+    pub(crate) async fn plain(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        self.send(request(method, uri, headers, body)).await
+    }
+
+    /// A browser of somebody who has signed in.
+    pub(crate) async fn browser(&self, user: &str) -> Browser<'_> {
+        let mut browser = Browser { hub: self, cookies: BTreeMap::new() };
+        let page = browser.get("/hub/login").await;
+        let xsrf = page.field("_xsrf");
+        let form = format!("username={user}&password=correct+horse&_xsrf={xsrf}");
+        assert_eq!(browser.post("/hub/login", &form).await.status, 302);
+        browser
+    }
+
+    pub(crate) fn visitor(&self) -> Browser<'_> {
+        Browser { hub: self, cookies: BTreeMap::new() }
+    }
+}
+
+pub(crate) fn request(
+    method: &str,
+    uri: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Request<Body> {
+    let mut builder = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap());
+    builder = builder.uri(uri).header("host", "hub:8000").header("x-forwarded-for", "192.0.2.1");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(Body::from(body.to_owned())).unwrap()
+}
+
+/// An answer, read whole.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    async fn read(answer: Response<Body>) -> Self {
+        let (head, body) = answer.into_parts();
+        let read = axum::body::to_bytes(body, 1 << 24);
+        let bytes = tokio::time::timeout(Duration::from_secs(20), read).await.unwrap().unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Self { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        self.header("location")
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}", self.text))
+    }
+
+    pub(crate) fn set_cookies(&self) -> Vec<&str> {
+        self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The value of a hidden field.
+    pub(crate) fn field(&self, name: &str) -> String {
+        let mark = format!("name=\"{name}\" value=\"");
+        let (_, rest) = self.text.split_once(&mark).unwrap_or_else(|| panic!("{}", self.text));
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+/// Keeps cookies, as browsers do (paths aside).
+pub(crate) struct Browser<'a> {
+    pub(crate) hub: &'a Hub,
+    pub(crate) cookies: BTreeMap<String, String>,
+}
+
+impl Browser<'_> {
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let cookies: Vec<_> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies = cookies.join("; ");
+        let mut headers = headers.to_vec();
+        headers.push(("user-agent", "Test/1"));
+        if !cookies.is_empty() {
+            headers.push(("cookie", &cookies));
+        }
+        let reply = self.hub.plain(method, uri, &headers, body).await;
+        for line in reply.set_cookies() {
+            let (name, rest) = line.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap();
+            if value == "\"\"" {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        reply
+    }
+
+    pub(crate) async fn get(&mut self, uri: &str) -> Reply {
+        self.send("GET", uri, &[("sec-fetch-mode", "navigate")], "").await
+    }
+
+    pub(crate) async fn post(&mut self, uri: &str, form: &str) -> Reply {
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        self.send("POST", uri, &[kind, ("sec-fetch-mode", "navigate")], form).await
+    }
+
+    /// What a script of our pages sends.
+    pub(crate) async fn script(&mut self, method: &str, uri: &str, body: &str) -> Reply {
+        let token = self.cookies.get("_xsrf").map(|it| it.trim_matches('"').to_owned());
+        let token = token.unwrap_or_default();
+        let headers = [
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-site", "same-origin"),
+            ("content-type", "application/json"),
+            ("x-xsrftoken", token.as_str()),
+        ];
+        self.send(method, uri, &headers, body).await
+    }
+}

@@ -1,0 +1,466 @@
+//! Whole requests against doubles: what a browser and a single-user server do, in their order.
+
+use std::time::Duration;
+
+use jovis_actors::logins::SignInRefused;
+use serde_json::json;
+
+use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
+
+const HUBS_HEADERS: [&str; 4] = [
+    "x-jupyterhub-version",
+    "access-control-allow-headers",
+    "content-security-policy",
+    "x-content-type-options",
+];
+
+#[tokio::test]
+async fn a_visitor_signs_in_and_lands_where_they_wanted() {
+    let hub = Hub::new();
+    let mut browser = hub.visitor();
+    let start = browser.get("/hub/").await;
+    assert_eq!((start.status, start.location()), (302, "/hub/login?next=/hub/"));
+    let page = browser.get("/hub/login?next=%2Fuser%2Fbob%2Flab").await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html"));
+    for id in ["username_input", "password_input", "login_submit"] {
+        assert!(page.text.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    assert!(page.text.contains("action=\"/hub/login?next=/user/bob/lab\""), "{}", page.text);
+    let form = format!("username=+bob+&password=correct+horse&_xsrf={}", page.field("_xsrf"));
+    let done = browser.post("/hub/login?next=%2Fuser%2Fbob%2Flab", &form).await;
+    assert_eq!((done.status, done.location()), (302, "/user/bob/lab"));
+    assert_eq!(browser.cookies.len(), 3, "{:?}", browser.cookies);
+    let seen = hub.doubles.seen.lock().unwrap()[0].clone();
+    assert_eq!((seen.username.as_str(), seen.from), ("bob", Some("192.0.2.1".parse().unwrap())));
+    let home = browser.get("/hub/home").await;
+    assert_eq!(home.status, 200);
+    for part in ["id=\"start\"", "id=\"logout\"", "Start My Server", "href=\"/hub/spawn/bob\""] {
+        assert!(home.text.contains(part), "{part} in {}", home.text);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_sign_in_says_the_same_sentence_and_sets_no_login() {
+    let hub = Hub::new();
+    let mut browser = hub.visitor();
+    let xsrf = browser.get("/hub/login").await.field("_xsrf");
+    let form = |xsrf: &str| format!("username=%3Cb%3E&password=no&_xsrf={xsrf}");
+    let refused = browser.post("/hub/login", &form(&xsrf)).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text.contains("Invalid username or password"));
+    assert!(refused.text.contains("value=\"&lt;b&gt;\""), "{}", refused.text);
+    assert!(!browser.cookies.contains_key("jupyterhub-hub-login"));
+    let retry_after = Duration::from_secs(40);
+    *hub.doubles.refuse.lock().unwrap() = Some(SignInRefused::Throttled { retry_after });
+    let throttled = browser.post("/hub/login", &form(&xsrf)).await;
+    assert_eq!((throttled.status, throttled.header("retry-after")), (429, "40"));
+    assert!(throttled.text.contains("40 seconds"));
+    *hub.doubles.refuse.lock().unwrap() = Some(SignInRefused::Unable("down".into()));
+    assert_eq!(browser.post("/hub/login", &form(&xsrf)).await.status, 503);
+    let asked = hub.doubles.seen.lock().unwrap().len();
+    let forged = browser.post("/hub/login", &form("forged")).await;
+    assert_eq!(forged.status, 403);
+    assert!(forged.text.contains("out of date"));
+    let long = format!("{}&x={}", form(&xsrf), "a".repeat(17_000));
+    assert_eq!(browser.post("/hub/login", &long).await.status, 413);
+    assert_eq!(hub.doubles.seen.lock().unwrap().len(), asked, "nothing was checked");
+}
+
+#[tokio::test]
+async fn a_server_is_started_watched_and_entered() {
+    let hub = Hub::new();
+    let mut browser = hub.browser("bob").await;
+    *hub.doubles.fate.lock().unwrap() = Fate::Hangs;
+    let spawn = browser.get("/hub/spawn?next=/user/bob/lab%3Fa=b").await;
+    assert_eq!(spawn.status, 302);
+    assert_eq!(spawn.location(), "/hub/spawn-pending/bob?next=/user/bob/lab%3Fa%3Db");
+    let target = spawn.location().to_owned();
+    let pending = browser.get(&target).await;
+    assert_eq!(pending.status, 200);
+    for id in ["progress-bar", "progress-message", "progress-log", "progress-details"] {
+        assert!(pending.text.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    assert!(pending.text.contains("data-progress-url=\"/hub/api/users/bob/server/progress\""));
+    let post = browser.script("POST", "/hub/api/users/bob/server", "").await;
+    assert_eq!((post.status, post.header("content-type")), (202, "text/plain"));
+    let url = "/hub/api/users/bob/server/progress";
+    let mut watcher = Browser { cookies: browser.cookies.clone(), ..hub.visitor() };
+    let (events, ()) = tokio::join!(watcher.script("GET", url, ""), async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        hub.finish("bob");
+    });
+    assert_eq!(events.header("content-type"), "text/event-stream");
+    let lines: Vec<_> = events.text.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), 3, "{}", events.text);
+    assert!(lines[0].contains("\"progress\":0") && lines[1].contains("Process started"));
+    assert!(lines[2].contains("\"ready\":true") && lines[2].contains("\"url\":\"/user/bob/\""));
+    let done = browser.get(&target).await;
+    assert_eq!((done.status, done.location()), (302, "/user/bob/lab?a=b"));
+    let home = browser.get("/hub/home").await;
+    assert!(home.text.contains("Stop My Server") && home.text.contains(">My Server<"));
+    let stop = browser.script("DELETE", "/hub/api/users/bob/server", "").await;
+    assert_eq!((stop.status, stop.header("content-type")), (204, ""));
+}
+
+#[tokio::test]
+async fn a_failed_start_shows_cause_and_last_words() {
+    let hub = Hub::new();
+    let mut browser = hub.browser("bob").await;
+    *hub.doubles.fate.lock().unwrap() = Fate::Fails;
+    let spawn = browser.get("/hub/spawn").await;
+    assert_eq!(spawn.status, 500);
+    let page = browser.get("/hub/spawn-pending/bob").await;
+    assert_eq!(page.status, 500);
+    for part in ["exited with status 3", "&lt;b&gt;last&lt;", "Relaunch Server", "id=\"start\""] {
+        assert!(page.text.contains(part), "{part} in {}", page.text);
+    }
+    let events = browser.script("GET", "/hub/api/users/bob/server/progress", "").await;
+    assert_eq!(events.status, 200);
+    assert!(events.text.contains("\"failed\":true"));
+    let post = browser.script("POST", "/hub/api/users/bob/server", "").await;
+    assert_eq!(post.status, 500);
+    assert!(post.json()["message"].as_str().unwrap().contains("status 3"));
+    let gone = browser.get("/hub/user/bob/lab").await;
+    assert_eq!(gone.status, 303);
+    assert_eq!(gone.location(), "/hub/spawn-pending/bob?next=/hub/user/bob/lab");
+}
+
+#[tokio::test]
+async fn a_single_user_server_lives_on_our_wire() {
+    let hub = Hub::new();
+    let mut browser = hub.browser("bob").await;
+    assert_eq!(browser.get("/hub/spawn").await.location(), "/user/bob/");
+    let root = hub.plain("GET", "/hub/api", &[], "").await;
+    assert_eq!((root.status, root.json()), (200, json!({"version": "6.1.1"})));
+    assert_eq!(root.header("x-jupyterhub-version"), "6.1.1");
+    // The browser comes to be known.
+    let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+    let query = format!(
+        "client_id=jupyterhub-user-bob&redirect_uri=%2Fuser%2Fbob%2Foauth_callback&response_type=code&state=a%2Bb&code_challenge={challenge}&code_challenge_method=S256"
+    );
+    let given = browser.get(&format!("/hub/api/oauth2/authorize?{query}")).await;
+    assert_eq!(given.status, 302);
+    let (target, rest) = given.location().split_once("?code=").unwrap();
+    let (code, state) = rest.split_once("&state=").unwrap();
+    assert_eq!((target, state, code.len()), ("/user/bob/oauth_callback", "a%2Bb", 30));
+    // The server exchanges the code.
+    let own = format!("token {SERVER_TOKEN}");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let exchange = format!(
+        "client_id=jupyterhub-user-bob&client_secret={SERVER_TOKEN}&grant_type=authorization_code&code={code}&redirect_uri=%2Fuser%2Fbob%2Foauth_callback&code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    );
+    let headers = [form, ("authorization", own.as_str())];
+    let wrong = exchange.replace(SERVER_TOKEN, "wrong");
+    let refused = hub.plain("POST", "/hub/api/oauth2/token", &headers, &wrong).await;
+    assert_eq!((refused.status, refused.json()), (401, json!({"error": "invalid_client"})));
+    let done = hub.plain("POST", "/hub/api/oauth2/token", &headers, &exchange).await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    let token = done.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!((token.len(), &done.json()["token_type"]), (30, &json!("Bearer")));
+    assert_eq!(done.json()["expires_in"], 1_209_600);
+    assert_eq!(done.header("cache-control"), "no-store");
+    let again = hub.plain("POST", "/hub/api/oauth2/token", &headers, &exchange).await;
+    assert_eq!((again.status, again.json()), (400, json!({"error": "invalid_grant"})));
+    // And asks who it is.
+    let visitor = format!("token {token}");
+    let who = hub.plain("GET", "/hub/api/user", &[("authorization", &visitor)], "").await;
+    assert_eq!(who.status, 200);
+    let model = who.json();
+    assert_eq!(
+        (&model["name"], &model["kind"], &model["groups"]),
+        (&json!("bob"), &json!("user"), &json!([]))
+    );
+    assert!(model["scopes"].as_array().unwrap().contains(&json!("access:servers!server=bob/")));
+    assert_eq!(model["session_id"], browser.cookies["jupyterhub-session-id"].trim_matches('"'));
+    // Its reports count for server and user, its own calls not.
+    hub.doubles.used.lock().unwrap().clear();
+    let body = json!({"servers": {"": {"last_activity": "2026-11-21T19:25:05.717815Z"}}, "last_activity": "2026-11-21T19:25:05.717815Z"});
+    let headers = [("authorization", own.as_str()), ("content-type", "application/json")];
+    let told = hub.plain("POST", "/hub/api/users/bob/activity", &headers, &body.to_string()).await;
+    assert_eq!((told.status, told.text.as_str()), (200, ""));
+    let used = hub.doubles.used.lock().unwrap().clone();
+    assert!(used[0].starts_with("token "), "{used:?}");
+    assert_eq!(used[1..], ["server 1/ 1795289105717815", "user 1 1795289105717815"]);
+    let other = hub.plain("POST", "/hub/api/users/eve/activity", &headers, &body.to_string()).await;
+    assert_eq!(other.status, 404);
+    // Signing out ends what was given in this session.
+    let out = browser.get("/hub/logout").await;
+    assert_eq!((out.status, out.location()), (302, "/hub/login"));
+    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
+    let who = hub.plain("GET", "/hub/api/user", &[("authorization", &visitor)], "").await;
+    assert_eq!((who.status, &who.json()["message"]), (403, &json!(null)));
+}
+
+#[tokio::test]
+async fn strangers_get_no_code_and_administrators_are_asked() {
+    let hub = Hub::new();
+    hub.browser("bob").await.get("/hub/spawn").await;
+    let url = "/hub/api/oauth2/authorize?client_id=jupyterhub-user-bob&response_type=code&state=s";
+    let anonymous = hub.visitor().get(url).await;
+    assert_eq!(anonymous.status, 302);
+    assert!(anonymous.location().starts_with("/hub/login?next=/hub/api/oauth2/authorize%3F"));
+    let mut eve = hub.browser("eve").await;
+    assert_eq!(eve.get(url).await.status, 403);
+    let forged = format!("_xsrf={}", eve.cookies["_xsrf"].trim_matches('"'));
+    assert_eq!(eve.post(url, &forged).await.status, 403);
+    let mut root = hub.browser("root").await;
+    let page = root.get(url).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    let xsrf = page.field("_xsrf");
+    assert_eq!(root.post(url, "scopes=read:users:name!user").await.status, 403);
+    let excess = root.post(url, &format!("_xsrf={xsrf}&scopes=admin:users")).await;
+    assert!(excess.location().contains("error=invalid_scope&state=s"), "{}", excess.location());
+    let form = format!("_xsrf={xsrf}&scopes=access:servers!server%3Dbob/");
+    let given = root.post(url, &form).await;
+    assert!(given.location().starts_with("/user/bob/oauth_callback?code="), "{}", given.location());
+    for bad in ["client_id=nobody", "client_id=jupyterhub-user-bob&redirect_uri=//e"] {
+        let fatal = root.get(&format!("/hub/api/oauth2/authorize?response_type=code&{bad}")).await;
+        assert_eq!((fatal.status, fatal.location()), (400, ""), "{bad}");
+        assert_eq!(fatal.header("content-type"), "text/html");
+    }
+}
+
+#[tokio::test]
+async fn the_api_answers_403_and_never_401() {
+    let hub = Hub::new();
+    for (method, path, status) in [
+        ("GET", "/hub/api/user", 403),
+        ("GET", "/hub/api/users/bob", 403),
+        ("POST", "/hub/api/users/bob/server", 403),
+        ("POST", "/hub/api/users/bob/tokens", 403),
+        ("GET", "/hub/api/info", 403),
+        ("PUT", "/hub/api/user", 405),
+        ("HEAD", "/hub/api/user", 405),
+        ("OPTIONS", "/hub/api/user", 200),
+        ("OPTIONS", "/hub/api/nothing", 404),
+        ("GET", "/hub/api/nothing", 404),
+        ("GET", "/hub/api/users/", 404),
+        ("GET", "/hub/api/", 200),
+        ("GET", "/hub/api/users/%2e%2e", 400),
+        ("GET", "/hub/api/users/%ff", 400),
+    ] {
+        let bad = [("authorization", "token nonsense")];
+        for headers in [&[][..], &bad[..]] {
+            let reply = hub.plain(method, path, headers, "").await;
+            assert_eq!(reply.status, status, "{method} {path} {}", reply.text);
+            if method != "HEAD" && method != "OPTIONS" && status >= 400 {
+                assert_eq!(reply.json()["status"], status, "{method} {path}");
+            }
+            for name in HUBS_HEADERS {
+                assert!(reply.headers.contains_key(name), "{name} on {method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_hubs_headers() {
+    let hub = Hub::new();
+    let mut browser = hub.browser("bob").await;
+    for path in [
+        "/",
+        "/hub",
+        "/hub/",
+        "/hub/login",
+        "/hub/home",
+        "/hub/token",
+        "/hub/nothing",
+        "/hub/error/503",
+        "/hub/health",
+        "/hub/logo",
+        "/hub/static/style.css?v=1",
+        "/hub/user/bob/",
+        "/hub/spawn-pending/bob",
+        "/favicon.ico",
+        "/robots.txt",
+        "/user/bob",
+        "/hub/%2e%2e/x",
+    ] {
+        let reply = browser.get(path).await;
+        for name in HUBS_HEADERS {
+            assert!(reply.headers.contains_key(name), "{name} on {path}");
+        }
+        if reply.header("content-type") == "text/html" && !reply.text.is_empty() {
+            let policy = reply.header("content-security-policy");
+            assert!(policy.contains("script-src 'self' 'nonce-"), "{path}: {policy}");
+            assert!(!reply.text.contains("<script>") && !reply.text.contains(" on"), "{path}");
+            assert_eq!(reply.header("cache-control"), "no-store", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_alone_changes_nothing() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    let json = ("content-type", "application/json");
+    for (method, path, headers) in [
+        ("POST", "/hub/api/users/bob/server", &[json][..]),
+        ("DELETE", "/hub/api/users/bob/server", &[]),
+        ("POST", "/hub/api/users/bob/tokens", &[json]),
+        ("POST", "/hub/api/users/bob/activity", &[json]),
+        ("DELETE", "/hub/api/users/bob/tokens/a1", &[]),
+        ("GET", "/hub/api/users/bob", &[("sec-fetch-mode", "cors")]),
+        ("GET", "/hub/api/users/bob/server/progress", &[("sec-fetch-mode", "cors")]),
+        ("POST", "/hub/spawn", &[("sec-fetch-mode", "no-cors"), ("sec-fetch-site", "cross-site")]),
+        ("POST", "/hub/user/bob/api/contents", &[]),
+        ("POST", "/hub/security/csp-report", &[]),
+        ("POST", "/user/bob/api/contents", &[]),
+    ] {
+        let reply = bob.send(method, path, headers, "{}").await;
+        assert_eq!(reply.status, 403, "{method} {path} {}", reply.text);
+    }
+    // A form of another site cannot pass as a call of ours, even with the token in the address.
+    let token = bob.cookies["_xsrf"].trim_matches('"').to_owned();
+    let path = format!("/hub/api/users/bob/server?_xsrf={token}");
+    assert_eq!(bob.send("POST", &path, &[("content-type", "text/plain")], "{}").await.status, 403);
+    let foreign = [json, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors")];
+    assert_eq!(bob.send("POST", &path, &foreign, "{}").await.status, 403);
+    assert!(hub.app.doors.image().servers().next().is_none(), "nothing was started");
+    // A tossed cookie before ours does no harm.
+    let tossed = format!("_xsrf=evil; {}", join(&bob));
+    let headers = [("cookie", tossed.as_str()), ("user-agent", "Test/1"), json];
+    assert_eq!(hub.plain("POST", &path, &headers, "{}").await.status, 201);
+}
+
+fn join(browser: &Browser<'_>) -> String {
+    let all: Vec<_> =
+        browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    all.join("; ")
+}
+
+#[tokio::test]
+async fn a_stopped_server_is_told_to_browsers_and_scripts() {
+    let hub = Hub::new();
+    let anonymous = hub.visitor().get("/hub/user/bob/lab?x=1").await;
+    assert_eq!(anonymous.location(), "/hub/login?next=/hub/user/bob/lab%3Fx%3D1");
+    let mut bob = hub.browser("bob").await;
+    let page = bob.get("/hub/user/bob/lab?x=1").await;
+    assert_eq!(page.status, 424);
+    let link = "href=\"/hub/spawn/bob?next=/hub/user/bob/lab%3Fx%3D1\"";
+    assert!(page.text.contains("id=\"start\"") && page.text.contains(link), "{}", page.text);
+    let script = bob.get("/hub/user/bob/api/kernels").await;
+    assert_eq!((script.status, script.header("content-type")), (424, "application/json"));
+    assert!(script.json()["message"].as_str().unwrap().contains("http://hub:8000/hub/spawn/bob"));
+    assert_eq!(bob.get("/hub/user/eve/lab").await.status, 404);
+    assert_eq!(bob.get("/hub/user/nobody/").await.status, 404);
+    assert_eq!(bob.send("PUT", "/hub/user/bob/x", &[], "").await.status, 405);
+    // Running by now: back, but not for ever.
+    bob.get("/hub/spawn").await;
+    let back = bob.get("/hub/user/bob/lab?x=1").await;
+    assert_eq!((back.status, back.location()), (302, "/user/bob/lab?x=1&redirects=1"));
+    assert_eq!(bob.get("/hub/user/bob/lab?redirects=4").await.status, 500);
+    // What the proxy does not know comes below the hub.
+    assert_eq!(bob.get("/user/bob").await.location(), "/user/bob/");
+    assert_eq!(bob.get("/user/bob/lab?a=1").await.location(), "/hub/user/bob/lab?a=1");
+    assert_eq!(bob.get("//evil/x").await.location(), "/hub/evil/x");
+    let redirect = bob.get("/hub/user-redirect/lab/tree?a=1").await;
+    assert_eq!(redirect.location(), "/hub/spawn/bob?next=/user/bob/lab/tree%3Fa%3D1");
+    assert_eq!(bob.get("/hub/spawn?next=//evil/").await.location(), "/user/bob/");
+}
+
+#[tokio::test]
+async fn tokens_are_made_used_listed_and_ended() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    let made = bob.script("POST", "/hub/api/users/bob/tokens", "{\"note\": \"n\"}").await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let model = made.json();
+    let secret = model["token"].as_str().unwrap();
+    assert_eq!(secret.len(), 32);
+    assert!(secret.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+    let id = model["id"].as_str().unwrap();
+    assert_eq!((&model["user"], &model["oauth_client"]), (&json!("bob"), &json!("JupyterHub")));
+    let token = format!("Bearer {secret}");
+    let with = [("authorization", token.as_str())];
+    let who = hub.plain("GET", "/hub/api/user", &with, "").await.json();
+    assert_eq!((&who["token_id"], &who["session_id"]), (&json!(id), &json!(null)));
+    let list = hub.plain("GET", "/hub/api/users/bob/tokens", &with, "").await.json();
+    assert_eq!(list["api_tokens"][0]["id"], id);
+    assert!(list["api_tokens"][0].get("token").is_none());
+    assert!(bob.get("/hub/token").await.text.contains(&format!("data-token-id=\"{id}\"")));
+    assert_eq!(hub.plain("GET", "/hub/api/users/eve/tokens", &with, "").await.status, 404);
+    let path = format!("/hub/api/users/bob/tokens/{id}");
+    assert_eq!(hub.plain("GET", &path, &with, "").await.status, 200);
+    assert_eq!(hub.plain("DELETE", &path, &with, "").await.status, 204);
+    assert_eq!(hub.plain("GET", "/hub/api/user", &with, "").await.status, 403);
+    for other in ["/hub/api/users/eve/tokens", "/hub/api/users/nobody/tokens"] {
+        assert_eq!(bob.script("POST", other, "{}").await.status, 403, "{other}");
+    }
+    let auth =
+        |password: &str| json!({"auth": {"username": "bob", "password": password}}).to_string();
+    let path = "/hub/api/users/bob/tokens";
+    assert_eq!(hub.plain("POST", path, &[], &auth("correct horse")).await.status, 201);
+    assert_eq!(hub.plain("POST", path, &[], &auth("wrong")).await.status, 403);
+    let path = "/hub/api/users/eve/tokens";
+    assert_eq!(hub.plain("POST", path, &[], &auth("correct horse")).await.status, 403);
+}
+
+#[tokio::test]
+async fn an_old_or_foreign_cookie_is_nobody_and_goes() {
+    use std::sync::atomic::Ordering;
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    hub.clock.0.fetch_add(14 * 86_400 * 1_000_000 - 1_000_000, Ordering::SeqCst);
+    assert_eq!(bob.get("/hub/home").await.status, 200);
+    hub.clock.0.fetch_add(2_000_000, Ordering::SeqCst);
+    let late = bob.get("/hub/home").await;
+    assert_eq!((late.status, late.location()), (302, "/hub/login?next=/hub/home"));
+    assert!(!bob.cookies.contains_key("jupyterhub-hub-login"));
+    // Nobody's sign-out touches nothing.
+    let out = hub.plain("GET", "/hub/logout", &[("cookie", "jupyterhub-session-id=abc")], "").await;
+    assert_eq!((out.status, out.set_cookies().len()), (302, 0));
+}
+
+#[tokio::test]
+async fn under_a_prefix_everything_moves_along() {
+    let hub = Hub::with(|hub| hub.base_url = "/j/".into());
+    let mut visitor = hub.visitor();
+    assert_eq!(visitor.get("/j/hub/").await.location(), "/j/hub/login?next=/j/hub/");
+    let page = visitor.get("/j/hub/login").await;
+    assert!(page.text.contains("action=\"/j/hub/login\""));
+    assert!(page.set_cookies()[0].contains("; Path=/j/hub/"), "{:?}", page.set_cookies());
+    assert_eq!(visitor.get("/j/user/bob/x").await.location(), "/j/hub/user/bob/x");
+    assert_eq!(visitor.get("/hub/home").await.location(), "/j/hub/hub/home");
+    assert_eq!(visitor.get("/j/hub/api").await.json()["version"], "6.1.1");
+}
+
+#[tokio::test]
+async fn over_real_sockets_only_the_proxys_headers_are_believed() {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream, UnixListener, UnixStream},
+        sync::oneshot,
+    };
+    async fn ask(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin) -> String {
+        let head = "GET /hub/login HTTP/1.1\r\nHost: hub\r\nX-Forwarded-Proto: https\r\n\
+                    X-Request-Id: from-the-proxy\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+    let hub = Hub::new();
+    let folder = tempfile::tempdir().unwrap();
+    let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = api.local_addr().unwrap();
+    let path = folder.path().join("hub.sock");
+    let proxy = UnixListener::bind(&path).unwrap();
+    let (end, ended) = oneshot::channel::<()>();
+    let listeners = super::Listeners { api, proxy };
+    let serving = tokio::spawn(super::serve(listeners, hub.app.clone(), async {
+        let _ = ended.await;
+    }));
+    let direct = ask(TcpStream::connect(address).await.unwrap()).await;
+    assert!(direct.starts_with("HTTP/1.1 200 OK"), "{direct}");
+    assert!(!direct.contains("; Secure") && !direct.contains("from-the-proxy"), "{direct}");
+    let proxied = ask(UnixStream::connect(&path).await.unwrap()).await;
+    assert!(
+        proxied.contains("; Secure") && proxied.contains("x-request-id: from-the-proxy"),
+        "{proxied}"
+    );
+    end.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(15), serving).await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}
