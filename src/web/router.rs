@@ -132,7 +132,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request<Body>, via: Via) -> R
             return out;
         }
     };
-    let id = call.id.clone();
+    let (id, quiet) = (call.id.clone(), quiet(&call.path));
     let span = info_span!(
         "request", request = %id, method = %call.method, path = %call.path, user = tracing::field::Empty
     );
@@ -149,19 +149,15 @@ pub(crate) async fn handle(app: Arc<App>, request: Request<Body>, via: Via) -> R
     let (status, elapsed_ms) = (out.status().as_u16(), begun.elapsed().as_millis() as u64);
     span.in_scope(|| match status {
         500.. => tracing::warn!(status, elapsed_ms, "request failed"),
-        _ if quiet(&hub, &out) => debug!(status, elapsed_ms, "request answered"),
+        _ if quiet => debug!(status, elapsed_ms, "request answered"),
         _ => info!(status, elapsed_ms, "request answered"),
     });
     out
 }
 
-/// Files and "not modified" are no story.
-fn quiet(_hub: &str, out: &Response<Body>) -> bool {
-    out.status() == StatusCode::NOT_MODIFIED
-        || out
-            .headers()
-            .get("content-type")
-            .is_some_and(|kind| kind != "text/html" && kind != "application/json")
+/// What comes all the time and tells no story.
+fn quiet(path: &str) -> bool {
+    path.ends_with("/activity") || path.ends_with("/health") || path.contains("/hub/static/")
 }
 
 async fn run(mut call: Call) -> (Response<Body>, Vec<String>) {

@@ -17,12 +17,14 @@ use tracing::{debug, info, warn};
 
 use super::{app::App, call::Via, router};
 
-/// Connections at once; further ones wait in the backlog.
+/// Connections at once, per listener: user servers cannot shut browsers out. Further ones wait in the backlog.
 const CONNECTIONS: usize = 4_096;
 /// Seconds a request's head may take on the API's port.
 const HEAD: Duration = Duration::from_secs(15);
 /// The same for our proxy, which keeps connections open between requests.
 const PROXY_HEAD: Duration = Duration::from_secs(120);
+/// Bytes a request's head may have.
+const HEAD_SIZE: usize = 64 * 1024;
 /// How long open requests get to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Wait after a failed accept (no descriptors left, mostly).
@@ -39,12 +41,13 @@ pub struct Listeners {
 /// Serves until `shutdown` resolves, then lets open requests end, for at most ten seconds.
 pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Output = ()> + Send) {
     let (ending, ended) = watch::channel(false);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let rooms = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS)));
+    let open = || rooms.iter().map(|room| CONNECTIONS - room.available_permits()).sum::<usize>();
     let Listeners { api, proxy } = listeners;
     let accepting = async {
         tokio::join!(
-            accept(&room, &api, HEAD, &app, &ended),
-            accept(&room, &proxy, PROXY_HEAD, &app, &ended),
+            accept(&rooms[0], &api, HEAD, &app, &ended),
+            accept(&rooms[1], &proxy, PROXY_HEAD, &app, &ended),
         )
     };
     tokio::select! {
@@ -52,9 +55,15 @@ pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Ou
         () = shutdown => {}
     }
     ending.send_replace(true);
-    info!(open = CONNECTIONS - room.available_permits(), "web is closing");
-    if time::timeout(DRAIN, room.acquire_many(CONNECTIONS as u32)).await.is_err() {
-        warn!(open = CONNECTIONS - room.available_permits(), "web closed hard");
+    info!(open = open(), "web is closing");
+    let empty = async {
+        for room in &rooms {
+            // Never closed, so it can only succeed: once every connection has given its permit back.
+            let _ = room.acquire_many(CONNECTIONS as u32).await;
+        }
+    };
+    if time::timeout(DRAIN, empty).await.is_err() {
+        warn!(open = open(), "web closed hard");
     }
 }
 
@@ -122,7 +131,11 @@ async fn connection<S>(
         async move { Ok::<_, Infallible>(router::handle(app, request.map(Body::new), via).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head).max_headers(100);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_headers(100)
+        .max_buf_size(HEAD_SIZE);
     let mut open = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let outcome = tokio::select! {
         outcome = open.as_mut() => outcome,

@@ -186,7 +186,7 @@ mod tests {
         assert!(!Jar { secure: false, ..jar }.session("ab").contains("Secure"));
         assert_eq!(jar.clear(false, Moment(0)).len(), 3);
         let cleared = jar.clear(true, Moment(0));
-        assert!(cleared[3].starts_with("jupyterhub-session-id=\"\"; expires=Tue, 01 Jan 1969"));
+        assert!(cleared[3].starts_with("jupyterhub-session-id=\"\"; expires=Wed, 01 Jan 1969"));
         assert!(cleared[2].contains("Path=/b/services"));
     }
 

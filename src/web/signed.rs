@@ -54,7 +54,7 @@ fn field<'a>(rest: &mut &'a str) -> Option<&'a str> {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let lower = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if !lower || text.len() % 2 != 0 {
+    if !lower || !text.len().is_multiple_of(2) {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()

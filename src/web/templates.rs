@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use minijinja::{Environment, Value};
+use minijinja::{
+    AutoEscape, Environment, Output, State, UndefinedBehavior, Value, escape_formatter,
+};
 use thiserror::Error;
 
 use super::statics;
@@ -56,6 +58,9 @@ impl Templates {
     /// Ours, and those of these folders (the first folder wins).
     pub(crate) fn load(folders: &[PathBuf]) -> Result<Self, TemplateError> {
         let mut env = Environment::new();
+        env.set_formatter(escaped);
+        // What a page was not given is empty, also inside: an operator's template must not break a page over it.
+        env.set_undefined_behavior(UndefinedBehavior::Chainable);
         env.add_function("static_file", |path: String| {
             format!("static/{path}?v={}", statics::version())
         });
@@ -88,6 +93,30 @@ impl Templates {
     ) -> Result<String, minijinja::Error> {
         self.0.get_template(name)?.render(value(values))
     }
+}
+
+/// Escapes text in HTML as Jinja does: addresses keep their slashes, and stay readable for simple clients.
+fn escaped(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), minijinja::Error> {
+    let text = match (state.auto_escape(), value.as_str()) {
+        (AutoEscape::Html, Some(text)) if !value.is_safe() => text,
+        _ => return escape_formatter(out, state, value),
+    };
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&#34;"),
+            '\'' => safe.push_str("&#39;"),
+            _ => safe.push(c),
+        }
+    }
+    Ok(out.write_str(&safe)?)
 }
 
 /// The `.html` files of a folder.

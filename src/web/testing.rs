@@ -50,6 +50,7 @@ pub(crate) struct Doubles {
     image: ArcSwap<Image>,
     pub(crate) fate: Mutex<Fate>,
     pub(crate) refuse: Mutex<Option<SignInRefused>>,
+    pub(crate) refuse_start: Mutex<Option<StartRefused>>,
     pub(crate) used: Mutex<Vec<String>>,
     pub(crate) seen: Mutex<Vec<Credentials>>,
     reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
@@ -66,7 +67,7 @@ impl Doubles {
         self.image.load().next_id()
     }
 
-    fn add(&self, name: &str, admin: bool) -> Arc<User> {
+    pub(crate) fn add(&self, name: &str, admin: bool) -> Arc<User> {
         let id = UserId(self.next_id());
         let user = Arc::new(User {
             id,
@@ -245,7 +246,9 @@ impl Doors for Fake {
 
     fn start(&self, key: ServerKey, _ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>> {
         let state = self.image().server(&key).map(|server| server.state.clone());
+        let refused = self.0.refuse_start.lock().unwrap().clone();
         let outcome = match state {
+            _ if refused.is_some() => Err(refused.unwrap()),
             Some(state) if state.is_ready() => Err(StartRefused::Running),
             Some(state) if state.is_active() => Ok(Begun::Already),
             _ => {
@@ -366,6 +369,7 @@ impl Hub {
             image: ArcSwap::default(),
             fate: Mutex::new(Fate::Runs),
             refuse: Mutex::default(),
+            refuse_start: Mutex::default(),
             used: Mutex::default(),
             seen: Mutex::default(),
             reports: Mutex::default(),

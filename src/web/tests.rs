@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jovis_actors::logins::SignInRefused;
+use jovis_actors::{logins::SignInRefused, ports::StoreError, spawners::StartRefused};
 use serde_json::json;
 
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
@@ -284,7 +284,12 @@ async fn every_answer_carries_the_hubs_headers() {
         if reply.header("content-type") == "text/html" && !reply.text.is_empty() {
             let policy = reply.header("content-security-policy");
             assert!(policy.contains("script-src 'self' 'nonce-"), "{path}: {policy}");
-            assert!(!reply.text.contains("<script>") && !reply.text.contains(" on"), "{path}");
+            assert!(
+                !["<script>", "<style", "onclick", "onload", "javascript:", "style="]
+                    .iter()
+                    .any(|it| reply.text.contains(it)),
+                "{path}"
+            );
             assert_eq!(reply.header("cache-control"), "no-store", "{path}");
         }
     }
@@ -340,6 +345,7 @@ async fn a_stopped_server_is_told_to_browsers_and_scripts() {
     assert_eq!(page.status, 424);
     let link = "href=\"/hub/spawn/bob?next=/hub/user/bob/lab%3Fx%3D1\"";
     assert!(page.text.contains("id=\"start\"") && page.text.contains(link), "{}", page.text);
+    assert!(!page.text.contains("by itself") && !page.text.contains("data-after"));
     let script = bob.get("/hub/user/bob/api/kernels").await;
     assert_eq!((script.status, script.header("content-type")), (424, "application/json"));
     assert!(script.json()["message"].as_str().unwrap().contains("http://hub:8000/hub/spawn/bob"));
@@ -395,6 +401,74 @@ async fn tokens_are_made_used_listed_and_ended() {
     assert_eq!(hub.plain("POST", path, &[], &auth("wrong")).await.status, 403);
     let path = "/hub/api/users/eve/tokens";
     assert_eq!(hub.plain("POST", path, &[], &auth("correct horse")).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_token_ends_at_its_time() {
+    use std::sync::atomic::Ordering;
+    let hub = Hub::new();
+    hub.clock.0.store(0, Ordering::SeqCst);
+    let mut bob = hub.browser("bob").await;
+    let made = bob.script("POST", "/hub/api/users/bob/tokens", "{\"expires_in\": 60}").await.json();
+    let token = format!("token {}", made["token"].as_str().unwrap());
+    let with = [("authorization", token.as_str())];
+    assert_eq!(made["expires_at"], "1970-01-01T00:01:00Z");
+    hub.clock.0.store(59_999_999, Ordering::SeqCst);
+    assert_eq!(hub.plain("GET", "/hub/api/user", &with, "").await.status, 200);
+    hub.clock.0.store(60_000_000, Ordering::SeqCst);
+    assert_eq!(hub.plain("GET", "/hub/api/user", &with, "").await.status, 403);
+    let list = bob.script("GET", "/hub/api/users/bob/tokens", "").await;
+    assert_eq!(list.json()["api_tokens"], json!([]));
+}
+
+#[tokio::test]
+async fn a_refused_start_says_why_and_when_to_come_back() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    let retry_after = Duration::from_secs(33);
+    let full = StoreError::Full.to_string();
+    for (refused, status, wait) in [
+        (StartRefused::TooManyStarting { limit: 1, retry_after }, 429, "33"),
+        (StartRefused::TooManyActive { limit: 1 }, 429, ""),
+        (StartRefused::NotRecorded(full), 507, "60"),
+        (StartRefused::Stopping, 400, ""),
+    ] {
+        *hub.doubles.refuse_start.lock().unwrap() = Some(refused.clone());
+        let reply = bob.script("POST", "/hub/api/users/bob/server", "").await;
+        assert_eq!((reply.status, reply.header("retry-after")), (status, wait), "{refused}");
+        assert_eq!(reply.json()["message"], refused.to_string());
+        let page = bob.get("/hub/spawn").await;
+        assert_eq!((page.status, page.header("content-type")), (status, "text/html"), "{refused}");
+        assert_eq!(page.header("retry-after"), wait);
+    }
+    let named = bob.script("POST", "/hub/api/users/bob/servers/lab", "").await;
+    assert_eq!(named.status, 400);
+    assert_eq!(bob.get("/hub/spawn/eve").await.status, 404);
+    assert_eq!(bob.script("GET", "/hub/api/users/bob/servers/lab", "").await.status, 404);
+    let idle = bob.script("GET", "/hub/api/users/bob/server", "").await;
+    assert_eq!((idle.status, &idle.json()["stopped"]), (200, &json!(true)));
+    let progress = bob.script("GET", "/hub/api/users/bob/server/progress", "").await;
+    assert_eq!(progress.status, 404);
+}
+
+#[tokio::test]
+async fn names_cannot_put_markup_on_pages_or_into_events() {
+    let hub = Hub::new();
+    let name = "a\"><script>'&{{x}}";
+    hub.doubles.add(name, false);
+    let typed = "a%22%3E%3Cscript%3E'%26%7B%7Bx%7D%7D";
+    let mut browser = hub.browser(typed).await;
+    for path in ["/hub/home", "/hub/token", "/hub/nothing", "/hub/spawn"] {
+        let page = browser.get(path).await;
+        assert!(!page.text.contains("<script>") && !page.text.contains("a\">"), "{}", page.text);
+    }
+    let home = browser.get("/hub/home").await;
+    assert!(home.text.contains("a&#34;&gt;&lt;script&gt;&#39;&amp;{{x}}"), "{}", home.text);
+    let me = browser.script("GET", "/hub/api/user", "").await.json();
+    let url = me["servers"][""]["progress_url"].as_str().unwrap().to_owned();
+    let events = browser.script("GET", &url, "").await;
+    assert_eq!(events.status, 200, "{}", events.text);
+    assert!(!events.text.contains("<script>"), "{}", events.text);
 }
 
 #[tokio::test]

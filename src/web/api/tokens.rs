@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::user;
 use crate::web::{
     answer::{self, Answer},
-    call::Call,
+    call::{Call, username},
     error::Error,
     guard::About,
     model,
@@ -86,19 +86,19 @@ async fn by_body(call: &Call, name: &str, body: &Map<String, Value>) -> Result<A
         return Err(Error::anonymous());
     };
     let text = |key: &str| auth.get(key).and_then(Value::as_str).ok_or_else(nobody);
-    let username = text("username")?.trim().to_owned();
-    let known = Username::normalise(&username).ok();
+    let typed = text("username")?.trim().to_owned();
+    let known = Username::normalise(&typed).ok();
     if known.as_ref().is_none_or(|it| call.image.user_named(it.as_str()).is_none()) {
         return Err(nobody());
     }
     let password = Secret::new(text("password")?.to_owned());
-    let who = Credentials { username, password, from: call.from };
+    let who = Credentials { username: typed, password, from: call.from };
     let user = call.app.doors.sign_in(who).await.map_err(|refused| {
         let error = Error::from(refused);
         if error.status == StatusCode::FORBIDDEN { nobody() } else { error }
     })?;
     let own = scope::own_scopes(&user.name, user.admin);
-    let target = super::super::call::username(name).ok_or_else(nobody)?;
+    let target = username(name).ok_or_else(nobody)?;
     let may = own.iter().any(|it| it.covers_user("tokens", &target));
     if may { Ok(user) } else { Err(nobody()) }
 }

@@ -183,7 +183,7 @@ pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User) -> bool {
         .filter(|token| token.owner == owner)
         .flat_map(|token| &token.scopes)
         .collect();
-    !(!had.is_empty() && asked.scopes.iter().all(|it| had.contains(&it)))
+    had.is_empty() || asked.scopes.iter().any(|it| !had.contains(&it))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 
-use super::page;
+use super::render;
 use crate::web::{
     answer::{self, Answer},
     call::Call,
@@ -12,13 +12,13 @@ use crate::web::{
 };
 
 /// The page for this error. Falls back to the API's form if even the template fails.
-pub(crate) fn show(call: &mut Call, error: &Error) -> Response<Body> {
+pub(crate) fn show(call: &Call, error: &Error) -> Response<Body> {
     let page = show_as(call, error, error.status);
     page.unwrap_or_else(|_| answer::api_error(error))
 }
 
 /// What the proxy shows where a server does not answer. The proxy adds the status itself.
-pub(crate) fn proxy(call: &mut Call, code: &str) -> Answer {
+pub(crate) fn proxy(call: &Call, code: &str) -> Answer {
     let status = code.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or_else(Error::no_page)?;
     let message = match status.as_u16() {
@@ -31,12 +31,12 @@ pub(crate) fn proxy(call: &mut Call, code: &str) -> Answer {
     show_as(call, &Error { status, message, retry_after: None }, StatusCode::OK)
 }
 
-fn show_as(call: &mut Call, error: &Error, status: StatusCode) -> Answer {
+fn show_as(call: &Call, error: &Error, status: StatusCode) -> Answer {
     let code = error.status.as_u16();
     let special = format!("{code}.html");
     let has = call.app.templates.load().has(&special);
     let template = if has { special.as_str() } else { "error.html" };
-    // A failed form post gets no cookie; a script's request neither (`Call::xsrf` sees to that).
+    // No form token: who it is may not be known here, and a cookie for somebody else would end the one in use.
     let show_user = matches!(call.method, Method::GET | Method::POST);
     let values = json!({
         "status_code": code,
@@ -44,5 +44,5 @@ fn show_as(call: &mut Call, error: &Error, status: StatusCode) -> Answer {
         "message": error.message,
         "no_login": !show_user || call.who.is_none(),
     });
-    Ok(answer::with_retry(page(call, template, status, values)?, error))
+    Ok(answer::with_retry(render(call, template, status, "", values)?, error))
 }

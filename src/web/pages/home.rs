@@ -1,6 +1,7 @@
 //! The home page: one's servers.
 
 use http::StatusCode;
+use jovis_actors::domain::Cause;
 use serde_json::{Value, json};
 
 use super::page;
@@ -16,6 +17,7 @@ pub(crate) fn show(call: &mut Call) -> Answer {
     for server in call.image.servers_of(user.id) {
         let name = server.key.name.as_str();
         active |= server.state.is_active();
+        let cause = server.state.cause().filter(|cause| **cause != Cause::Stopped);
         let about = json!({
             "name": name,
             "display_name":
@@ -27,7 +29,7 @@ pub(crate) fn show(call: &mut Call) -> Answer {
             "api": model::server::api_path(&user, name),
             "page": model::server::page_path(&user, name),
             "last_activity": model::time::wire_or_null(server.last_activity),
-            "cause": server.state.cause().map(ToString::to_string),
+            "cause": cause.map(ToString::to_string),
         });
         if name.is_empty() { default = about } else { named.push(about) }
     }

@@ -20,9 +20,20 @@ pub(crate) mod spawn;
 pub(crate) mod tokens;
 pub(crate) mod user;
 
-/// A page from a template. The values every template has (`spec/pages.md` 14) are added to its own.
+/// A page from a template, with a form token that fits.
 pub(crate) fn page(call: &mut Call, template: &str, status: StatusCode, own: Value) -> Answer {
     let xsrf = call.xsrf(template == "login.html");
+    render(call, template, status, &xsrf, own)
+}
+
+/// A page from a template. The values every template has (`spec/pages.md` 14) are added to its own.
+pub(crate) fn render(
+    call: &Call,
+    template: &str,
+    status: StatusCode,
+    xsrf: &str,
+    own: Value,
+) -> Answer {
     let hub = call.hub();
     let who = call.who.as_ref().map(|who| {
         json!({
@@ -47,6 +58,14 @@ pub(crate) fn page(call: &mut Call, template: &str, status: StatusCode, own: Val
     let fields = values.as_object_mut().expect("made as an object above");
     for (name, value) in &call.settings.hub.template_vars {
         fields.insert(name.clone(), json!(value));
+    }
+    // A page's own announcement goes before the general one.
+    let special = match template {
+        "spawn_pending.html" => Some("announcement_spawn".to_owned()),
+        name => name.strip_suffix(".html").map(|name| format!("announcement_{name}")),
+    };
+    if let Some(text) = special.and_then(|name| fields.get(&name).cloned()) {
+        fields.insert("announcement".to_owned(), text);
     }
     if let Value::Object(own) = own {
         fields.extend(own);

@@ -32,7 +32,8 @@ pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
     let Some(who) = &call.who else { return Ok(answer::found(&call.login_url())) };
     let named = call.settings.hub.allow_named_servers;
     let access = |server: &str| who.covers(&["access:servers"], About::Server(name, server));
-    if !access("") && !(named && !first.is_empty() && access(first)) {
+    let to_named = named && !first.is_empty() && access(first);
+    if !to_named && !access("") {
         return Err(Error::hidden());
     }
     let user = api::user(call, name)?;
