@@ -73,7 +73,7 @@ def run_cell(cell, code, result):
         editor.press_sequentially(code)
         editor.press("Shift+Enter")
         try:
-            return expect(output).to_have_text(result, timeout=15 * SECOND)
+            return expect(output).to_have_text(result, timeout=8 * SECOND)
         except AssertionError:
             print(f"attempt {attempt + 1}: the cell holds {editor.inner_text()!r}", flush=True)
     expect(output).to_have_text(result, timeout=PAGE)
@@ -117,8 +117,8 @@ def main():
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         complaints = []
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-        # leaving a notebook may ask whether one really wants to
-        page.on("dialog", lambda dialog: dialog.accept())
+        # a notebook that is not saved yet would ask whether one really wants to leave, and wait for an answer
+        page.add_init_script("window.addEventListener('beforeunload', e => e.stopImmediatePropagation(), true)")
         story = Story(page, folder)
         try:
             sign_in(story, page, url, name, password)

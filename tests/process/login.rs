@@ -28,7 +28,7 @@ impl Service {
 
     fn class(&self, more: &str) -> String {
         let name = self.0.file_name().expect("it has one").to_str().expect("plain letters");
-        format!("Pam((service: {name:?}, {more}))")
+        format!("Pam(service: {name:?}, {more})")
     }
 }
 
