@@ -1,2 +1,18 @@
-//! x
-fn main() {}
+//! One binary, four roles: the first argument says which. No thread exists before the choice is made.
+
+use std::{env, process::ExitCode};
+
+use jovis::cli::{self, Outcome};
+
+fn main() -> ExitCode {
+    let role = env::args_os().nth(1);
+    match role.as_deref().and_then(|role| role.to_str()) {
+        Some("@hub") => jovis::hub::main(),
+        Some("@proxy") => jovis::proxy::main(),
+        Some("@helper") => jovis::helper::main(),
+        _ => match cli::main(env::args_os()) {
+            Outcome::Run(effective) => jovis::run(*effective),
+            Outcome::Exit(code) => ExitCode::from(code),
+        },
+    }
+}

@@ -3,6 +3,11 @@
 //! [`boot`] is the order of birth and death; [`registry`] turns configuration into an authenticator and a spawner;
 //! [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
 
+pub mod boot;
 pub mod registry;
+mod reload;
 pub mod settings;
+pub mod threads;
 pub mod world;
+
+pub use boot::main;

@@ -1,1 +1,123 @@
-//! x
+//! From the hub's slice of the configuration to what the actors need.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jovis_actors::{
+    domain::Username,
+    janitor,
+    logins::{self, Rules},
+    routes,
+    spawner::{self, Facts},
+    spawners, store,
+    tree::Settings,
+};
+use tracing::{info, warn};
+
+use crate::config::{
+    sections::{self, AuthClass},
+    slice::HubSlice,
+};
+
+/// On top of the authenticator's own limit, which should speak first.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the proxies' tables wait for servers that are still being found again.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// Checks at once where the authenticator sets no limit of its own.
+const CHECKS: usize = 16;
+
+/// How the actors are to behave, from the first slice. Keep a clone: [`apply`] changes its live part later.
+pub fn first(slice: &HubSlice) -> Settings {
+    let facts = Facts {
+        base_url: slice.hub.base_url.clone(),
+        api_url: slice.api_url.clone(),
+        public_host: String::new(),
+    };
+    let settings = Settings {
+        store: store::Settings::default(),
+        facts: facts.into(),
+        spawner: Arc::default(),
+        limits: Arc::default(),
+        logins: Arc::default(),
+        login_concurrency: match &slice.auth.class {
+            AuthClass::Pam(pam) => usize::from(pam.concurrency),
+            AuthClass::Dummy(_) => CHECKS,
+        },
+        activity_resolution: Arc::default(),
+        routes: routes::Settings::default(),
+        janitor_period: janitor::PERIOD,
+        recovery_patience: RECOVERY,
+    };
+    apply(slice, &settings);
+    settings
+}
+
+/// Puts the live part into the actors' settings; each reads its own when it needs it.
+pub fn apply(slice: &HubSlice, settings: &Settings) {
+    settings.spawner.store(spawner(slice).into());
+    let limits = spawners::Limits {
+        starting: slice.hub.concurrent_spawn_limit,
+        active: slice.hub.active_server_limit,
+    };
+    settings.limits.store(limits.into());
+    let limit = match &slice.auth.class {
+        AuthClass::Pam(pam) => pam.timeout.duration() + GRACE,
+        AuthClass::Dummy(_) => GRACE,
+    };
+    settings.logins.store(logins::Settings { rules: rules(&slice.auth), limit }.into());
+    settings.activity_resolution.store(slice.hub.activity_resolution.duration().into());
+}
+
+fn spawner(slice: &HubSlice) -> spawner::Settings {
+    let from = &slice.spawner;
+    let stages = [from.interrupt_timeout, from.term_timeout, from.kill_timeout];
+    spawner::Settings {
+        start_timeout: from.start_timeout.duration(),
+        http_timeout: from.http_timeout.duration(),
+        stop_timeout: stages.iter().map(|stage| stage.duration()).sum::<Duration>() + GRACE,
+        restart: match from.restart {
+            sections::Restart::Never => spawner::Restart::Never,
+            sections::Restart::OnFailure => spawner::Restart::OnFailure,
+            sections::Restart::Always => spawner::Restart::Always,
+        },
+        notebook_dir: from.notebook_dir.clone(),
+        default_url: from.default_url.clone(),
+        debug: from.debug,
+        disable_user_config: from.disable_user_config,
+        environment: from.environment.clone(),
+        admin_access: slice.hub.admin_access,
+        ..spawner::Settings::default()
+    }
+}
+
+fn rules(auth: &sections::Auth) -> Rules {
+    let names = |list: &BTreeSet<String>, setting: &str| {
+        let valid = |name: &String| match Username::normalise(name) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                warn!(setting, %error, "name in configuration ignored");
+                None
+            }
+        };
+        list.iter().filter_map(valid).collect()
+    };
+    let lowered = |(name, to): (&String, &String)| (name.to_lowercase(), to.clone());
+    let rules = Rules {
+        open: matches!(auth.class, AuthClass::Pam(_) | AuthClass::Dummy(_)),
+        allow_all: auth.allow_all,
+        allowed_users: names(&auth.allowed_users, "auth.allowed_users"),
+        allow_existing_users: auth.allow_existing_users,
+        blocked_users: names(&auth.blocked_users, "auth.blocked_users"),
+        admin_users: names(&auth.admin_users, "auth.admin_users"),
+        username_map: auth.username_map.iter().map(lowered).collect::<BTreeMap<_, _>>(),
+    };
+    if rules.open && !rules.any() {
+        info!("no allow rule set, everybody with a password may sign in");
+    }
+    rules
+}

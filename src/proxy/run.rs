@@ -24,13 +24,14 @@ use super::{
 };
 use crate::{
     channel::Channel,
-    config::slice::ProxySlice,
+    config::{sections::Log, slice::ProxySlice},
     ipc::{
         Envelope, VERSION,
         frame::{self, FrameError},
         root::{Given, ProxyToRoot, ReloadOutcome, RootToProxy},
     },
     os::fd,
+    telemetry::logs::{self, LogHandle, Output},
 };
 
 /// Where root's link is.
@@ -41,6 +42,8 @@ const HELLO: Duration = Duration::from_secs(30);
 const SENDING: Duration = Duration::from_secs(5);
 /// Without a hub we open after this time.
 const ALONE: Duration = Duration::from_secs(5);
+/// Longest time the last lines of the log may take.
+const FLUSH: Duration = Duration::from_secs(1);
 /// How often the workers are looked after.
 const ROUNDS: Duration = Duration::from_millis(250);
 
@@ -71,14 +74,12 @@ impl From<FrameError> for RunError {
 }
 
 /// The role, from fork to exit. Call it before any thread exists: it takes over descriptor 3.
-///
-/// Installs no log subscriber: whoever calls does.
 pub fn main() -> ExitCode {
     let outcome = fd::inherited(LINK).map_err(RunError::Start).and_then(|link| {
         fd::set_nonblocking(std::os::fd::AsFd::as_fd(&link), true).map_err(RunError::Start)?;
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
-        runtime.block_on(run(link))
+        runtime.block_on(run(link, |log| logs::init("proxy", log, Output::Stderr).ok()))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,12 +98,17 @@ struct Start {
 }
 
 /// Everything, until root says stop or is gone.
-pub(super) async fn run(link: OwnedFd) -> Result<(), RunError> {
+/// `log` sets the logs up once root has said how (not in tests, where many roles share a process).
+pub(super) async fn run(
+    link: OwnedFd,
+    log: impl FnOnce(&Log) -> Option<LogHandle>,
+) -> Result<(), RunError> {
     // Signals are for root; these two also reach us from a terminal and must not end us.
     let _hangup = signal(SignalKind::hangup());
     let _interrupt = signal(SignalKind::interrupt());
     let channel = Channel::new(link)?;
     let (start, greeted) = begin(&channel).await?;
+    let logs = log(&start.slice.log);
     say(&channel, None, ProxyToRoot::Hello(hello())).await?;
     let tls = acceptor(&start.slice)?;
     let settings = Settings::new(&start.slice.proxy);
@@ -113,8 +119,20 @@ pub(super) async fn run(link: OwnedFd) -> Result<(), RunError> {
     info!(build = %greeted, workers = workers.len(), "proxy started");
     let mut opening = JoinSet::new();
     opening.spawn(open(shared.clone()));
-    let role = Role { shared, channel, slice: start.slice, hub: None, workers, opening };
-    role.live().await
+    let role = Role {
+        shared,
+        channel,
+        slice: start.slice,
+        hub: None,
+        workers,
+        opening,
+        logs: logs.clone(),
+    };
+    let ended = role.live().await;
+    if let Some(logs) = logs {
+        logs.flush(FLUSH);
+    }
+    ended
 }
 
 /// Reads root's greeting.
@@ -192,6 +210,7 @@ struct Role {
     workers: Vec<listen::Worker>,
     /// Ends when visitors are let in.
     opening: JoinSet<()>,
+    logs: Option<LogHandle>,
 }
 
 impl Role {
@@ -278,6 +297,9 @@ impl Role {
                 warn!(%error, cause, "certificate not replaced");
                 applied.retain(|name| name != "certificate");
             }
+        }
+        if let Some(Err(error)) = self.logs.as_ref().map(|logs| logs.set_level(&slice.log.level)) {
+            warn!(%error, "log level kept");
         }
         self.shared.settings.store(Arc::new(Settings::new(&slice.proxy)));
         self.slice = slice;

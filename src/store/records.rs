@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn what_is_written_is_what_the_fixture_holds() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes[1..].to_vec()).unwrap();
-        let new: Vec<String> = one_of_each().iter().map(|write| text(encode(write).unwrap())).collect();
+        let new: Vec<String> =
+            one_of_each().iter().map(|write| text(encode(write).unwrap())).collect();
         let old: Vec<&str> = OLD.lines().collect();
         assert_eq!(
             new, old,

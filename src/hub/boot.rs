@@ -1,0 +1,307 @@
+//! The order of the hub's birth and death.
+//!
+//! ```text
+//! link to root ─ logs ─ store ─ actors ─ web ─ Ready          … events of root …
+//!                                                        web stops ─ actors in reverse ─ end
+//! ```
+
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use jovis_actors::{
+    ports::{Clock, Entropy},
+    tree::{self, GrowError, Ports, Tree},
+};
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    runtime::Builder,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    registry, reload, settings,
+    threads::ActorThreads,
+    world::{SystemClock, SystemEntropy},
+};
+use crate::{
+    config::sections,
+    ipc::frame::FrameError,
+    link::{
+        proxy::ProxyLink,
+        root::{Dowry, Event, Root, RootError},
+    },
+    os::fd,
+    spawn::{listeners::Expected, local::Local, output::Outputs, probe::HttpProbe},
+    store::DiskJournal,
+    telemetry::logs::{self, LogsError, Output},
+    web::{self, App},
+};
+
+/// The descriptor of the link to root, by agreement.
+const LINK: i32 = 3;
+
+/// Threads for the web and the links.
+const WORKERS: usize = 2;
+
+/// How long servers get to end where they are to end with us, on top of their own limits.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the hub does not come up. Root reads the exit code, people the log.
+#[derive(Debug, Error)]
+pub(super) enum BootError {
+    #[error("the link to root")]
+    Root(#[from] RootError),
+    #[error("the logs")]
+    Logs(#[from] LogsError),
+    #[error("the actors")]
+    Grow(#[from] GrowError),
+    #[error("a template")]
+    Template(#[from] web::TemplateError),
+    #[error("{0}")]
+    Io(&'static str, #[source] io::Error),
+}
+
+/// Runs the hub until root says otherwise or is gone. Called before any thread exists.
+pub fn main() -> ExitCode {
+    let Ok(link) = fd::inherited(LINK) else {
+        eprintln!("this role is started by jovis itself");
+        return ExitCode::from(64);
+    };
+    let runtime = match Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("jovis hub: no runtime: {error}");
+            return ExitCode::from(71);
+        }
+    };
+    let code = runtime.block_on(async {
+        match Hub::boot(link).await {
+            Ok(hub) => hub.live().await,
+            Err(error) => {
+                error!(error = %logs::chain(&error), "hub cannot start");
+                // Without logs yet, standard error is all there is.
+                eprintln!("jovis hub cannot start: {}", logs::chain(&error));
+                ExitCode::from(70)
+            }
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+/// All that lives.
+struct Hub {
+    root: Arc<Root>,
+    events: mpsc::Receiver<Event>,
+    tree: Tree,
+    threads: ActorThreads,
+    web: JoinHandle<()>,
+    stop_web: oneshot::Sender<()>,
+    clock: Arc<dyn Clock>,
+    live: reload::Live,
+    proxy: Option<jovis_actors::routes::SinkId>,
+    /// Keeps `/proc/self/fd/N` what it is.
+    _state: Arc<OwnedFd>,
+}
+
+impl Hub {
+    async fn boot(link: OwnedFd) -> Result<Self, BootError> {
+        let (root, Dowry { slice, state, api, inner }, events) = Root::connect(link).await?;
+        let logs = logs::init("hub", &slice.log, Output::Stderr)?;
+        info!(build = env!("CARGO_PKG_VERSION"), "hub boots");
+        let state = Arc::new(state);
+        let folder = PathBuf::from(format!("/proc/self/fd/{}", state.as_raw_fd()));
+        let threads =
+            ActorThreads::start().map_err(|error| BootError::Io("the actors' threads", error))?;
+        let outputs =
+            Outputs::open(&folder).map_err(|error| BootError::Io("the servers' logs", error))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
+        let expected = Arc::new(Expected::default());
+        let spawner = Arc::new(ArcSwap::from_pointee(slice.spawner.clone()));
+        let ports = Ports {
+            journal: Box::new(DiskJournal::new(folder.clone())),
+            authenticator: registry::authenticator(&slice.auth, &root),
+            spawner: Arc::new(Local::new(
+                root.clone(),
+                spawner.clone(),
+                slice.hub.base_url.clone(),
+                outputs.clone(),
+                expected.clone(),
+                entropy.clone(),
+            )),
+            probe: Arc::new(HttpProbe::new(expected)),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        tokio::spawn(tidy(outputs, root.clone(), spawner.clone()));
+        let actors = settings::first(&slice);
+        let tree = tree::grow(ports, actors.clone(), &threads.arbiter()).await?;
+        info!(records = tree.store.image().len(), "store opened");
+        let slice = Arc::new(ArcSwap::from_pointee(slice));
+        let app = App::new(web::Parts {
+            store: tree.store.clone(),
+            spawners: tree.spawners.clone(),
+            logins: tree.logins.clone(),
+            activity: tree.activity.clone(),
+            clock: clock.clone(),
+            entropy,
+            settings: slice.clone(),
+        })?;
+        let listeners =
+            listeners(api, inner).map_err(|error| BootError::Io("the listeners", error))?;
+        let (stop_web, stopped) = oneshot::channel::<()>();
+        let web = tokio::spawn(web::serve(listeners, app.clone(), async { _ = stopped.await }));
+        root.ready().await?;
+        info!("hub is ready");
+        let live = reload::Live { slice, actors, spawner, app, logs };
+        Ok(Self {
+            root,
+            events,
+            tree,
+            threads,
+            web,
+            stop_web,
+            clock,
+            live,
+            proxy: None,
+            _state: state,
+        })
+    }
+
+    async fn live(mut self) -> ExitCode {
+        let (code, servers, hard) = loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(Event::Proxy(link)) => self.meet(link).await,
+                    Some(Event::Reload(slice)) => {
+                        let outcome = self.live.apply(*slice);
+                        if let Err(error) = self.root.reloaded(outcome).await {
+                            warn!(%error, "cannot report the reload");
+                        }
+                    }
+                    Some(Event::Stop { hard, servers }) => break (0, servers, hard),
+                    Some(Event::Closed) | None => {
+                        info!("root is gone, so is the hub");
+                        break (0, false, true);
+                    }
+                },
+                outcome = self.tree.ended() => {
+                    let error = outcome.err().map(|error| logs::chain(&error).to_string());
+                    error!(error, "actors gave up");
+                    break (70, false, true);
+                }
+            }
+        };
+        info!(servers, "hub ends");
+        if servers {
+            self.stop_servers().await;
+        }
+        _ = self.stop_web.send(());
+        if !hard && tokio::time::timeout(2 * GRACE, self.web).await.is_err() {
+            warn!("open requests cut off");
+        }
+        if code == 0
+            && let Err(error) = self.tree.shutdown().await
+        {
+            warn!(%error, "actors did not end in order");
+        }
+        self.threads.stop();
+        self.live.logs.flush(Duration::from_secs(1));
+        ExitCode::from(code)
+    }
+
+    /// A (new) proxy: the old one's link is dead.
+    async fn meet(&mut self, link: OwnedFd) {
+        if let Some(old) = self.proxy.take() {
+            _ = self.tree.routes.remove_sink(old).await;
+        }
+        match self.link(link).await {
+            Ok(sink) => match self.tree.routes.add_sink(sink).await {
+                Ok(id) => self.proxy = Some(id),
+                Err(error) => error!(%error, "proxy not taken on"),
+            },
+            Err(error) => warn!(%error, "proxy link failed"),
+        }
+    }
+
+    async fn link(&self, link: OwnedFd) -> Result<Arc<ProxyLink>, FrameError> {
+        let (activity, clock, store) =
+            (self.tree.activity.clone(), self.clock.clone(), self.tree.store.clone());
+        let seen = move |server: &jovis_actors::domain::ServerKey, ago: Duration| {
+            let now = clock.moment();
+            let at = jovis_actors::domain::Moment(
+                now.0 - i64::try_from(ago.as_micros()).unwrap_or(i64::MAX),
+            );
+            if store.image().server(server).is_some_and(|server| server.state.is_ready()) {
+                activity.server(server, at);
+                activity.user(server.user, at);
+            }
+        };
+        ProxyLink::connect(link, Box::new(seen)).await
+    }
+
+    /// Ends all servers, and waits for them as long as they may take.
+    async fn stop_servers(&self) {
+        let image = self.tree.store.image();
+        let active: Vec<_> = image
+            .servers()
+            .filter(|server| server.state.is_active())
+            .map(|server| server.key.clone())
+            .collect();
+        let settings = self.live.actors.spawner.load();
+        let patience = settings.stop_timeout + GRACE;
+        for key in &active {
+            if let Err(error) = self.tree.spawners.stop(key.clone()).await {
+                warn!(server = %key.name, %error, "server not stopped");
+            }
+        }
+        let deadline = tokio::time::Instant::now() + patience;
+        for key in &active {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            self.tree.spawners.settled(key, left).await;
+        }
+    }
+}
+
+fn listeners(
+    api: std::net::TcpListener,
+    inner: std::os::unix::net::UnixListener,
+) -> io::Result<web::Listeners> {
+    api.set_nonblocking(true)?;
+    inner.set_nonblocking(true)?;
+    Ok(web::Listeners { api: TcpListener::from_std(api)?, proxy: UnixListener::from_std(inner)? })
+}
+
+/// Keeps the servers' log files short, once a second.
+async fn tidy(outputs: Outputs, root: Arc<Root>, settings: Arc<ArcSwap<sections::Spawner>>) {
+    let mut turns = tokio::time::interval(Duration::from_secs(1));
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        turns.tick().await;
+        let (outputs, limit) = (outputs.clone(), settings.load().log_size);
+        let alive = root.children().borrow().clone();
+        let work =
+            move || outputs.tidy(limit, |order| alive.keys().any(|known| known.as_str() == order));
+        let outcome = tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        if let Err(error) = &outcome
+            && !failing
+        {
+            warn!(%error, "server logs not tidied");
+        }
+        failing = outcome.is_err();
+    }
+}
