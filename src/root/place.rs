@@ -117,3 +117,70 @@ pub(super) fn state(
     }
     Ok((path, dir.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::geteuid;
+
+    use super::*;
+
+    fn hub(uid: u32) -> Account {
+        let (home, shell) = ("/".into(), "/bin/sh".into());
+        Account { name: "hub".to_owned(), uid, gid: uid, groups: vec![uid], home, shell }
+    }
+
+    fn we() -> Ourselves {
+        let uid = geteuid().as_raw();
+        Ourselves { privileged: uid == 0, uid, hub: uid, proxy: uid }
+    }
+
+    fn config(dir: &Path) -> Config {
+        let mut config = Config::default();
+        config.hub.state_dir = dir.to_owned();
+        config
+    }
+
+    #[test]
+    fn the_state_directory_is_made_for_us_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir.path().join("a/b"));
+        for _ in 0..2 {
+            let (path, _) = state(&config, &we(), &hub(we().uid)).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+            fs::write(path.join("file"), "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_changes_hands_only_while_it_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(matches!(state(&config, &we(), &hub(54_321)), Err(StartError::Refused(_))));
+        fs::remove_file(dir.path().join("file")).unwrap();
+        let given = state(&config, &we(), &hub(54_321));
+        let owner = fs::metadata(dir.path()).unwrap().uid();
+        assert_eq!(given.is_ok(), we().privileged);
+        assert_eq!(owner, if we().privileged { 54_321 } else { we().uid });
+    }
+
+    #[test]
+    fn a_link_is_no_state_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(state(&config(&link), &we(), &hub(we().uid)).is_err());
+    }
+
+    #[test]
+    fn the_name_stays_below_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        for bad in ["", "../x", "a/b", ".x", &"x".repeat(65)] {
+            let mut config = config(dir.path());
+            config.hub.name = bad.to_owned();
+            let outcome = runtime(&config, &we(), dir.path());
+            assert!(matches!(outcome, Err(StartError::Refused(_))), "{bad:?}");
+        }
+    }
+}

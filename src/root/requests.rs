@@ -280,4 +280,4 @@ fn reloaded(kind: Kind, outcome: &ReloadOutcome) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

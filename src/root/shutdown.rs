@@ -143,3 +143,41 @@ impl Root {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::requests::tests::Scene;
+
+    #[test]
+    fn servers_stay_unless_the_terminal_or_the_configuration_ends_them() {
+        use ShutdownServers::{Keep, Stop};
+        for (setting, signal, want) in [
+            (None, libc::SIGTERM, false),
+            (None, libc::SIGINT, true),
+            (Some(Keep), libc::SIGINT, false),
+            (Some(Stop), libc::SIGTERM, true),
+        ] {
+            let mut scene = Scene::greeted();
+            scene.root.setup.config.shutdown.servers = setting;
+            scene.root.stop(signal, Instant::now());
+            let Stage::Proxy { servers, .. } = scene.root.stage else { panic!("{setting:?}") };
+            assert_eq!(servers, want, "{setting:?} {signal}");
+        }
+    }
+
+    #[test]
+    fn the_hub_goes_after_the_proxy_and_at_once_after_a_second_signal() {
+        let mut scene = Scene::greeted();
+        let now = Instant::now();
+        assert!(!scene.root.shut_down(now));
+        scene.root.stop(libc::SIGTERM, now);
+        assert!(!scene.root.shut_down(now));
+        let Stage::Hub { until, servers: false } = scene.root.stage else { panic!() };
+        assert_eq!(until, now + HUB);
+        assert_eq!(scene.hear().0.message, RootSays::Stop { hard: false, servers: false });
+        scene.root.stop(libc::SIGTERM, now);
+        assert_eq!(scene.root.stage, Stage::Hub { until: now + HARD, servers: false });
+        assert_eq!(scene.hear().0.message, RootSays::Stop { hard: true, servers: false });
+    }
+}

@@ -25,14 +25,14 @@ use crate::{
 };
 
 /// A root that nobody runs, and the hub's end of its link.
-struct Scene {
-    root: Root,
+pub(in crate::root) struct Scene {
+    pub(in crate::root) root: Root,
     hub: OwnedFd,
     dir: TempDir,
 }
 
 impl Scene {
-    /// `class`: servers run as `nobody`, or as ourselves where the tests have no privilege.
+    /// Servers run as `nobody`, or as ourselves where the tests have no privilege.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let uid = geteuid().as_raw();
@@ -72,7 +72,7 @@ impl Scene {
     }
 
     /// One that has said Hello.
-    fn greeted() -> Self {
+    pub(in crate::root) fn greeted() -> Self {
         let mut scene = Self::new();
         scene.say(None, HubSays::Hello(hello(VERSION, "hub")), Vec::new()).unwrap();
         scene
@@ -82,7 +82,7 @@ impl Scene {
         self.root.hub_said(Envelope { id, message }, fds)
     }
 
-    fn hear(&self) -> (Envelope<RootSays>, Vec<OwnedFd>) {
+    pub(in crate::root) fn hear(&self) -> (Envelope<RootSays>, Vec<OwnedFd>) {
         frame::recv(self.hub.as_fd()).unwrap()
     }
 
