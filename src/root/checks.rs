@@ -71,7 +71,7 @@ impl Checks {
     /// When something is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let running = self.running.iter().map(|check| check.until);
-        running.chain(self.waiting.iter().map(|check| check.until)).min()
+        running.chain(self.waiting.front().map(|check| check.until)).min()
     }
 
     /// Hears helpers, ends late ones, starts the next ones. Returns answers.

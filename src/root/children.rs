@@ -67,9 +67,9 @@ impl Children {
         for (order, entry) in entries.iter_mut().filter(|(_, entry)| entry.exit.is_none()) {
             let (pid, user) = (entry.pid, &entry.user);
             entry.pidfd = adopt(entry);
-            // Root died between its birth and the note of what it became.
-            entry.uid = entry.uid.or_else(|| process::uid(pid).filter(|uid| *uid != 0));
             if entry.pidfd.is_some() {
+                // If root died between its birth and the note of what it became.
+                entry.uid = entry.uid.or_else(|| process::uid(pid).filter(|uid| *uid != 0));
                 info!(%order, pid, %user, "server adopted");
             } else {
                 entry.exit = Some(Exit::Unknown);
