@@ -117,7 +117,7 @@ pub(crate) fn segments(path: &str) -> Result<Vec<String>, Error> {
         }
         Ok(plain)
     };
-    if path.is_empty() { Ok(Vec::new()) } else { path.split('/').map(decode).collect() }
+    path.split('/').map(decode).collect()
 }
 
 /// Answers one request; never fails, and a panic is a 500 of that request alone.
@@ -286,7 +286,21 @@ async fn serve_api(call: &mut Call, parts: &[&str]) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_path_breaks_the_table(path in "(users|user|spawn|api|[a-z./%2e]{0,6})(/[a-zA-Z0-9%./~@ü]{0,8}){0,6}") {
+            if let Ok(parts) = segments(&path) {
+                prop_assert_eq!(parts.len(), path.split('/').count());
+                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                prop_assert!(!parts.iter().any(|part| matches!(*part, "." | "..")));
+                let _ = (endpoint(&parts), page(&parts));
+            }
+        }
+    }
 
     #[test]
     fn paths_lead_to_their_endpoints() {

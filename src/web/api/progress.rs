@@ -147,6 +147,10 @@ fn steps(report: &Report, told: &mut usize) -> Vec<Value> {
             .iter()
             .map(|event| json!({"progress": event.progress.min(99), "message": event.message})),
     );
+    // Fewer than told: another start has begun in its place. Its steps are all new.
+    if all.len() < *told {
+        *told = 1;
+    }
     let new = all.get(*told..).map(<[_]>::to_vec).unwrap_or_default();
     *told = (*told).max(all.len());
     new
@@ -208,6 +212,8 @@ mod tests {
         assert_eq!(steps(&report, &mut told), [json!({"progress": 99, "message": "Starting"})]);
         assert_eq!(steps(&report, &mut told), [] as [Value; 0]);
         assert_eq!(steps(&Report::default(), &mut told), [] as [Value; 0]);
+        // A start that takes the place of another is told from its first step.
+        assert_eq!(steps(&report, &mut told), [json!({"progress": 99, "message": "Starting"})]);
     }
 
     #[test]
