@@ -214,7 +214,12 @@ fn in_service(n: u8) -> ServerState {
 
 impl Hub {
     async fn new(image: Image, world: World) -> Self {
-        let (world, proxy) = (Arc::new(world), Arc::new(Proxy::default()));
+        Self::over(image, Arc::new(world)).await
+    }
+
+    /// A hub over what an earlier one has left behind.
+    async fn over(image: Image, world: Arc<World>) -> Self {
+        let proxy = Arc::new(Proxy::default());
         let full = Arc::<AtomicBool>::default();
         let store = store(image, full.clone());
         let fixed = Arc::new(Fixed(AtomicU64::new(1)));
@@ -491,4 +496,53 @@ fn a_user_at_rest_has_no_actor_and_gets_a_new_one() {
             assert_eq!(Arc::strong_count(&hub.world), alone);
         }
     });
+}
+
+/// A hub that is cut off after so many turns of its runtime, while it starts (or stops) a server; and the next one.
+fn cut_off_after(turns: u32, stopping: bool) -> ServerState {
+    let world = Arc::new(World::default());
+    let image = System::new().block_on(async {
+        tokio::time::pause();
+        let hub = Hub::over(people(), world.clone()).await;
+        let start = hub.client.clone();
+        actix::spawn(async move { start.start(key(1), Ask::default()).await });
+        if stopping {
+            hub.until_running(1).await;
+            let stop = hub.client.clone();
+            actix::spawn(async move { stop.stop(key(1)).await });
+        }
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        hub.store.image()
+    });
+    System::new().block_on(async {
+        tokio::time::pause();
+        let hub = Hub::over((*image).clone(), world).await;
+        assert!(hub.client.settled(&key(1), LONG).await, "after {turns} turns");
+        let agrees = |hub: &Hub| {
+            let state = hub.state(1);
+            let running = state.iter().filter(|state| state.is_ready());
+            hub.world.alive()
+                == running.filter_map(|state| state.order().cloned()).collect::<Vec<_>>()
+        };
+        hub.until("store and world agree", agrees).await;
+        let ready = hub.state(1).is_some_and(|state| state.is_ready());
+        hub.until("routes agree", |hub| hub.routes().len() == usize::from(ready)).await;
+        assert!(hub.world.starts.load(Ordering::SeqCst) <= 1, "after {turns} turns");
+        let tokens = hub.store.image().tokens().count();
+        assert_eq!(tokens, usize::from(ready), "after {turns} turns");
+        hub.state(1).unwrap_or(ServerState::Stopped(None))
+    })
+}
+
+#[test]
+fn a_hub_cut_off_anywhere_leaves_at_most_one_server_and_the_next_one_agrees() {
+    let starts: Vec<_> = (0..80).map(|turns| cut_off_after(turns, false)).collect();
+    assert_eq!(starts[0], ServerState::Stopped(None), "nothing had begun");
+    assert!(starts.contains(&ServerState::Stopped(Some(Cause::Interrupted))));
+    assert!(starts.last().unwrap().is_ready(), "all was done");
+    let stops: Vec<_> = (0..80).map(|turns| cut_off_after(turns, true)).collect();
+    assert!(stops[0].is_ready(), "nothing had begun");
+    assert_eq!(stops.last(), Some(&ServerState::Stopped(Some(Cause::Stopped))), "all was done");
 }
