@@ -176,6 +176,12 @@ impl Actor {
         ServerKey { user: self.user, name: name.clone() }
     }
 
+    /// The user's name, for the log.
+    fn who(&self) -> String {
+        let image = self.kit.store.image();
+        image.user(self.user).map_or_else(|| self.user.0.to_string(), |user| user.name.to_string())
+    }
+
     fn backoff(&self, first: Duration, most: Duration) -> Backoff {
         Backoff::new(first, most, self.kit.entropy.clone())
     }
@@ -342,7 +348,7 @@ impl Actor {
                 self.carry(name, ctx);
             }
             Err(why) => {
-                warn!(user = self.user.0, server = %name, error = %why, "step not recorded");
+                warn!(user = self.who(), server = %name, error = %why, "step not recorded");
                 let slot = self.slot(name);
                 if let Some(Step { reply: Some(reply), .. }) = slot.step.take() {
                     let _ = reply.send(Err(why));
@@ -418,7 +424,7 @@ impl Actor {
     /// Writes what has happened, until that succeeds.
     fn note(&mut self, name: &ServerName, state: ServerState, ctx: &mut Context<Self>) {
         let (key, kit, name) = (self.key(name), self.kit.clone(), name.clone());
-        let mut backoff = self.slow_backoff();
+        let (who, mut backoff) = (self.who(), self.slow_backoff());
         let slot = self.slot(&name);
         let (order, version, deaths) =
             (slot.life.clone(), slot.version.clone(), slot.deaths.clone());
@@ -430,7 +436,7 @@ impl Actor {
                 let tail = kit.spawner.log_tail(order, TAIL);
                 let tail = tokio::time::timeout(CALL, tail).await.unwrap_or_default();
                 let on_request = *cause == Cause::Stopped;
-                info!(user = key.user.0, server = %key.name, %order, %cause, "server ended");
+                info!(user = who, server = %key.name, %order, %cause, "server ended");
                 let trouble =
                     Trouble { cause: cause.clone(), at: kit.clock.moment(), tail: tail.into() };
                 kit.board.ended(&key, trouble, on_request);
@@ -447,11 +453,11 @@ impl Actor {
                 match kit.store.change(move |image| record::moved(image, what)).await {
                     Ok(()) => return,
                     Err(ChangeError::Refused(why)) => {
-                        debug!(user = key.user.0, server = %key.name, error = %why, "note is stale");
+                        debug!(user = who, server = %key.name, error = %why, "note is stale");
                         return;
                     }
                     Err(error) => {
-                        warn!(user = key.user.0, server = %key.name, %error, "note not written");
+                        warn!(user = who, server = %key.name, %error, "note not written");
                     }
                 }
                 backoff.pause().await;
@@ -655,10 +661,9 @@ impl Actor {
 
     /// People hear of the state just reached.
     fn tell(&mut self, name: &ServerName) {
-        let key = self.key(name);
-        let slot = self.slot(name);
-        if let State::Running { order, .. } = &slot.state {
-            info!(user = key.user.0, server = %name, %order, "server in service");
+        let (key, who) = (self.key(name), self.who());
+        if let State::Running { order, .. } = &self.slot(name).state {
+            info!(user = who, server = %name, %order, "server in service");
             self.kit.board.ready(&key);
         }
     }
