@@ -7,47 +7,39 @@
 //! Starting is recovering: [`actix::Actor::started`] reads the user's servers from the store and asks the spawner what
 //! became of them, at boot and after a panic alike.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{
-    ActorContext, ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle,
-    WrapFuture, fut,
+    ActorContext, ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture, WrapFuture, fut,
 };
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    acts::{self, Backoff, CALL, Landed, TAIL},
-    env::{self, Facts, Settings},
+    acts::{self, Backoff},
+    env::{Facts, Settings},
     machine::{self, Effect, Event, State},
     messages::{NotBegun, Rest, Start, Stop},
     progress::Board,
-    record::{self, Begin, Moved},
     restart,
 };
 use crate::{
-    domain::{
-        Cause, Moment, OrderId, Route, Secret, Server, ServerKey, ServerName, ServerState, UserId,
-    },
-    ports::{Clock, Entropy, Order, Probe, Progress, Spawner},
+    domain::{OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
+    ports::{Clock, Entropy, Probe, Spawner},
     routes,
-    spawners::{Ask, Trouble},
-    store::{self, ChangeError},
+    spawners::Ask,
+    store,
 };
+
+mod launch;
+mod slot;
+mod writes;
+
+use slot::{Queued, Slot, Step};
 
 /// So many events may wait for one server; more asks are refused.
 const WAITING: usize = 64;
-
-/// Taking a route out may hold up a stop so long; it stays unwanted.
-const UNROUTE: Duration = Duration::from_secs(5);
 
 /// What every spawner actor needs.
 #[derive(Clone)]
@@ -85,72 +77,6 @@ pub struct Actor {
     recovered: Option<oneshot::Sender<()>>,
     /// Gone when the registry is: then this actor ends, so that no user ever has two.
     leash: Option<oneshot::Receiver<()>>,
-}
-
-/// One server.
-struct Slot {
-    state: State,
-    queue: VecDeque<Queued>,
-    step: Option<Step>,
-    /// The note that isn't written yet.
-    note: Option<SpawnHandle>,
-    /// Orders to be forgotten once it is.
-    forget: Vec<OrderId>,
-    /// Tasks of orders in hand.
-    tasks: Vec<(OrderId, SpawnHandle)>,
-    /// Has the start's own answer come?
-    landed: Arc<AtomicBool>,
-    /// The API token of the order that was recorded last, until it is handed on.
-    token: Option<Secret>,
-    version: Option<String>,
-    deaths: Vec<Moment>,
-    /// The order of the current or last life.
-    life: Option<OrderId>,
-}
-
-/// An event that waits its turn.
-struct Queued {
-    event: Event,
-    ask: Option<Ask>,
-    reply: Option<Reply>,
-}
-
-/// A step that is being carried out.
-struct Step {
-    next: State,
-    effects: VecDeque<Effect>,
-    ask: Option<Ask>,
-    reply: Option<Reply>,
-    /// A person's start, which wipes the slate.
-    fresh: bool,
-}
-
-impl Slot {
-    fn new(server: Option<&Server>) -> Self {
-        Self {
-            state: server.map_or(State::Stopped(None), |server| server.state.clone().into()),
-            queue: VecDeque::new(),
-            step: None,
-            note: None,
-            forget: Vec::new(),
-            tasks: Vec::new(),
-            landed: Arc::new(AtomicBool::new(true)),
-            token: None,
-            version: server.and_then(|server| server.version.clone()),
-            deaths: server.map(|server| server.deaths.clone()).unwrap_or_default(),
-            life: server.and_then(|server| server.state.order().cloned()),
-        }
-    }
-
-    fn at_rest(&self) -> bool {
-        self.state.at_rest()
-            && self.step.is_none()
-            && self.queue.is_empty()
-            && self.note.is_none()
-            && self.tasks.is_empty()
-            // What comes up late must be killed by this actor.
-            && self.landed.load(Ordering::Acquire)
-    }
 }
 
 impl Actor {
@@ -360,305 +286,6 @@ impl Actor {
         self.proceed(name, ctx);
     }
 
-    /// Writes an intention.
-    fn record(
-        &mut self,
-        name: &ServerName,
-        state: ServerState,
-    ) -> impl Future<Output = Result<(), NotBegun>> + use<> {
-        let (key, kit) = (self.key(name), self.kit.clone());
-        let secret = kit.entropy.hex(16);
-        let hash = kit.entropy.digest(&secret);
-        let slot = self.slot(name);
-        let fresh = slot.step.as_ref().is_some_and(|step| step.fresh);
-        let deaths = if fresh { Vec::new() } else { slot.deaths.clone() };
-        let order = slot.life.clone();
-        let ask = slot.step.as_mut().and_then(|step| step.ask.take()).unwrap_or_default();
-        let starting = match &state {
-            ServerState::Starting { order } => Some(order.clone()),
-            ServerState::Stopped(_)
-            | ServerState::Probing { .. }
-            | ServerState::Running { .. }
-            | ServerState::Stopping { .. }
-            | ServerState::Waiting { .. }
-            | ServerState::Failed(_) => None,
-        };
-        if starting.is_some() {
-            slot.token = Some(Secret::new(secret));
-        }
-        let version = slot.version.clone();
-        async move {
-            let outcome = match starting {
-                Some(new) => {
-                    let allowed_scopes = kit.settings.load().oauth_client_allowed_scopes.clone();
-                    let Ask { options, display_name } = ask;
-                    let over = order;
-                    let begin = Begin {
-                        key,
-                        order: new,
-                        over,
-                        options,
-                        display_name,
-                        hash,
-                        allowed_scopes,
-                        deaths,
-                    };
-                    let now = kit.clock.moment();
-                    let facts = kit.facts.clone();
-                    let change =
-                        kit.store.change(move |image| record::begin(image, &facts, begin, now));
-                    change.await.map(drop)
-                }
-                None => {
-                    let what = Moved { key, order, state, version, deaths };
-                    kit.store.change(move |image| record::moved(image, what)).await
-                }
-            };
-            outcome.map_err(|error| match error {
-                ChangeError::Refused(record::RecordRefused::NoUser) => NotBegun::NoUser,
-                other => NotBegun::NotRecorded(other.to_string()),
-            })
-        }
-    }
-
-    /// Writes what has happened, until that succeeds.
-    fn note(&mut self, name: &ServerName, state: ServerState, ctx: &mut Context<Self>) {
-        let (key, kit, name) = (self.key(name), self.kit.clone(), name.clone());
-        let (who, mut backoff) = (self.who(), self.slow_backoff());
-        let slot = self.slot(&name);
-        let (order, version, deaths) =
-            (slot.life.clone(), slot.version.clone(), slot.deaths.clone());
-        if let Some(replaced) = slot.note.take() {
-            ctx.cancel_future(replaced);
-        }
-        let write = async move {
-            if let (Some(order), Some(cause)) = (&order, ended(&state)) {
-                let tail = kit.spawner.log_tail(order, TAIL);
-                let tail = tokio::time::timeout(CALL, tail).await.unwrap_or_default();
-                let on_request = *cause == Cause::Stopped;
-                info!(user = who, server = %key.name, %order, %cause, "server ended");
-                let trouble =
-                    Trouble { cause: cause.clone(), at: kit.clock.moment(), tail: tail.into() };
-                kit.board.ended(&key, trouble, on_request);
-            }
-            loop {
-                let (key, order) = (key.clone(), order.clone());
-                let what = Moved {
-                    key: key.clone(),
-                    order,
-                    state: state.clone(),
-                    version: version.clone(),
-                    deaths: deaths.clone(),
-                };
-                match kit.store.change(move |image| record::moved(image, what)).await {
-                    Ok(()) => return,
-                    Err(ChangeError::Refused(why)) => {
-                        debug!(user = who, server = %key.name, error = %why, "note is stale");
-                        return;
-                    }
-                    Err(error) => {
-                        warn!(user = who, server = %key.name, %error, "note not written");
-                    }
-                }
-                backoff.pause().await;
-            }
-        };
-        let task = ctx.spawn(write.into_actor(self).map({
-            let name = name.clone();
-            move |(), act: &mut Self, ctx| {
-                act.slot(&name).note = None;
-                act.forget(&name, ctx);
-            }
-        }));
-        self.slot(&name).note = Some(task);
-    }
-
-    /// The spawner may forget what is recorded as ended.
-    fn forget(&mut self, name: &ServerName, ctx: &mut Context<Self>) {
-        let slot = self.slot(name);
-        if slot.note.is_some() {
-            return;
-        }
-        for order in std::mem::take(&mut slot.forget) {
-            let spawner = self.kit.spawner.clone();
-            let forget = async move {
-                let _ = tokio::time::timeout(CALL, spawner.forget(&order)).await;
-            };
-            ctx.spawn(forget.into_actor(self));
-        }
-    }
-
-    fn unroute(&self, name: &ServerName) -> impl Future<Output = ()> + use<> {
-        let user = self.kit.store.image().user(self.user).cloned();
-        let (kit, name) = (self.kit.clone(), name.clone());
-        async move {
-            let Some(user) = user else { return };
-            let remove = kit.routes.remove(kit.facts.route(&user.name, &name));
-            match tokio::time::timeout(UNROUTE, remove).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    warn!(user = %user.name, server = %name, %error, "route not removed yet");
-                }
-                Err(_) => warn!(user = %user.name, server = %name, "route not removed yet"),
-            }
-        }
-    }
-
-    /// Begins an act that ends in an event, or does what needs no waiting.
-    fn launch(&mut self, name: &ServerName, effect: Effect, ctx: &mut Context<Self>) {
-        match effect {
-            Effect::Record(state) | Effect::Note(state) => self.note(name, state, ctx),
-            Effect::Unroute => drop(ctx.spawn(self.unroute(name).into_actor(self))),
-            Effect::Spawn(order) => self.spawn(name, order, ctx),
-            Effect::Watch { order, handle } => {
-                let spawner = self.kit.spawner.clone();
-                let watch = acts::watch(spawner, order.clone(), handle, self.slow_backoff());
-                self.task(name, order, watch, ctx);
-            }
-            Effect::Probe { order, url } => self.probe(name, order, url, ctx),
-            Effect::Route { order, url } => self.route(name, order, url, ctx),
-            Effect::Kill { order, handle } => {
-                let landed = self.slot(name).landed.clone();
-                let kill = acts::kill(
-                    self.kit.spawner.clone(),
-                    order.clone(),
-                    handle,
-                    landed,
-                    self.kit.settings.load().stop_timeout,
-                    self.slow_backoff(),
-                );
-                self.task(name, order, kill, ctx);
-            }
-            Effect::Wake(until) => {
-                // No longer than a delay can be, also where the wall clock was set back.
-                let longest = restart::delay(restart::TOO_MANY, 999);
-                let pause = until.since(self.kit.clock.moment()).min(longest);
-                let name = name.clone();
-                ctx.run_later(pause, move |act, ctx| {
-                    let order = act.fresh_order();
-                    act.feed(&name, Event::Due { until, order }, ctx);
-                });
-            }
-            Effect::Forget(order) => {
-                let slot = self.slot(name);
-                let (over, rest) = std::mem::take(&mut slot.tasks)
-                    .into_iter()
-                    .partition(|(whose, _)| *whose == order);
-                slot.tasks = rest;
-                slot.forget.push(order);
-                let over: Vec<(OrderId, SpawnHandle)> = over;
-                for (_, task) in over {
-                    ctx.cancel_future(task);
-                }
-                self.forget(name, ctx);
-            }
-        }
-    }
-
-    /// A task whose outcome is an event.
-    fn task(
-        &mut self,
-        name: &ServerName,
-        order: OrderId,
-        act: impl Future<Output = Event> + 'static,
-        ctx: &mut Context<Self>,
-    ) {
-        let named = name.clone();
-        let done = act.into_actor(self).map(move |event, act, ctx| act.feed(&named, event, ctx));
-        let handle = ctx.spawn(done);
-        self.slot(name).tasks.push((order, handle));
-    }
-
-    fn spawn(&mut self, name: &ServerName, id: OrderId, ctx: &mut Context<Self>) {
-        let (key, kit) = (self.key(name), self.kit.clone());
-        let image = kit.store.image();
-        let settings = kit.settings.load_full();
-        let token = self.slot(name).token.take();
-        let (Some(user), Some(server), Some(token)) =
-            (image.user(self.user), image.server(&key), token)
-        else {
-            let cause = Cause::Refused("the user or the server was deleted".to_owned());
-            return self.task(
-                name,
-                id.clone(),
-                fut_event(Event::SpawnFailed { order: id, cause }),
-                ctx,
-            );
-        };
-        let order = Order {
-            id: id.clone(),
-            user: user.name.clone(),
-            server: name.clone(),
-            prefix: kit.facts.prefix(&user.name, name),
-            env: env::variables(&kit.facts, &settings, &user.name, name, &token),
-            options: server.user_options.clone(),
-        };
-        info!(user = %user.name, server = %name, order = %id, "server is started");
-        kit.board.say(&key, 10, "The server is being started");
-        let board = kit.board.clone();
-        let tell = Progress::new(move |sentence| board.say(&key, 20, sentence));
-        let landed = Arc::new(AtomicBool::new(false));
-        self.slot(name).landed = landed.clone();
-        let limit = settings.start_timeout;
-        // Not among the order's tasks: it is heard to the end, so that what comes late is killed.
-        let start = acts::spawn(kit.spawner.clone(), order, tell, limit, Landed(landed));
-        let named = name.clone();
-        ctx.spawn(
-            start
-                .into_actor(self)
-                .map(move |event, act: &mut Self, ctx| act.feed(&named, event, ctx)),
-        );
-        let order = id.clone();
-        let late = async move {
-            tokio::time::sleep(limit).await;
-            Event::StartTimedOut(id)
-        };
-        self.task(name, order, late, ctx);
-    }
-
-    fn probe(&mut self, name: &ServerName, order: OrderId, url: String, ctx: &mut Context<Self>) {
-        let Some(user) = self.kit.store.image().user(self.user).cloned() else { return };
-        let prefix = self.kit.facts.prefix(&user.name, name);
-        self.kit.board.say(&self.key(name), 50, "The server has started; waiting for its answer");
-        let limit = self.kit.settings.load().http_timeout;
-        let backoff = self.backoff(Duration::from_millis(50), Duration::from_secs(1));
-        let asked = acts::probe(self.kit.probe.clone(), url, prefix, limit, backoff);
-        let (named, id) = (name.clone(), order.clone());
-        let task = ctx.spawn(asked.into_actor(self).map(move |answer, act: &mut Self, ctx| {
-            let event = match answer {
-                Some(version) => {
-                    let slot = act.slot(&named);
-                    if slot.life.as_ref() == Some(&id) {
-                        slot.version = Some(version);
-                    }
-                    Event::Answered(id)
-                }
-                None => {
-                    warn!(user = %user.name, server = %named, order = %id, "server does not answer");
-                    Event::Silent(id)
-                }
-            };
-            act.feed(&named, event, ctx);
-        }));
-        self.slot(name).tasks.push((order, task));
-    }
-
-    fn route(&mut self, name: &ServerName, order: OrderId, url: String, ctx: &mut Context<Self>) {
-        let Some(user) = self.kit.store.image().user(self.user).cloned() else { return };
-        let key = self.key(name);
-        self.kit.board.say(&key, 90, "The server answers; making the way to it");
-        let spec = self.kit.facts.route(&user.name, name);
-        let route = Route { spec, target: url, server: Some(key) };
-        let (routes, id) = (self.kit.routes.clone(), order.clone());
-        let act = async move {
-            match routes.set(route).await {
-                Ok(()) => Event::Routed(id),
-                Err(error) => Event::NotRouted { order: id, why: error.to_string() },
-            }
-        };
-        self.task(name, order, act, ctx);
-    }
-
     /// People hear of the state just reached.
     fn tell(&mut self, name: &ServerName) {
         let (key, who) = (self.key(name), self.who());
@@ -698,7 +325,7 @@ impl Actor {
         &mut self,
         name: &ServerName,
         order: &OrderId,
-        handle: Option<crate::domain::server::Handle>,
+        handle: Option<Handle>,
         ctx: &mut Context<Self>,
     ) {
         self.missing += 1;
@@ -706,22 +333,6 @@ impl Actor {
         let find = acts::find(spawner, order.clone(), handle, self.slow_backoff());
         self.task(name, order.clone(), find, ctx);
     }
-}
-
-/// Does this state end a life with something to say?
-fn ended(state: &ServerState) -> Option<&Cause> {
-    match state {
-        ServerState::Stopped(cause) => cause.as_ref(),
-        ServerState::Waiting { cause, .. } | ServerState::Failed(cause) => Some(cause),
-        ServerState::Starting { .. }
-        | ServerState::Probing { .. }
-        | ServerState::Running { .. }
-        | ServerState::Stopping { .. } => None,
-    }
-}
-
-async fn fut_event(event: Event) -> Event {
-    event
 }
 
 impl actix::Actor for Actor {

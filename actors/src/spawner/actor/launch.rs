@@ -1,0 +1,197 @@
+//! How a spawner actor begins the acts of [`crate::spawner::machine`]; what takes time ends in an event.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use actix::{ActorFutureExt, AsyncContext, Context, SpawnHandle, WrapFuture};
+use tracing::{info, warn};
+
+use super::Actor;
+use crate::{
+    domain::{Cause, OrderId, Route, ServerName},
+    ports::{Order, Progress},
+    spawner::{
+        acts::{self, Landed},
+        env,
+        machine::{Effect, Event},
+        restart,
+    },
+};
+
+/// Taking a route out may hold up a stop so long; it stays unwanted.
+const UNROUTE: Duration = Duration::from_secs(5);
+
+impl Actor {
+    pub(super) fn unroute(&self, name: &ServerName) -> impl Future<Output = ()> + use<> {
+        let user = self.kit.store.image().user(self.user).cloned();
+        let (kit, name) = (self.kit.clone(), name.clone());
+        async move {
+            let Some(user) = user else { return };
+            let remove = kit.routes.remove(kit.facts.route(&user.name, &name));
+            match tokio::time::timeout(UNROUTE, remove).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    warn!(user = %user.name, server = %name, %error, "route not removed yet");
+                }
+                Err(_) => warn!(user = %user.name, server = %name, "route not removed yet"),
+            }
+        }
+    }
+
+    /// Begins an act that ends in an event, or does what needs no waiting.
+    pub(super) fn launch(&mut self, name: &ServerName, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Record(state) | Effect::Note(state) => self.note(name, state, ctx),
+            Effect::Unroute => drop(ctx.spawn(self.unroute(name).into_actor(self))),
+            Effect::Spawn(order) => self.spawn(name, order, ctx),
+            Effect::Watch { order, handle } => {
+                let spawner = self.kit.spawner.clone();
+                let watch = acts::watch(spawner, order.clone(), handle, self.slow_backoff());
+                self.task(name, order, watch, ctx);
+            }
+            Effect::Probe { order, url } => self.probe(name, order, url, ctx),
+            Effect::Route { order, url } => self.route(name, order, url, ctx),
+            Effect::Kill { order, handle } => {
+                let landed = self.slot(name).landed.clone();
+                let kill = acts::kill(
+                    self.kit.spawner.clone(),
+                    order.clone(),
+                    handle,
+                    landed,
+                    self.kit.settings.load().stop_timeout,
+                    self.slow_backoff(),
+                );
+                self.task(name, order, kill, ctx);
+            }
+            Effect::Wake(until) => {
+                // No longer than a delay can be, also where the wall clock was set back.
+                let longest = restart::delay(restart::TOO_MANY, 999);
+                let pause = until.since(self.kit.clock.moment()).min(longest);
+                let name = name.clone();
+                ctx.run_later(pause, move |act, ctx| {
+                    let order = act.fresh_order();
+                    act.feed(&name, Event::Due { until, order }, ctx);
+                });
+            }
+            Effect::Forget(order) => {
+                let slot = self.slot(name);
+                let (over, rest) = std::mem::take(&mut slot.tasks)
+                    .into_iter()
+                    .partition(|(whose, _)| *whose == order);
+                slot.tasks = rest;
+                slot.forget.push(order);
+                let over: Vec<(OrderId, SpawnHandle)> = over;
+                for (_, task) in over {
+                    ctx.cancel_future(task);
+                }
+                self.forget(name, ctx);
+            }
+        }
+    }
+
+    /// A task whose outcome is an event.
+    pub(super) fn task(
+        &mut self,
+        name: &ServerName,
+        order: OrderId,
+        act: impl Future<Output = Event> + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        let named = name.clone();
+        let done = act.into_actor(self).map(move |event, act, ctx| act.feed(&named, event, ctx));
+        let handle = ctx.spawn(done);
+        self.slot(name).tasks.push((order, handle));
+    }
+
+    fn spawn(&mut self, name: &ServerName, id: OrderId, ctx: &mut Context<Self>) {
+        let (key, kit) = (self.key(name), self.kit.clone());
+        let image = kit.store.image();
+        let settings = kit.settings.load_full();
+        let token = self.slot(name).token.take();
+        let (Some(user), Some(server), Some(token)) =
+            (image.user(self.user), image.server(&key), token)
+        else {
+            let cause = Cause::Refused("the user or the server was deleted".to_owned());
+            return self.task(
+                name,
+                id.clone(),
+                std::future::ready(Event::SpawnFailed { order: id, cause }),
+                ctx,
+            );
+        };
+        let order = Order {
+            id: id.clone(),
+            user: user.name.clone(),
+            server: name.clone(),
+            prefix: kit.facts.prefix(&user.name, name),
+            env: env::variables(&kit.facts, &settings, &user.name, name, &token),
+            options: server.user_options.clone(),
+        };
+        info!(user = %user.name, server = %name, order = %id, "server is started");
+        kit.board.say(&key, 10, "The server is being started");
+        let board = kit.board.clone();
+        let tell = Progress::new(move |sentence| board.say(&key, 20, sentence));
+        let landed = Arc::new(AtomicBool::new(false));
+        self.slot(name).landed = landed.clone();
+        let limit = settings.start_timeout;
+        // Not among the order's tasks: it is heard to the end, so that what comes late is killed.
+        let start = acts::spawn(kit.spawner.clone(), order, tell, limit, Landed(landed));
+        let named = name.clone();
+        ctx.spawn(
+            start
+                .into_actor(self)
+                .map(move |event, act: &mut Self, ctx| act.feed(&named, event, ctx)),
+        );
+        let order = id.clone();
+        let late = async move {
+            tokio::time::sleep(limit).await;
+            Event::StartTimedOut(id)
+        };
+        self.task(name, order, late, ctx);
+    }
+
+    fn probe(&mut self, name: &ServerName, order: OrderId, url: String, ctx: &mut Context<Self>) {
+        let Some(user) = self.kit.store.image().user(self.user).cloned() else { return };
+        let prefix = self.kit.facts.prefix(&user.name, name);
+        self.kit.board.say(&self.key(name), 50, "The server has started; waiting for its answer");
+        let limit = self.kit.settings.load().http_timeout;
+        let backoff = self.backoff(Duration::from_millis(50), Duration::from_secs(1));
+        let asked = acts::probe(self.kit.probe.clone(), url, prefix, limit, backoff);
+        let (named, id) = (name.clone(), order.clone());
+        let task = ctx.spawn(asked.into_actor(self).map(move |answer, act: &mut Self, ctx| {
+            let event = match answer {
+                Some(version) => {
+                    let slot = act.slot(&named);
+                    if slot.life.as_ref() == Some(&id) {
+                        slot.version = Some(version);
+                    }
+                    Event::Answered(id)
+                }
+                None => {
+                    warn!(user = %user.name, server = %named, order = %id, "server does not answer");
+                    Event::Silent(id)
+                }
+            };
+            act.feed(&named, event, ctx);
+        }));
+        self.slot(name).tasks.push((order, task));
+    }
+
+    fn route(&mut self, name: &ServerName, order: OrderId, url: String, ctx: &mut Context<Self>) {
+        let Some(user) = self.kit.store.image().user(self.user).cloned() else { return };
+        let key = self.key(name);
+        self.kit.board.say(&key, 90, "The server answers; making the way to it");
+        let spec = self.kit.facts.route(&user.name, name);
+        let route = Route { spec, target: url, server: Some(key) };
+        let (routes, id) = (self.kit.routes.clone(), order.clone());
+        let act = async move {
+            match routes.set(route).await {
+                Ok(()) => Event::Routed(id),
+                Err(error) => Event::NotRouted { order: id, why: error.to_string() },
+            }
+        };
+        self.task(name, order, act, ctx);
+    }
+}

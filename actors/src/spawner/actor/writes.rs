@@ -1,0 +1,159 @@
+//! What a spawner actor has recorded: intentions, which are waited for, and notes of what has happened, which are
+//! repeated until they are written.
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use tracing::{debug, info, warn};
+
+use super::Actor;
+use crate::{
+    domain::{Cause, Secret, ServerName, ServerState},
+    spawner::{
+        acts::{CALL, TAIL},
+        messages::NotBegun,
+        record::{self, Begin, Moved},
+    },
+    spawners::{Ask, Trouble},
+    store::ChangeError,
+};
+
+impl Actor {
+    /// Writes an intention.
+    pub(super) fn record(
+        &mut self,
+        name: &ServerName,
+        state: ServerState,
+    ) -> impl Future<Output = Result<(), NotBegun>> + use<> {
+        let (key, kit) = (self.key(name), self.kit.clone());
+        let secret = kit.entropy.hex(16);
+        let hash = kit.entropy.digest(&secret);
+        let slot = self.slot(name);
+        let fresh = slot.step.as_ref().is_some_and(|step| step.fresh);
+        let deaths = if fresh { Vec::new() } else { slot.deaths.clone() };
+        let order = slot.life.clone();
+        let ask = slot.step.as_mut().and_then(|step| step.ask.take()).unwrap_or_default();
+        let starting = match &state {
+            ServerState::Starting { order } => Some(order.clone()),
+            ServerState::Stopped(_)
+            | ServerState::Probing { .. }
+            | ServerState::Running { .. }
+            | ServerState::Stopping { .. }
+            | ServerState::Waiting { .. }
+            | ServerState::Failed(_) => None,
+        };
+        if starting.is_some() {
+            slot.token = Some(Secret::new(secret));
+        }
+        let version = slot.version.clone();
+        async move {
+            let outcome = match starting {
+                Some(new) => {
+                    let allowed_scopes = kit.settings.load().oauth_client_allowed_scopes.clone();
+                    let Ask { options, display_name } = ask;
+                    let over = order;
+                    let begin = Begin {
+                        key,
+                        order: new,
+                        over,
+                        options,
+                        display_name,
+                        hash,
+                        allowed_scopes,
+                        deaths,
+                    };
+                    let now = kit.clock.moment();
+                    let facts = kit.facts.clone();
+                    let change =
+                        kit.store.change(move |image| record::begin(image, &facts, begin, now));
+                    change.await.map(drop)
+                }
+                None => {
+                    let what = Moved { key, order, state, version, deaths };
+                    kit.store.change(move |image| record::moved(image, what)).await
+                }
+            };
+            outcome.map_err(|error| match error {
+                ChangeError::Refused(record::RecordRefused::NoUser) => NotBegun::NoUser,
+                other => NotBegun::NotRecorded(other.to_string()),
+            })
+        }
+    }
+
+    /// Writes what has happened, until that succeeds.
+    pub(super) fn note(&mut self, name: &ServerName, state: ServerState, ctx: &mut Context<Self>) {
+        let (key, kit, name) = (self.key(name), self.kit.clone(), name.clone());
+        let (who, mut backoff) = (self.who(), self.slow_backoff());
+        let slot = self.slot(&name);
+        let (order, version, deaths) =
+            (slot.life.clone(), slot.version.clone(), slot.deaths.clone());
+        if let Some(replaced) = slot.note.take() {
+            ctx.cancel_future(replaced);
+        }
+        let write = async move {
+            if let (Some(order), Some(cause)) = (&order, ended(&state)) {
+                let tail = kit.spawner.log_tail(order, TAIL);
+                let tail = tokio::time::timeout(CALL, tail).await.unwrap_or_default();
+                let on_request = *cause == Cause::Stopped;
+                info!(user = who, server = %key.name, %order, %cause, "server ended");
+                let trouble =
+                    Trouble { cause: cause.clone(), at: kit.clock.moment(), tail: tail.into() };
+                kit.board.ended(&key, trouble, on_request);
+            }
+            loop {
+                let (key, order) = (key.clone(), order.clone());
+                let what = Moved {
+                    key: key.clone(),
+                    order,
+                    state: state.clone(),
+                    version: version.clone(),
+                    deaths: deaths.clone(),
+                };
+                match kit.store.change(move |image| record::moved(image, what)).await {
+                    Ok(()) => return,
+                    Err(ChangeError::Refused(why)) => {
+                        debug!(user = who, server = %key.name, error = %why, "note is stale");
+                        return;
+                    }
+                    Err(error) => {
+                        warn!(user = who, server = %key.name, %error, "note not written");
+                    }
+                }
+                backoff.pause().await;
+            }
+        };
+        let task = ctx.spawn(write.into_actor(self).map({
+            let name = name.clone();
+            move |(), act: &mut Self, ctx| {
+                act.slot(&name).note = None;
+                act.forget(&name, ctx);
+            }
+        }));
+        self.slot(&name).note = Some(task);
+    }
+
+    /// The spawner may forget what is recorded as ended.
+    pub(super) fn forget(&mut self, name: &ServerName, ctx: &mut Context<Self>) {
+        let slot = self.slot(name);
+        if slot.note.is_some() {
+            return;
+        }
+        for order in std::mem::take(&mut slot.forget) {
+            let spawner = self.kit.spawner.clone();
+            let forget = async move {
+                let _ = tokio::time::timeout(CALL, spawner.forget(&order)).await;
+            };
+            ctx.spawn(forget.into_actor(self));
+        }
+    }
+}
+
+/// Does this state end a life with something to say?
+fn ended(state: &ServerState) -> Option<&Cause> {
+    match state {
+        ServerState::Stopped(cause) => cause.as_ref(),
+        ServerState::Waiting { cause, .. } | ServerState::Failed(cause) => Some(cause),
+        ServerState::Starting { .. }
+        | ServerState::Probing { .. }
+        | ServerState::Running { .. }
+        | ServerState::Stopping { .. } => None,
+    }
+}
