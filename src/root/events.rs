@@ -183,7 +183,7 @@ impl Root {
                 let role = self.role(kind);
                 let due = role.process.is_none() && now >= role.not_before;
                 if due && let Err(error) = self.start(kind, now) {
-                    error!(role = kind.name(), %error, "role not started");
+                    error!(child = kind.name(), %error, "role not started");
                     self.role(kind).ended(now);
                 }
             }
@@ -245,7 +245,7 @@ impl Root {
             Kind::Proxy => (&self.accounts.1, None),
         };
         let forked = birth::role(kind.argument(), Some(who), privileged, cwd, &theirs)?;
-        info!(role = kind.name(), pid = forked.pid, "role started");
+        info!(child = kind.name(), pid = forked.pid, "role started");
         self.role(kind).process = Some(Process::new(forked.pid, link, forked.report, now));
         if self.hub.process.is_some() && self.proxy.process.is_some() {
             let (one, other) = fd::pair()?;
@@ -306,9 +306,9 @@ impl Root {
             process.born(kind);
         }
         if self.stage == Stage::Serving {
-            warn!(role = kind.name(), pid, ?exit, "role ended");
+            warn!(child = kind.name(), pid, ?exit, "role ended");
         } else {
-            info!(role = kind.name(), pid, ?exit, "role ended");
+            info!(child = kind.name(), pid, ?exit, "role ended");
         }
         self.role(kind).ended(Instant::now());
         if kind == Kind::Hub {
@@ -371,7 +371,7 @@ fn end_if_wrong(role: &mut Role, outcome: Result<Result<(), String>, FrameError>
         Err(error) => error.to_string(),
     };
     if let Some(process) = &mut role.process {
-        warn!(role = role.kind.name(), pid = process.pid, %why, "link broken");
+        warn!(child = role.kind.name(), pid = process.pid, %why, "link broken");
         process.link.closed = true;
         process.kill();
     }

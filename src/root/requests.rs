@@ -274,9 +274,12 @@ pub(super) fn kill_family(entry: &Entry) -> std::io::Result<()> {
 }
 
 fn reloaded(kind: Kind, outcome: &ReloadOutcome) {
-    let (role, applied) = (kind.name(), outcome.applied.join(" "));
-    info!(role, %applied, "role reloaded");
-    outcome.needs_restart.iter().for_each(|setting| warn!(role, %setting, "setting needs restart"));
+    let (child, applied) = (kind.name(), outcome.applied.join(" "));
+    info!(child, %applied, "role reloaded");
+    outcome
+        .needs_restart
+        .iter()
+        .for_each(|setting| warn!(child, %setting, "setting needs restart"));
 }
 
 #[cfg(test)]

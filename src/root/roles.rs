@@ -158,7 +158,7 @@ impl Process {
         match self.report.as_ref().and_then(birth::outcome) {
             None => return,
             Some(Ok(())) => {}
-            Some(Err(why)) => error!(role = kind.name(), pid = self.pid, ?why, "role not born"),
+            Some(Err(why)) => error!(child = kind.name(), pid = self.pid, ?why, "role not born"),
         }
         self.report = None;
     }
@@ -218,7 +218,7 @@ impl Role {
 
     /// Asks for a sign of life, and kills what gives none for `patience`, or whose link is over.
     pub(super) fn watch<M: Serialize>(&mut self, now: Instant, patience: Duration, ping: M) {
-        let role = self.kind.name();
+        let child = self.kind.name();
         let Some(process) = &mut self.process else { return };
         process.born(self.kind);
         process.link.flush();
@@ -228,11 +228,11 @@ impl Role {
         // Starting may take longer: a large store is read then.
         let patience = if process.ready.is_some() { patience } else { patience.max(STEADY) };
         if process.doomed.is_some_and(|when| now >= when) {
-            warn!(role, pid = process.pid, "link over, killed");
+            warn!(child, pid = process.pid, "link over, killed");
             process.kill();
             process.doomed = Some(now + GRACE);
         } else if now.duration_since(process.ponged) >= patience && process.doomed.is_none() {
-            warn!(role, pid = process.pid, "no sign of life, killed");
+            warn!(child, pid = process.pid, "no sign of life, killed");
             process.kill();
             process.doomed = Some(now + GRACE);
         } else if process.greeted && now.duration_since(process.pinged) >= PING {
@@ -245,7 +245,7 @@ impl Role {
     pub(super) fn became_ready(&mut self, now: Instant) {
         if let Some(process) = &mut self.process {
             if process.ready.is_none() {
-                info!(role = self.kind.name(), pid = process.pid, "role ready");
+                info!(child = self.kind.name(), pid = process.pid, "role ready");
             }
             process.ready.get_or_insert(now);
             process.ponged(now);

@@ -38,7 +38,7 @@ impl Line {
 
     /// Is it this event?
     pub fn is(&self, event: &str) -> bool {
-        self.field("message").and_then(Value::as_str) == Some(event)
+        self.field("event").and_then(Value::as_str) == Some(event)
     }
 }
 
