@@ -17,7 +17,7 @@ use crate::{
         frame::{self, FrameError},
         helper::{Question, Verdict},
     },
-    os::{fd, process},
+    os::{fd, process, users},
 };
 
 /// Longest password, in bytes.
@@ -76,12 +76,25 @@ fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
     };
     let rhost = question.rhost.as_deref().and_then(text);
     match pam::check(&service, &user, rhost.as_deref(), password) {
-        Ok(user) => Verdict::Accepted { user },
+        Ok(user) => admit(user, question.min_uid),
         // 1-5, 9, 26: a module is missing, misconfigured or cannot reach its directory. Not "wrong password".
         Err(no) if matches!(no.step, "start" | "user") || matches!(no.code, 1..=5 | 9 | 26) => {
             Verdict::Failed { text: format!("{}: {} ({})", no.step, no.text, no.code) }
         }
         Err(no) => Verdict::Refused { step: no.step.to_owned(), code: no.code, text: no.text },
+    }
+}
+
+/// PAM is content. Is the account one that may sign in? A name without account is the spawner's business.
+#[cfg(feature = "pam")]
+fn admit(user: String, min_uid: u32) -> Verdict {
+    let refuse = |text: String| Verdict::Refused { step: "account".to_owned(), code: 0, text };
+    match users::by_name(&user) {
+        Ok(Some(account)) if account.uid < min_uid => {
+            refuse(format!("the account's number {} is below {min_uid}", account.uid))
+        }
+        Ok(_) => Verdict::Accepted { user },
+        Err(error) => Verdict::Failed { text: format!("the account was not looked up: {error}") },
     }
 }
 
@@ -100,7 +113,10 @@ mod tests {
         let (reader, writer) = fd::pipe().unwrap();
         File::from(writer).write_all(password).unwrap();
         let (service, user) = (service.to_owned(), user.to_owned());
-        answer(&Question { service, user, rhost: Some("127.0.0.1".to_owned()) }, reader.into())
+        answer(
+            &Question { service, user, rhost: Some("127.0.0.1".to_owned()), min_uid: 1 },
+            reader.into(),
+        )
     }
 
     #[test]

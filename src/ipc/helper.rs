@@ -11,6 +11,8 @@ pub struct Question {
     pub user: String,
     /// `PAM_RHOST`.
     pub rhost: Option<String>,
+    /// Accounts below this number do not sign in, whatever PAM says.
+    pub min_uid: u32,
 }
 
 /// Helper to root, passed on to the hub.

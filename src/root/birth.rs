@@ -132,7 +132,6 @@ fn become_server(
     let shell = if shell.as_os_str().is_empty() { "/bin/sh".into() } else { shell };
     env.extend([
         ("HOME".to_owned(), home.to_string_lossy().into_owned()),
-        ("LOGNAME".to_owned(), name.clone()),
         ("SHELL".to_owned(), shell.to_string_lossy().into_owned()),
         ("USER".to_owned(), name),
     ]);

@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::birth;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{birth, children};
 use crate::{
     config::sections::Pam,
     ipc::{
@@ -25,9 +30,21 @@ const MOST_WAITING: usize = 256;
 struct Running {
     id: Option<u64>,
     link: OwnedFd,
+    pid: i32,
     pidfd: OwnedFd,
     until: Instant,
     limit: Duration,
+}
+
+impl Running {
+    /// Ends the helper and whatever its modules have started.
+    fn end(&self) {
+        let family = children::family(&process::all(), self.pid);
+        drop(process::signal(self.pidfd.as_fd(), libc::SIGKILL));
+        for pid in family.into_iter().skip(1) {
+            _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,13 +96,22 @@ impl Checks {
         let mut answers = Vec::new();
         self.running.retain(|check| {
             let verdict = match frame::recv::<Verdict>(check.link.as_fd()) {
-                Ok((verdict, _)) => verdict,
+                Ok((verdict, _)) => {
+                    // It has said all it has to say.
+                    drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
+                    verdict
+                }
                 Err(FrameError::WouldBlock) if now < check.until => return true,
-                Err(FrameError::WouldBlock) => Verdict::Timeout { seconds: check.limit.as_secs() },
-                Err(_) => Verdict::Failed { text: "the helper ended without a word".to_owned() },
+                Err(error) => {
+                    check.end();
+                    match error {
+                        FrameError::WouldBlock => {
+                            Verdict::Timeout { seconds: check.limit.as_secs() }
+                        }
+                        _ => Verdict::Failed { text: "the helper ended without a word".to_owned() },
+                    }
+                }
             };
-            // It has said all it has to say; what its modules may still be doing is over.
-            drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
             answers.push((check.id, RootSays::PamVerdict(verdict)));
             false
         });
@@ -111,9 +137,7 @@ impl Checks {
     /// Nobody waits for the answers any more.
     pub(super) fn abandon(&mut self) {
         self.waiting.clear();
-        for check in self.running.drain(..) {
-            drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
-        }
+        self.running.drain(..).for_each(|check| check.end());
     }
 }
 
@@ -123,5 +147,5 @@ fn start(next: Waiting, limit: Duration, now: Instant) -> io::Result<Running> {
     // That it could not become a helper shows as the end of its link.
     let forked = birth::role("@helper", None, false, None, &theirs)?;
     let pidfd = process::pidfd(forked.pid)?;
-    Ok(Running { id: next.id, link, pidfd, until: now + limit, limit })
+    Ok(Running { id: next.id, link, pid: forked.pid, pidfd, until: now + limit, limit })
 }

@@ -164,6 +164,7 @@ pub(super) fn account(
 /// A password check: may it be asked, and of which service?
 pub(super) fn pam(
     config: &Config,
+    we: &Ourselves,
     user: String,
     rhost: Option<String>,
 ) -> Result<Question, Refusal> {
@@ -176,7 +177,9 @@ pub(super) fn pam(
     if rhost.as_ref().is_some_and(|host| host.len() > 255 || !is_plain(host)) {
         return refuse("the address is none");
     }
-    Ok(Question { service: pam.service.clone(), user, rhost })
+    // Not started by root, there is one account to sign in as: ours, whatever its number. Never 0.
+    let least = if we.privileged { config.root.min_uid } else { config.root.min_uid.min(we.uid) };
+    Ok(Question { service: pam.service.clone(), user, rhost, min_uid: least.max(1) })
 }
 
 /// Variables every hub may set. What a loader or an interpreter reads (`LD_*`, `PYTHON*`, `PATH`) is not among them.

@@ -248,7 +248,7 @@ impl Root {
         fds: Vec<OwnedFd>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let question = policy::pam(&self.setup.config, user, rhost)?;
+        let question = policy::pam(&self.setup.config, &self.setting.we, user, rhost)?;
         let pipe = fds.into_iter().next();
         let pipe = pipe.ok_or_else(|| Refusal("no password came with it".to_owned()))?;
         if self.stage != Stage::Serving {

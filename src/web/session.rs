@@ -105,7 +105,10 @@ impl Jar<'_> {
 
     fn line(&self, name: &str, value: &str, path: &str, rest: &str) -> String {
         let secure = if self.secure { "; Secure" } else { "" };
-        format!("{name}=\"{value}\"{rest}; Path={path}{secure}")
+        // Quoted where the reference's library quotes: scripts read `_xsrf` and compare it as it stands.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&b);
+        let quote = if !value.is_empty() && value.bytes().all(plain) { "" } else { "\"" };
+        format!("{name}={quote}{value}{quote}{rest}; Path={path}{secure}")
     }
 }
 
@@ -178,6 +181,7 @@ mod tests {
             assert!(login.contains(part), "{part} in {login}");
         }
         let session = jar.session("ab");
+        assert!(session.starts_with("jupyterhub-session-id=ab;"));
         assert!(session.contains("; HttpOnly") && session.contains("; Path=/b/;"));
         assert!(!session.contains("expires") && !session.contains("Max-Age"));
         let xsrf = jar.xsrf("t", true);

@@ -65,12 +65,14 @@ fn the_right_password_signs_in_and_a_wrong_one_does_not() {
 }
 
 #[test]
-fn a_name_is_the_same_in_capitals_and_with_blanks_around() {
+fn blanks_around_a_name_do_not_matter_and_pam_sees_capitals_as_typed() {
     as_root!();
     let account = Account::make();
     let site = Plan::quick().start();
     let mut visitor = site.visitor();
-    let typed = format!("  {} ", account.name.to_uppercase());
+    let capitals = account.name.to_uppercase();
+    refusal(&attempt(&site, &capitals, &account.password), &capitals);
+    let typed = format!("  {} ", account.name);
     assert_eq!(visitor.sign_in_as(&typed, &account.password).status, 302);
     let me = visitor.api("GET", "/hub/api/user", "").json();
     assert_eq!(me["name"], account.name.as_str());

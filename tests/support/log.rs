@@ -45,7 +45,8 @@ impl Line {
 #[derive(Default)]
 struct Book {
     lines: Vec<Line>,
-    closed: bool,
+    /// Streams that are still read.
+    open: usize,
 }
 
 /// All lines so far. Clones share them.
@@ -56,13 +57,14 @@ impl Log {
     /// Reads `stream` to its end, on a thread of its own.
     pub fn read(&self, stream: impl Read + Send + 'static) {
         let log = self.clone();
+        log.0.0.lock().expect("no reader panics").open += 1;
         std::thread::spawn(move || {
             for raw in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
                 let line = Line::parse(String::from_utf8_lossy(&raw).into_owned());
                 log.0.0.lock().expect("no reader panics").lines.push(line);
                 log.0.1.notify_all();
             }
-            log.0.0.lock().expect("no reader panics").closed = true;
+            log.0.0.lock().expect("no reader panics").open -= 1;
             log.0.1.notify_all();
         });
     }
@@ -92,7 +94,7 @@ impl Log {
             }
             mark = book.lines.len();
             let left = until.saturating_duration_since(Instant::now());
-            if book.closed || left.is_zero() {
+            if book.open == 0 || left.is_zero() {
                 return None;
             }
             book = self.0.1.wait_timeout(book, left).expect("no reader panics").0;

@@ -86,7 +86,6 @@ fn a_server_is_exactly_who_and_what_it_should_be() {
         "JUPYTERHUB_USER=alice",
         "MINE=configuration",
         "USER=alice",
-        "LOGNAME=alice",
         "SHELL=/bin/bash",
         "LANG=C",
         "0027",
