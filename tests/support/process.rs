@@ -121,6 +121,11 @@ impl Process {
         fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap_or_default()
     }
 
+    /// How many descriptors it has open.
+    pub fn descriptors(self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
+    }
+
     /// Sends a signal, if it is still the same process.
     pub fn signal(self, signal: Signal) {
         if self.lives() {
