@@ -206,7 +206,8 @@ impl Doors for Fake {
     fn give_code(&self, new: NewCode) -> Boxed<'_, Result<(), Error>> {
         let NewCode { hash, client, user, scopes, session, challenge } = new;
         let expires_at = Moment(i64::MAX);
-        let code = OAuthCode { hash, client, user, scopes, session, challenge, expires_at };
+        let code =
+            OAuthCode { hash, client, user, scopes, session, challenge, expires_at, used: None };
         self.0.write(Write::Code(Arc::new(code)));
         Box::pin(async { Ok(()) })
     }

@@ -97,7 +97,7 @@ impl Role {
         let (ours, theirs) = fd::pair().unwrap();
         let thread = thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(run(theirs))
+            runtime.unwrap().block_on(run(theirs, |_| None))
         });
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let address = listeners[1].local_addr().unwrap();
@@ -193,7 +193,7 @@ fn a_root_of_another_version_is_left() {
     let message = RootToProxy::Hello { hello: old, given: Vec::new() };
     Link(ours).say(None, message, &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert!(matches!(runtime.block_on(run(theirs)), Err(RunError::Link(_))));
+    assert!(matches!(runtime.block_on(run(theirs, |_| None)), Err(RunError::Link(_))));
 }
 
 /// A role with a hub and the route `/user/a`.

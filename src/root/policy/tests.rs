@@ -111,14 +111,16 @@ fn without_privilege_only_ones_own_servers_run() {
 #[test]
 fn the_pam_service_is_the_configurations() {
     let mut config = Config::default();
-    let question = pam(&config, "alice".into(), Some("10.0.0.1".into())).unwrap();
-    assert_eq!(question.service, "login");
+    let question = pam(&config, &WE, "alice".into(), Some("10.0.0.1".into())).unwrap();
+    assert_eq!((question.service.as_str(), question.min_uid), ("login", 1000));
+    let own = Ourselves { privileged: false, uid: 500, hub: 500, proxy: 500 };
+    assert_eq!(pam(&config, &own, "alice".into(), None).unwrap().min_uid, 500);
     for bad in ["", "a\nb", &"x".repeat(256)] {
-        assert!(pam(&config, bad.into(), None).is_err(), "{bad:?}");
+        assert!(pam(&config, &WE, bad.into(), None).is_err(), "{bad:?}");
     }
-    assert!(pam(&config, "alice".into(), Some("a b".into())).is_err());
+    assert!(pam(&config, &WE, "alice".into(), Some("a b".into())).is_err());
     config.auth.class = AuthClass::Dummy(Dummy::default());
-    assert!(pam(&config, "alice".into(), None).is_err());
+    assert!(pam(&config, &WE, "alice".into(), None).is_err());
 }
 
 proptest! {
