@@ -83,9 +83,10 @@ pub(super) async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(id) = id {
-        let elapsed_ms = began.elapsed().as_millis();
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = response.status().as_u16();
-        debug!(request = ?id, route = %entry.route.spec, status, elapsed_ms, "request served");
+        let request = id.to_str().unwrap_or_default();
+        debug!(request, route = %entry.route.spec, status, elapsed_ms, "request served");
     }
     response.map(|body| body.holding(in_hand))
 }
