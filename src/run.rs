@@ -1,46 +1,65 @@
 //! From a checked configuration to a running root.
 
-use std::{
-    env, fs::OpenOptions, os::fd::BorrowedFd, os::unix::fs::OpenOptionsExt, process::ExitCode,
-};
+use std::{fs::OpenOptions, io, os::fd::OwnedFd, os::unix::fs::OpenOptionsExt, process::ExitCode};
+
+use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use crate::{
     config::{
         Config,
         check::{self, Severity},
         load::Effective,
-        secret,
+        sections::Log,
         world::Machine,
     },
-    root::{self, Secrets, Setup},
-    telemetry::logs::{self, Output},
+    os::process,
+    root::{self, Setup},
+    telemetry::logs::{self, LogHandle, Output},
 };
-
-/// The variable that holds the key that signs cookies, in hex; goes before the file.
-const COOKIE_SECRET: &str = "JPY_COOKIE_SECRET";
 
 /// Runs jovis in this process until it is told to stop.
 pub fn run(effective: Effective) -> ExitCode {
-    let log = &effective.config.log;
-    let output = if log.file.as_os_str().is_empty() {
-        Ok(Output::Stderr)
-    } else {
-        let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(&log.file);
-        opened.map(Output::File)
-    };
-    let started = output.map_err(|error| error.to_string()).and_then(|output| {
-        logs::init_root(log, output).map_err(|error| logs::chain(&error).to_string())
-    });
-    if let Err(error) = started {
-        eprintln!("jovis: the log cannot be opened: {error}");
-        return ExitCode::from(78);
-    }
     let config = effective.config.clone();
+    let begun = process::open_standard().and_then(|()| direct(&config.log));
+    let begun = begun.map_err(|error| error.to_string()).and_then(|_| {
+        let logs = logs::init_root(&config.log, Output::Stderr);
+        logs.map_err(|error| logs::chain(&error).to_string())
+    });
+    let logs = match begun {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("jovis: the log {} cannot be opened: {error}", config.log.file.display());
+            return ExitCode::from(78);
+        }
+    };
     root::run(Setup {
         config,
         reload: Box::new(move || reload(&effective)),
-        secrets: Box::new(secrets),
+        relog: Box::new(move |log| relog(&logs, log)),
     })
+}
+
+/// Standard output and error go to `log.file` from now on, our own and those of roles to come: that file. None set: they
+/// stay as they are.
+fn direct(log: &Log) -> io::Result<Option<OwnedFd>> {
+    if log.file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(&log.file)?;
+    dup2_stdout(&file)?;
+    dup2_stderr(&file)?;
+    Ok(Some(file.into()))
+}
+
+/// New log settings, or the same file again after it was moved away.
+fn relog(logs: &LogHandle, log: &Log) -> Result<Option<OwnedFd>, String> {
+    let failed = |error: io::Error| format!("log.file {}: {error}", log.file.display());
+    let file = direct(log).map_err(failed)?;
+    if let Some(file) = &file {
+        logs.set_output(file.try_clone().map_err(failed)?.into());
+    }
+    logs.set_level(&log.level).map_err(|error| error.to_string())?;
+    Ok(file)
 }
 
 fn reload(effective: &Effective) -> Result<Config, Vec<String>> {
@@ -51,17 +70,4 @@ fn reload(effective: &Effective) -> Result<Config, Vec<String>> {
         return Err(fatal.map(ToString::to_string).collect());
     }
     Ok(new.config)
-}
-
-fn secrets(config: &Config, state: BorrowedFd<'_>) -> Result<Secrets, String> {
-    let said = |error: secret::SecretError| logs::chain(&error).to_string();
-    let variable = env::var_os(COOKIE_SECRET);
-    let cookie_secret =
-        secret::cookie_secret(variable.as_deref(), &config.hub, state).map_err(said)?;
-    let tls = secret::tls(&config.hub).map_err(said)?;
-    let (certificate, key) = match tls {
-        Some(tls) => (tls.certificate, tls.key),
-        None => (Vec::new(), jovis_actors::domain::Secret::new(Vec::new())),
-    };
-    Ok(Secrets { cookie_secret, certificate, key })
 }

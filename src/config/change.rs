@@ -23,8 +23,8 @@ const TABLE: &[(&str, Takes)] = &[
     ("hub.ip", Restart),
     ("hub.port", Restart),
     ("hub.base_url", Restart),
-    ("hub.ssl_key", Restart),
-    ("hub.ssl_cert", Restart),
+    ("hub.ssl_key", Live),
+    ("hub.ssl_cert", Live),
     ("hub.hub_ip", Restart),
     ("hub.hub_port", Restart),
     ("hub.hub_connect_ip", Restart),
@@ -51,16 +51,16 @@ const TABLE: &[(&str, Takes)] = &[
     ("hub.proxy_api_port", Never),
     ("hub.db_url", Never),
     ("proxy.sockets", Restart),
-    ("proxy.hub_patience", Restart),
-    ("proxy.drain", Restart),
-    ("proxy.header_timeout", Restart),
-    ("proxy.keep_alive_timeout", Restart),
-    ("proxy.connect_timeout", Restart),
-    ("proxy.trusted_proxies", Restart),
+    ("proxy.hub_patience", Live),
+    ("proxy.drain", Live),
+    ("proxy.header_timeout", Live),
+    ("proxy.keep_alive_timeout", Live),
+    ("proxy.connect_timeout", Live),
+    ("proxy.trusted_proxies", Live),
     ("auth.class", Restart),
-    ("auth.class.Pam.service", Restart),
-    ("auth.class.Pam.timeout", Restart),
-    ("auth.class.Pam.concurrency", Restart),
+    ("auth.class.Pam.service", Live),
+    ("auth.class.Pam.timeout", Live),
+    ("auth.class.Pam.concurrency", Live),
     ("auth.class.Dummy.password", Restart),
     ("auth.class.Dummy.allow_remote", Restart),
     ("auth.allow_all", Live),
@@ -73,34 +73,34 @@ const TABLE: &[(&str, Takes)] = &[
     ("spawner.class", Restart),
     ("spawner.class.Simple.user", Restart),
     ("spawner.class.Simple.home_dir_template", Restart),
-    ("spawner.cmd", Restart),
-    ("spawner.args", Restart),
+    ("spawner.cmd", Live),
+    ("spawner.args", Live),
     ("spawner.notebook_dir", Restart),
     ("spawner.default_url", Restart),
     ("spawner.ip", Restart),
     ("spawner.port", Restart),
     ("spawner.ports", Restart),
-    ("spawner.environment", Restart),
-    ("spawner.env_keep", Restart),
+    ("spawner.environment", Live),
+    ("spawner.env_keep", Live),
     ("spawner.start_timeout", Live),
     ("spawner.http_timeout", Live),
     ("spawner.debug", Restart),
     ("spawner.disable_user_config", Restart),
     ("spawner.restart", Live),
     ("spawner.log_size", Live),
-    ("spawner.open_files", Restart),
+    ("spawner.open_files", Live),
     ("spawner.interrupt_timeout", Live),
     ("spawner.term_timeout", Live),
     ("spawner.kill_timeout", Live),
     ("root.hub_user", Restart),
     ("root.proxy_user", Restart),
-    ("root.min_uid", Restart),
-    ("root.watchdog", Restart),
-    ("root.max_children", Restart),
+    ("root.min_uid", Live),
+    ("root.watchdog", Live),
+    ("root.max_children", Live),
     ("shutdown.servers", Live),
     ("log.level", Live),
     ("log.format", Restart),
-    ("log.file", Restart),
+    ("log.file", Live),
 ];
 
 /// What differs between two configurations.
@@ -160,6 +160,19 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
     changes
 }
 
+/// The new configuration, with what waits for a restart as it was: what runs must not half believe it.
+pub fn without_restart(old: &Config, new: &Config) -> Config {
+    let value = |config| serde_json::to_value(config).expect("sections are plain data");
+    let (before, mut after): (Value, Value) = (value(old), value(new));
+    for path in changes(old, new).restart {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        if let (Some(was), Some(place)) = (before.pointer(&pointer), after.pointer_mut(&pointer)) {
+            *place = was.clone();
+        }
+    }
+    serde_json::from_value(after).expect("each part comes from a configuration")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,10 +200,23 @@ mod tests {
         new.auth.class = AuthClass::Pam(Pam { service: "su".into(), ..Pam::default() });
         new.hub.db_url = "x".into();
         let found = changes(&old, &new);
-        assert_eq!(found.live, ["auth.allowed_users"]);
-        assert_eq!(found.restart, ["hub.port", "auth.class.Pam.service"]);
+        assert_eq!(found.live, ["auth.class.Pam.service", "auth.allowed_users"]);
+        assert_eq!(found.restart, ["hub.port"]);
         assert_eq!(found.never, ["hub.db_url"]);
         assert!(found.touches("auth") && !found.touches("hub"));
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_stays_as_it_was() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.hub.port = 1;
+        new.auth.class = AuthClass::Dummy(Dummy::default());
+        new.auth.allowed_users.insert("a".into());
+        let kept = without_restart(&old, &new);
+        assert_eq!(changes(&old, &kept).live, ["auth.allowed_users"]);
+        assert!(changes(&old, &kept).restart.is_empty());
+        assert_eq!(changes(&kept, &new).restart, ["hub.port", "auth.class"]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ use crate::{
         proxy::ProxyLink,
         root::{Dowry, Event, Root, RootError},
     },
-    os::fd,
+    os::{fd, process},
     spawn::{listeners::Expected, local::Local, output::Outputs, probe::HttpProbe},
     store::DiskJournal,
     telemetry::logs::{self, LogsError, Output},
@@ -73,6 +73,7 @@ pub(super) enum BootError {
 
 /// Runs the hub until root says otherwise or is gone. Called before any thread exists.
 pub fn main() -> ExitCode {
+    process::settle("jovis-hub");
     let Ok(link) = fd::inherited(LINK) else {
         eprintln!("this role is started by jovis itself");
         return ExitCode::from(64);
@@ -184,7 +185,10 @@ impl Hub {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(Event::Proxy(link)) => self.meet(link).await,
-                    Some(Event::Reload(slice)) => {
+                    Some(Event::Reload(slice, log)) => {
+                        if let Some(log) = log {
+                            self.live.logs.set_output(log.into());
+                        }
                         let outcome = self.live.apply(*slice);
                         if let Err(error) = self.root.reloaded(outcome).await {
                             warn!(%error, "cannot report the reload");

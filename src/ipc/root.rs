@@ -8,6 +8,8 @@ use jovis_actors::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::os::process::StepFailed;
+
 /// Hub to root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum HubSays {
@@ -137,7 +139,7 @@ pub enum RootSays {
     },
     /// Answer: what PAM said.
     PamVerdict(super::helper::Verdict),
-    /// Event: a new configuration slice (memfd comes with it).
+    /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew.
     Reload,
     /// Event: go.
     Stop {
@@ -146,6 +148,12 @@ pub enum RootSays {
         /// Do user servers go too?
         servers: bool,
     },
+}
+
+impl From<StepFailed> for RootSays {
+    fn from(StepFailed { step, errno }: StepFailed) -> Self {
+        Self::Failed { step, errno }
+    }
 }
 
 /// What a descriptor that comes with a `Hello` is.
@@ -161,8 +169,6 @@ pub enum Given {
     HubInner,
     /// A public TCP listener (proxy); several.
     Public,
-    /// The REST listener of the proxy (proxy).
-    ProxyApi,
 }
 
 /// Root to proxy.
@@ -179,7 +185,7 @@ pub enum RootToProxy {
     Peer,
     /// Answer with [`ProxyToRoot::Pong`].
     Ping,
-    /// Event: a new configuration slice (memfd comes with it).
+    /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew.
     Reload,
     /// Event: go.
     Stop {

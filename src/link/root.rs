@@ -92,8 +92,8 @@ pub struct Dowry {
 pub enum Event {
     /// A fresh link to a proxy.
     Proxy(OwnedFd),
-    /// New settings.
-    Reload(Box<HubSlice>),
+    /// New settings, and the log's file, if there is one, opened anew.
+    Reload(Box<HubSlice>, Option<OwnedFd>),
     /// Go.
     Stop {
         /// At once?
@@ -304,8 +304,8 @@ impl Root {
     }
 
     async fn heard(&self, message: RootSays, fds: Vec<OwnedFd>) -> Option<Event> {
-        let file = fds.into_iter().next();
-        match (message, file) {
+        let mut fds = fds.into_iter();
+        match (message, fds.next()) {
             (RootSays::Ping, _) => {
                 if let Err(error) = self.tell(HubSays::Pong).await {
                     warn!(%error, "cannot answer root");
@@ -318,7 +318,7 @@ impl Root {
             }
             (RootSays::Proxy, Some(link)) => Some(Event::Proxy(link)),
             (RootSays::Reload, Some(file)) => match frame::unseal(file) {
-                Ok(slice) => Some(Event::Reload(Box::new(slice))),
+                Ok(slice) => Some(Event::Reload(Box::new(slice), fds.next())),
                 Err(error) => {
                     error!(%error, "new settings not understood");
                     None
@@ -377,7 +377,7 @@ fn unpack(given: Vec<Given>, fds: Vec<OwnedFd>) -> Result<Dowry, RootError> {
             Given::State => state = Some(fd),
             Given::HubApi => api = Some(fd.into()),
             Given::HubInner => inner = Some(fd.into()),
-            Given::Public | Given::ProxyApi => {}
+            Given::Public => {}
         }
     }
     let missing = |what: &str| RootError::Link(format!("root did not give {what}"));

@@ -43,9 +43,21 @@ pub struct StepFailed {
     pub errno: i32,
 }
 
+impl StepFailed {
+    /// This step, for this reason.
+    pub fn new(step: &str, errno: Errno) -> Self {
+        Self { step: step.to_owned(), errno: errno as i32 }
+    }
+}
+
 /// Names what was being done when it fails.
 pub fn step<T>(name: &str, outcome: nix::Result<T>) -> Result<T, StepFailed> {
-    outcome.map_err(|errno| StepFailed { step: name.to_owned(), errno: errno as i32 })
+    outcome.map_err(|errno| StepFailed::new(name, errno))
+}
+
+/// The same for errors of the standard library.
+pub fn io_step<T>(name: &str, outcome: io::Result<T>) -> Result<T, StepFailed> {
+    step(name, outcome.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))))
 }
 
 /// A child on its way to exec.
@@ -113,7 +125,7 @@ pub fn stdio(
     errors: Option<BorrowedFd<'_>>,
 ) -> Result<(), StepFailed> {
     let null = File::options().read(true).write(true).open("/dev/null");
-    let null = step("open /dev/null", null.map_err(|error| errno(&error)))?;
+    let null = io_step("open /dev/null", null)?;
     step("stdin", unistd::dup2_stdin(&null))?;
     step("stdout", unistd::dup2_stdout(output.unwrap_or(null.as_fd())))?;
     errors.map_or(Ok(()), |errors| step("stderr", unistd::dup2_stderr(errors)))
@@ -317,11 +329,6 @@ pub fn open_standard() -> io::Result<()> {
             return Ok(());
         }
     }
-}
-
-/// The number in an error of the operating system.
-pub fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 #[cfg(test)]

@@ -32,6 +32,19 @@ pub fn by_uid(uid: u32) -> io::Result<Option<Account>> {
     complete(User::from_uid(Uid::from_raw(uid))?)
 }
 
+/// Ourselves, whether that number has a name or not (in a container it may have none).
+pub fn own() -> Account {
+    let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
+    by_uid(uid).ok().flatten().unwrap_or_else(|| Account {
+        name: uid.to_string(),
+        uid,
+        gid,
+        groups: vec![gid],
+        home: "/tmp".into(),
+        shell: "/bin/sh".into(),
+    })
+}
+
 fn complete(user: Option<User>) -> io::Result<Option<Account>> {
     let Some(user) = user else { return Ok(None) };
     let name = CString::new(user.name.as_str())?;
@@ -50,6 +63,7 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert!(root.groups.contains(&0));
         assert_eq!(by_uid(0).unwrap().unwrap().name, root.name);
+        assert_eq!(own().uid, Uid::effective().as_raw());
         assert_eq!(by_name("no such account").unwrap(), None);
         assert_eq!(by_name("a\0b").unwrap(), None);
     }

@@ -30,7 +30,7 @@ use crate::{
         frame::{self, FrameError},
         root::{Given, ProxyToRoot, ReloadOutcome, RootToProxy},
     },
-    os::fd,
+    os::{fd, process},
     telemetry::logs::{self, LogHandle, Output},
 };
 
@@ -75,6 +75,7 @@ impl From<FrameError> for RunError {
 
 /// The role, from fork to exit. Call it before any thread exists: it takes over descriptor 3.
 pub fn main() -> ExitCode {
+    process::settle("jovis-proxy");
     let outcome = fd::inherited(LINK).map_err(RunError::Start).and_then(|link| {
         fd::set_nonblocking(std::os::fd::AsFd::as_fd(&link), true).map_err(RunError::Start)?;
         let runtime =
@@ -280,7 +281,8 @@ impl Role {
     /// Applies a new slice as far as that goes while running.
     fn reload(&mut self, fds: Vec<OwnedFd>) -> ReloadOutcome {
         let nothing = ReloadOutcome { applied: Vec::new(), needs_restart: Vec::new() };
-        let slice = fds.into_iter().next().map(frame::unseal::<ProxySlice>);
+        let mut fds = fds.into_iter();
+        let slice = fds.next().map(frame::unseal::<ProxySlice>);
         let slice = match slice {
             Some(Ok(slice)) => slice,
             Some(Err(error)) => {
@@ -297,6 +299,9 @@ impl Role {
                 warn!(%error, cause, "certificate not replaced");
                 applied.retain(|name| name != "certificate");
             }
+        }
+        if let (Some(logs), Some(file)) = (&self.logs, fds.next()) {
+            logs.set_output(file.into());
         }
         if let Some(Err(error)) = self.logs.as_ref().map(|logs| logs.set_level(&slice.log.level)) {
             warn!(%error, "log level kept");

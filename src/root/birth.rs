@@ -10,18 +10,21 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     sys::{
         resource::{Resource, setrlimit},
         stat::{Mode, SFlag, fchmod, fstat, mode_t, umask},
     },
     unistd::{self, Gid, Uid},
 };
-use serde::{Deserialize, Serialize};
 
 use super::policy::{self, Ourselves, Plan, Refusal, RunAs};
-use crate::os::{
-    process::{self, Forked, StepFailed, step},
-    users::{self, Account},
+use crate::{
+    ipc::root::RootSays,
+    os::{
+        process::{self, Forked, StepFailed, io_step, step},
+        users::{self, Account},
+    },
 };
 
 /// What the running binary is called, wherever it lies and even if that has been replaced.
@@ -44,46 +47,24 @@ pub(super) struct Setting {
     pub(super) oom: String,
 }
 
-/// Why a child did not become what it should.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Report {
-    /// Policy, after the look-up.
-    Denied(String),
-    /// A step failed.
-    Failed { step: String, errno: i32 },
-}
-
-impl From<StepFailed> for Report {
-    fn from(StepFailed { step, errno }: StepFailed) -> Self {
-        Self::Failed { step, errno }
-    }
-}
-
-impl From<Refusal> for Report {
-    fn from(Refusal(why): Refusal) -> Self {
-        Self::Denied(why)
-    }
-}
-
-/// What is in the pipe: nothing yet, success (end-of-file), or a report.
-pub(super) fn outcome(report: &OwnedFd) -> Option<Result<(), Report>> {
+/// What is in the pipe: nothing yet, success (end-of-file), or why the child did not become what it should, as an answer
+/// to whoever asked for it.
+pub(super) fn outcome(report: &OwnedFd) -> Option<Result<(), RootSays>> {
     // One read: the pipe passes up to 4096 bytes in one piece, and "not now" may follow what has come.
     let mut bytes = [0; libc::PIPE_BUF];
-    match unistd::read(report, &mut bytes).map_err(io::Error::from) {
+    let unread = |errno| Err(StepFailed::new("read the report", errno).into());
+    match unistd::read(report, &mut bytes) {
         Ok(0) => Some(Ok(())),
-        Ok(size) => Some(Err(serde_json::from_slice(&bytes[..size]).unwrap_or_else(|_| {
-            Report::Failed { step: "read the report".to_owned(), errno: libc::EPROTO }
-        }))),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        Err(error) => Some(Err(Report::Failed {
-            step: "read the report".to_owned(),
-            errno: process::errno(&error) as i32,
-        })),
+        Ok(size) => {
+            Some(serde_json::from_slice(&bytes[..size]).map_or_else(|_| unread(Errno::EPROTO), Err))
+        }
+        Err(Errno::EAGAIN | Errno::EINTR) => None,
+        Err(errno) => Some(unread(errno)),
     }
 }
 
-fn report(Err(report): Result<Infallible, Report>) -> Vec<u8> {
-    serde_json::to_vec(&report).expect("a report is plain data")
+fn report(Err(report): Result<Infallible, RootSays>) -> Vec<u8> {
+    serde_json::to_vec(&report).expect("a message is plain data")
 }
 
 /// A user server.
@@ -103,8 +84,8 @@ fn become_server(
     setting: &Setting,
     env_keep: &[String],
     log: BorrowedFd<'_>,
-) -> Result<Infallible, Report> {
-    let who = find(plan, setting)?;
+) -> Result<Infallible, RootSays> {
+    let who = find(plan)?;
     policy::account(&plan.run_as, min_uid, &setting.we, &who)?;
     hand_over(log, &who, setting)?;
     process::stdio(Some(log), Some(log))?;
@@ -120,7 +101,7 @@ fn become_server(
         RunAs::Simple { home, .. } => {
             let made = fs::DirBuilder::new().create(home);
             if made.is_err() && !home.is_dir() {
-                step("make the home folder", made.map_err(|error| process::errno(&error)))?;
+                io_step("make the home folder", made)?;
             }
             (plan.user.clone(), home.clone(), PathBuf::from("/bin/bash"))
         }
@@ -140,34 +121,22 @@ fn become_server(
     Err(process::exec(&plan.argv[0], &plan.argv, &env).into())
 }
 
-fn find(plan: &Plan, setting: &Setting) -> Result<Account, Report> {
+fn find(plan: &Plan) -> Result<Account, RootSays> {
     let name = match &plan.run_as {
         RunAs::Local(name) | RunAs::Simple { account: Some(name), .. } => name,
-        RunAs::Simple { account: None, .. } => {
-            let uid = setting.we.uid;
-            let own = users::by_uid(uid).ok().flatten();
-            // In a container the number may have no name.
-            return Ok(own.unwrap_or_else(|| Account {
-                name: plan.user.clone(),
-                uid,
-                gid: Gid::effective().as_raw(),
-                groups: Vec::new(),
-                home: "/tmp".into(),
-                shell: "/bin/sh".into(),
-            }));
-        }
+        RunAs::Simple { account: None, .. } => return Ok(users::own()),
     };
-    let found = step("look up user", users::by_name(name).map_err(|error| process::errno(&error)))?;
-    found.ok_or_else(|| Report::Denied(format!("there is no account {name}")))
+    let found = io_step("look up user", users::by_name(name))?;
+    Ok(found.ok_or_else(|| Refusal(format!("there is no account {name}")))?)
 }
 
 /// Gives the log to the server's account. Only a plain file that the hub alone has, under one name: else root would give
 /// away what the hub can merely open.
-fn hand_over(log: BorrowedFd<'_>, who: &Account, setting: &Setting) -> Result<(), Report> {
+fn hand_over(log: BorrowedFd<'_>, who: &Account, setting: &Setting) -> Result<(), RootSays> {
     let stat = step("look at the log file", fstat(log))?;
     let regular = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
     if !regular || stat.st_uid != setting.we.hub || stat.st_nlink != 1 {
-        return Err(Report::Denied("the log is not a plain file of the hub's own".to_owned()));
+        return Err(Refusal("the log is not a plain file of the hub's own".to_owned()).into());
     }
     if setting.we.privileged {
         let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(setting.hub_gid));
@@ -202,7 +171,7 @@ fn become_role(
     privileged: bool,
     cwd: Option<BorrowedFd<'_>>,
     link: &OwnedFd,
-) -> Result<Infallible, Report> {
+) -> Result<Infallible, RootSays> {
     // A helper's modules may print; nobody shall take that for our word.
     let output = (name != "@helper").then(io::stdout);
     process::stdio(output.as_ref().map(AsFd::as_fd), None)?;

@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{birth, children};
+use super::{birth, children, policy::Refusal};
 use crate::{
     config::sections::Pam,
     ipc::{
@@ -20,7 +20,10 @@ use crate::{
         helper::{Question, Verdict},
         root::RootSays,
     },
-    os::{fd, process},
+    os::{
+        fd,
+        process::{self, io_step},
+    },
 };
 
 /// Most that wait for a place.
@@ -63,7 +66,7 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Takes a question and the pipe with the password, which root never reads. False: too many wait.
+    /// Takes a question and the pipe with the password, which root never reads.
     pub(super) fn ask(
         &mut self,
         id: Option<u64>,
@@ -71,13 +74,13 @@ impl Checks {
         pipe: OwnedFd,
         limits: &Pam,
         now: Instant,
-    ) -> bool {
-        let room = self.waiting.len() < MOST_WAITING;
-        if room {
-            let until = now + limits.timeout.duration();
-            self.waiting.push_back(Waiting { id, question, pipe, until });
+    ) -> Result<(), Refusal> {
+        if self.waiting.len() >= MOST_WAITING {
+            return Err(crowd());
         }
-        room
+        let until = now + limits.timeout.duration();
+        self.waiting.push_back(Waiting { id, question, pipe, until });
+        Ok(())
     }
 
     /// What to poll.
@@ -118,18 +121,14 @@ impl Checks {
         while self.running.len() < usize::from(limits.concurrency.max(1)) {
             let Some(next) = self.waiting.pop_front() else { break };
             let id = next.id;
-            match start(next, limits.timeout.duration(), now) {
+            match io_step("start helper", start(next, limits.timeout.duration(), now)) {
                 Ok(check) => self.running.push(check),
-                Err(error) => {
-                    let (step, errno) = ("start helper".to_owned(), process::errno(&error) as i32);
-                    answers.push((id, RootSays::Failed { step, errno }));
-                }
+                Err(failed) => answers.push((id, failed.into())),
             }
         }
         while self.waiting.front().is_some_and(|check| now >= check.until) {
             let id = self.waiting.pop_front().and_then(|check| check.id);
-            let why = "too many password checks at once".to_owned();
-            answers.push((id, RootSays::Denied { why }));
+            answers.push((id, crowd().into()));
         }
         answers
     }
@@ -139,6 +138,10 @@ impl Checks {
         self.waiting.clear();
         self.running.drain(..).for_each(|check| check.end());
     }
+}
+
+fn crowd() -> Refusal {
+    Refusal("too many password checks at once".to_owned())
 }
 
 fn start(next: Waiting, limit: Duration, now: Instant) -> io::Result<Running> {

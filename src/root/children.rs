@@ -1,33 +1,30 @@
 //! Who lives: user servers by order, in memory and on file. The file's one reader is a starting root, which adopts what
-//! still has the pid and start time (and uid, once that is known) it had. Never synced: the page cache outlives a
+//! still has the pid and start time (and uid, once that is known) it had. It is written as a whole at every change (some
+//! hundred kilobytes for a thousand servers) and takes the old one's place. Never synced: the page cache outlives a
 //! process, and a reboot ends the children too.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use jovis_actors::{domain::OrderId, ports::Exit};
-use nix::sys::wait::WaitStatus;
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::WaitStatus,
+    },
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::{ipc::root::Child, os::process};
 
-/// A line of the file.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-enum Line {
-    Boot(String),
-    Born { order: OrderId, pid: i32, since: u64, uid: Option<u32>, user: String },
-    Ended { order: OrderId, exit: Exit },
-    Forgotten { order: OrderId },
-}
-
 /// One user server.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
     /// Its process.
     pub(super) pid: i32,
@@ -40,9 +37,30 @@ pub(super) struct Entry {
     /// How it ended; none: it lives.
     pub(super) exit: Option<Exit>,
     /// Open while it lives.
+    #[serde(skip)]
     pub(super) pidfd: Option<OwnedFd>,
     /// A child of an earlier root: its end shows only at its pidfd.
+    #[serde(skip, default = "from_file")]
     pub(super) adopted: bool,
+}
+
+impl Entry {
+    /// Sends its process a signal. That it has ended is no error.
+    pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
+        self.pidfd.as_ref().map_or(Ok(()), |pidfd| process::signal(pidfd.as_fd(), signal))
+    }
+
+    /// Kills it and all that belongs to it and runs as the same account.
+    pub(super) fn kill_family(&self) -> io::Result<()> {
+        let others = family(&process::all(), self.pid);
+        self.signal(libc::SIGKILL)?;
+        let owned = |pid: &i32| self.uid.is_some() && process::uid(*pid) == self.uid;
+        for pid in others.into_iter().skip(1).filter(owned) {
+            // It may have ended meanwhile.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        Ok(())
+    }
 }
 
 /// All of them.
@@ -51,19 +69,16 @@ pub(super) struct Children {
     /// By order; ended ones stay until they are forgotten.
     pub(super) entries: BTreeMap<OrderId, Entry>,
     path: PathBuf,
-    file: File,
-    lines: usize,
 }
 
 impl Children {
-    /// Reads the file of an earlier root, adopts what lives, and begins a new file.
+    /// Reads the file of an earlier root and adopts what lives.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join("children");
-        let old = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            old => old?,
+        let mut entries = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            old => parse(&old?, &boot_id())?,
         };
-        let mut entries = parse(&old, &boot_id());
         for (order, entry) in entries.iter_mut().filter(|(_, entry)| entry.exit.is_none()) {
             let (pid, user) = (entry.pid, &entry.user);
             entry.pidfd = adopt(entry);
@@ -76,22 +91,22 @@ impl Children {
                 warn!(%order, pid, %user, "server gone meanwhile");
             }
         }
-        let mut children = Self { entries, path, file: File::open("/dev/null")?, lines: 0 };
-        children.compact();
+        let children = Self { entries, path };
+        children.write();
         Ok(children)
     }
 
-    /// A server was born. `uid` is known once it has become that account; say it again then.
+    /// A server was born.
     pub(super) fn born(&mut self, order: &OrderId, entry: Entry) {
         self.entries.insert(order.clone(), entry);
-        self.note(order);
+        self.write();
     }
 
     /// The server has become this account and the configured program.
     pub(super) fn became(&mut self, order: &OrderId) {
         if let Some(entry) = self.entries.get_mut(order) {
             entry.uid = process::uid(entry.pid);
-            self.note(order);
+            self.write();
         }
     }
 
@@ -100,14 +115,14 @@ impl Children {
         if let Some(entry) = self.entries.get_mut(order) {
             entry.exit = Some(exit);
             entry.pidfd = None;
-            self.write(&Line::Ended { order: order.clone(), exit });
+            self.write();
         }
     }
 
     /// Takes it out of the table.
     pub(super) fn forget(&mut self, order: &OrderId) {
         if self.entries.remove(order).is_some() {
-            self.write(&Line::Forgotten { order: order.clone() });
+            self.write();
         }
     }
 
@@ -134,39 +149,15 @@ impl Children {
         self.entries.iter().map(one).collect()
     }
 
-    fn note(&mut self, order: &OrderId) {
-        if let Some(entry) = self.entries.get(order) {
-            self.write(&line(order, entry));
-        }
-    }
-
-    fn write(&mut self, line: &Line) {
-        self.lines += 1;
-        if self.lines > 1000 + 4 * self.entries.len() {
-            return self.compact();
-        }
-        if let Err(error) = put(&mut self.file, line) {
-            warn!(%error, "children file not written");
-        }
-    }
-
     /// Writes what is known into a new file that takes the old one's place.
-    fn compact(&mut self) {
+    fn write(&self) {
         let next = self.path.with_extension("next");
-        let written = fresh(&next).and_then(|mut file| {
-            put(&mut file, &Line::Boot(boot_id()))?;
-            for (order, entry) in &self.entries {
-                put(&mut file, &line(order, entry))?;
-                if let Some(exit) = entry.exit {
-                    put(&mut file, &Line::Ended { order: order.clone(), exit })?;
-                }
-            }
-            fs::rename(&next, &self.path)?;
-            Ok(file)
-        });
-        match written {
-            Ok(file) => (self.file, self.lines) = (file, 2 * self.entries.len()),
-            Err(error) => warn!(%error, "children file not written"),
+        let written = serde_json::to_vec(&(boot_id(), &self.entries))
+            .map_err(io::Error::from)
+            .and_then(|bytes| fs::write(&next, bytes))
+            .and_then(|()| fs::rename(&next, &self.path));
+        if let Err(error) = written {
+            warn!(%error, "children file not written");
         }
     }
 }
@@ -181,7 +172,7 @@ pub(super) fn exit(status: WaitStatus) -> Option<(i32, Exit)> {
 }
 
 /// The processes that go with this one when it is killed: its descendants and the rest of its session.
-pub(super) fn family(all: &[(i32, process::Stat)], head: i32) -> Vec<i32> {
+fn family(all: &[(i32, process::Stat)], head: i32) -> Vec<i32> {
     let mut found = vec![head];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
@@ -195,53 +186,18 @@ pub(super) fn family(all: &[(i32, process::Stat)], head: i32) -> Vec<i32> {
     found
 }
 
-fn line(order: &OrderId, entry: &Entry) -> Line {
-    let Entry { pid, since, uid, ref user, .. } = *entry;
-    Line::Born { order: order.clone(), pid, since, uid, user: user.clone() }
-}
-
-fn put(file: &mut File, line: &Line) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec(line)?;
-    bytes.push(b'\n');
-    file.write_all(&bytes)
-}
-
-fn fresh(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let file = options.open(path)?;
-    file.set_len(0)?;
-    Ok(file)
-}
-
 fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// What an earlier root left; nothing if that was before a reboot. A line cut short is skipped.
-fn parse(text: &str, boot: &str) -> BTreeMap<OrderId, Entry> {
-    let mut entries = BTreeMap::new();
-    let mut lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-    if lines.next() != Some(Line::Boot(boot.to_owned())) {
-        return entries;
-    }
-    for line in lines {
-        match line {
-            Line::Boot(_) => {}
-            Line::Born { order, pid, since, uid, user } => {
-                let entry = Entry { pid, since, uid, user, exit: None, pidfd: None, adopted: true };
-                entries.insert(order, entry);
-            }
-            Line::Ended { order, exit } => {
-                entries
-                    .get_mut(&order)
-                    .into_iter()
-                    .for_each(|entry: &mut Entry| entry.exit = Some(exit));
-            }
-            Line::Forgotten { order } => drop(entries.remove(&order)),
-        }
-    }
-    entries
+fn from_file() -> bool {
+    true
+}
+
+/// What an earlier root left; nothing if that was before a reboot.
+fn parse(text: &[u8], boot: &str) -> io::Result<BTreeMap<OrderId, Entry>> {
+    let (when, entries): (String, _) = serde_json::from_slice(text)?;
+    Ok(if when == boot { entries } else { BTreeMap::new() })
 }
 
 /// The pidfd first, then the comparison: what it then names cannot become another process any more.

@@ -22,21 +22,25 @@ use super::{
     Secrets, Setup, StartError, birth,
     checks::Checks,
     children::{self, Children},
-    notify, place,
+    notify,
     requests::Birth,
     roles::{Kind, Link, Process, Role},
     shutdown::Stage,
-    slices,
     sockets::Sockets,
 };
 use crate::{
-    config::sections::{AuthClass, Pam},
+    config::{
+        Config, change,
+        sections::{AuthClass, Pam},
+        slice::{HubSlice, ProxySlice, ToWire},
+    },
     ipc::{
         Hello, VERSION,
         frame::FrameError,
         root::{Given, RootSays, RootToProxy},
     },
-    os::{fd, process, signals::Signals, users::Account},
+    os::{fd, signals::Signals, users::Account},
+    telemetry::logs::chain,
 };
 
 /// Longest sleep of the loop; pings and deadlines of the order of seconds need no better clock.
@@ -75,7 +79,8 @@ impl Root {
         sockets: Sockets,
         children: Children,
     ) -> Result<Self, StartError> {
-        let secrets = (setup.secrets)(&setup.config, state.as_fd()).map_err(StartError::Refused)?;
+        let secrets = Secrets::read(&setup.config, state.as_fd())
+            .map_err(|error| StartError::Refused(chain(&error).to_string()))?;
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
         let signals = Signals::catch(&caught).map_err(|e| StartError::Failed(e.to_string()))?;
         let now = Instant::now();
@@ -218,31 +223,21 @@ impl Root {
         };
         let (ours, theirs) = fd::pair()?;
         let mut link = Link::new(ours);
-        let sockets = &self.sockets;
-        let privileged = self.setting.we.privileged;
-        let (given, fds) = match kind {
+        let (sockets, privileged) = (&self.sockets, self.setting.we.privileged);
+        let slice = self.slice(kind, &self.setup.config, &self.secrets)?;
+        let (who, cwd) = match kind {
             Kind::Hub => {
-                let slice = slices::hub(&self.setup.config, &self.secrets, sockets, privileged)?;
+                let given = vec![Given::Config, Given::State, Given::HubApi, Given::HubInner];
                 let fds = [&self.state, &sockets.hub_api, &sockets.hub_inner];
-                (
-                    vec![Given::Config, Given::State, Given::HubApi, Given::HubInner],
-                    all(slice, &fds)?,
-                )
+                link.say(None, RootSays::Hello { hello, given }, all(slice, fds)?);
+                (&self.accounts.0, Some(self.state.as_fd()))
             }
             Kind::Proxy => {
-                let slice = slices::proxy(&self.setup.config, &self.secrets, sockets)?;
-                let fds: Vec<_> = sockets.public.iter().collect();
-                let public = vec![Given::Public; fds.len()];
-                ([vec![Given::Config], public].concat(), all(slice, &fds)?)
+                let public = vec![Given::Public; sockets.public.len()];
+                let given = [vec![Given::Config], public].concat();
+                link.say(None, RootToProxy::Hello { hello, given }, all(slice, &sockets.public)?);
+                (&self.accounts.1, None)
             }
-        };
-        match kind {
-            Kind::Hub => link.say(None, RootSays::Hello { hello, given }, fds),
-            Kind::Proxy => link.say(None, RootToProxy::Hello { hello, given }, fds),
-        }
-        let (who, cwd) = match kind {
-            Kind::Hub => (&self.accounts.0, Some(self.state.as_fd())),
-            Kind::Proxy => (&self.accounts.1, None),
         };
         let forked = birth::role(kind.argument(), Some(who), privileged, cwd, &theirs)?;
         info!(child = kind.name(), pid = forked.pid, "role started");
@@ -253,6 +248,21 @@ impl Root {
             self.proxy.say(None, RootToProxy::Peer, vec![other]);
         }
         Ok(())
+    }
+
+    /// What a role is told of a configuration.
+    fn slice(&self, kind: Kind, config: &Config, secrets: &Secrets) -> io::Result<OwnedFd> {
+        let wire = match kind {
+            Kind::Hub => {
+                let (key, url) = (secrets.cookie_secret.clone(), self.sockets.api_url.clone());
+                HubSlice::new(config, key, url, self.setting.we.privileged).to_wire()
+            }
+            Kind::Proxy => {
+                let socket = self.sockets.inner_path.to_string_lossy().into_owned();
+                ProxySlice::new(config, secrets.tls.clone(), socket).to_wire()
+            }
+        };
+        fd::sealed(&wire)
     }
 
     fn hear_hub(&mut self) {
@@ -327,39 +337,34 @@ impl Root {
 
     /// SIGHUP: everything right, or nothing.
     fn reload(&mut self) {
-        let config = match (self.setup.reload)() {
-            Ok(config) => config,
-            Err(findings) => {
-                findings.iter().for_each(|finding| error!(%finding, "setting rejected"));
-                return error!(findings = findings.len(), "reload refused");
-            }
-        };
-        let secrets = match (self.setup.secrets)(&config, self.state.as_fd()) {
-            Ok(secrets) => secrets,
-            Err(error) => return error!(%error, "reload refused"),
-        };
-        if let Err(error) = place::direct_output(&config.log.file) {
-            error!(%error, "log file not reopened");
+        if let Err(findings) = self.try_reload() {
+            findings.iter().for_each(|finding| error!(%finding, "setting rejected"));
+            error!(findings = findings.len(), "reload refused");
         }
-        let restart = slices::needs_restart(&self.setup.config, &config);
-        let hub = slices::hub(&config, &secrets, &self.sockets, self.setting.we.privileged);
-        let proxy = slices::proxy(&config, &secrets, &self.sockets);
-        match (hub, proxy) {
-            (Ok(hub), Ok(proxy)) => {
-                (self.setup.config, self.secrets) = (config, secrets);
-                self.hub.say(None, RootSays::Reload, vec![hub]);
-                self.proxy.say(None, RootToProxy::Reload, vec![proxy]);
-                info!("configuration reloaded");
-                restart.iter().for_each(|setting| warn!(setting, "setting needs restart"));
-            }
-            (Err(error), _) | (_, Err(error)) => error!(%error, "reload failed"),
-        }
+    }
+
+    fn try_reload(&mut self) -> Result<(), Vec<String>> {
+        let failed = |error: io::Error| vec![error.to_string()];
+        let wanted = (self.setup.reload)()?;
+        let changes = change::changes(&self.setup.config, &wanted);
+        let config = change::without_restart(&self.setup.config, &wanted);
+        let secrets = Secrets::read(&config, self.state.as_fd())
+            .map_err(|error| vec![chain(&error).to_string()])?;
+        let hub = self.slice(Kind::Hub, &config, &secrets).map_err(failed)?;
+        let proxy = self.slice(Kind::Proxy, &config, &secrets).map_err(failed)?;
+        let log = (self.setup.relog)(&config.log).map_err(|error| vec![error])?;
+        (self.setup.config, self.secrets) = (config, secrets);
+        self.hub.say(None, RootSays::Reload, all(hub, &log).map_err(failed)?);
+        self.proxy.say(None, RootToProxy::Reload, all(proxy, &log).map_err(failed)?);
+        info!(applied = %changes.live.join(" "), "configuration reloaded");
+        changes.restart.iter().for_each(|setting| warn!(setting, "setting needs restart"));
+        Ok(())
     }
 }
 
 /// A slice, and copies of descriptors that we keep.
-fn all(slice: OwnedFd, fds: &[&OwnedFd]) -> io::Result<Vec<OwnedFd>> {
-    let copies = fds.iter().map(|fd| fd.try_clone());
+fn all<'a>(slice: OwnedFd, fds: impl IntoIterator<Item = &'a OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    let copies = fds.into_iter().map(OwnedFd::try_clone);
     std::iter::once(Ok(slice)).chain(copies).collect()
 }
 
@@ -375,9 +380,4 @@ fn end_if_wrong(role: &mut Role, outcome: Result<Result<(), String>, FrameError>
         process.link.closed = true;
         process.kill();
     }
-}
-
-/// Ends a process of ours by its pidfd.
-pub(super) fn kill(pidfd: Option<&OwnedFd>, signal: i32) -> io::Result<()> {
-    pidfd.map_or(Ok(()), |pidfd| process::signal(pidfd.as_fd(), signal))
 }

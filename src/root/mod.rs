@@ -6,7 +6,10 @@
 
 use std::{
     env, fs,
-    os::{fd::BorrowedFd, unix::net::UnixDatagram},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::net::UnixDatagram,
+    },
     process::ExitCode,
 };
 
@@ -17,17 +20,18 @@ use nix::{
         resource::{Resource, getrlimit, setrlimit},
         stat::{Mode, umask},
     },
-    unistd::{Gid, Uid},
+    unistd::Uid,
 };
 use thiserror::Error;
 use tracing::{error, warn};
 
 use crate::{
-    config::Config,
-    os::{
-        process,
-        users::{self, Account},
+    config::{
+        Config,
+        secret::{self, SecretError, Tls},
+        sections::Log,
     },
+    os::users::{self, Account},
 };
 
 mod birth;
@@ -39,25 +43,30 @@ mod policy;
 mod requests;
 mod roles;
 mod shutdown;
-mod slices;
 mod sockets;
 
-/// Everything secret in files, read by root for the one role that needs it.
+/// What root reads for the one role that needs it.
 #[derive(Debug, Clone)]
-pub struct Secrets {
+struct Secrets {
     /// Signs cookies; the hub's.
-    pub cookie_secret: Secret<Vec<u8>>,
-    /// Certificate chain, PEM; empty: no TLS. The proxy's.
-    pub certificate: Vec<u8>,
-    /// Its key, PEM; the proxy's.
-    pub key: Secret<Vec<u8>>,
+    cookie_secret: Secret<Vec<u8>>,
+    /// Certificate and key; none: no TLS. The proxy's.
+    tls: Option<Tls>,
+}
+
+impl Secrets {
+    fn read(config: &Config, state: BorrowedFd<'_>) -> Result<Self, SecretError> {
+        let variable = env::var_os(secret::COOKIE_VARIABLE);
+        let cookie_secret = secret::cookie_secret(variable.as_deref(), &config.hub, state)?;
+        Ok(Self { cookie_secret, tls: secret::tls(&config.hub)? })
+    }
 }
 
 /// Reads the configuration again; all findings if it is not right.
 pub type Reload = Box<dyn Fn() -> Result<Config, Vec<String>>>;
 
-/// Reads the secrets that a configuration names; given the state directory.
-pub type ReadSecrets = Box<dyn Fn(&Config, BorrowedFd<'_>) -> Result<Secrets, String>>;
+/// Puts log settings into effect. The file that roles shall write to from now on; none: as they do.
+pub type Relog = Box<dyn Fn(&Log) -> Result<Option<OwnedFd>, String>>;
 
 /// What root is started with.
 pub struct Setup {
@@ -65,8 +74,8 @@ pub struct Setup {
     pub config: Config,
     /// For SIGHUP.
     pub reload: Reload,
-    /// At start and after a reload.
-    pub secrets: ReadSecrets,
+    /// After that.
+    pub relog: Relog,
 }
 
 /// Why jovis does not start. The text is for the person at the terminal.
@@ -107,7 +116,6 @@ pub fn run(setup: Setup) -> ExitCode {
 
 fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let failed = |what: &'static str| move |error| StartError::Failed(format!("{what}: {error}"));
-    process::open_standard().map_err(|error| failed("/dev/null")(error.to_string()))?;
     let config = &setup.config;
     let uid = Uid::effective().as_raw();
     let privileged = uid == 0;
@@ -117,10 +125,10 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
             named(&config.root.proxy_user, "root.proxy_user")?,
         )
     } else {
-        warn!(uid, "not started by root, all processes share one account");
-        (ourselves(), ourselves())
+        let only = users::own().name;
+        warn!(uid, %only, "not started by root: serves one user, all processes share that account");
+        (users::own(), users::own())
     };
-    place::direct_output(&config.log.file)?;
     let we = policy::Ourselves { privileged, uid, hub: hub.uid, proxy: proxy.uid };
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| failed("open files")(e.to_string()))?;
@@ -160,19 +168,6 @@ fn named(name: &str, setting: &str) -> Result<Account, StartError> {
         users::by_name(name).map_err(|error| lack(format!("cannot be looked up: {error}")))?;
     let found = found.ok_or_else(|| lack("does not exist".to_owned()))?;
     if found.uid == 0 { Err(lack("is root".to_owned())) } else { Ok(found) }
-}
-
-/// Not as root: everybody is who we are, whether that has a name or not.
-fn ourselves() -> Account {
-    let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
-    users::by_uid(uid).ok().flatten().unwrap_or_else(|| Account {
-        name: uid.to_string(),
-        uid,
-        gid,
-        groups: vec![gid],
-        home: "/".into(),
-        shell: "/bin/sh".into(),
-    })
 }
 
 /// Tells systemd, where that started us and wants to know.

@@ -15,7 +15,7 @@ use std::{
 
 use nix::{
     sys::stat::{Mode, fchmod},
-    unistd::{Gid, Uid, dup2_stderr, dup2_stdout, fchown},
+    unistd::{Gid, Uid, fchown},
 };
 
 use super::{StartError, policy::Ourselves};
@@ -26,17 +26,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 fn failed(what: &Path) -> impl Fn(io::Error) -> StartError + '_ {
     move |error| StartError::Failed(format!("{}: {error}", what.display()))
-}
-
-/// Standard output and error go to this file from now on, our own and those of roles to come. Empty: as they are.
-pub(super) fn direct_output(file: &Path) -> Result<(), StartError> {
-    if file.as_os_str().is_empty() {
-        return Ok(());
-    }
-    let mut options = File::options();
-    let opened = options.append(true).create(true).mode(0o640).open(file).map_err(failed(file))?;
-    let both = dup2_stdout(&opened).and_then(|()| dup2_stderr(&opened));
-    both.map_err(|errno| failed(file)(errno.into()))
 }
 
 /// Makes or checks the runtime directory, and holds its lock.

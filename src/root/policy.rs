@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::{
     config::sections::{AuthClass, Config, SpawnerClass},
-    ipc::helper::Question,
+    ipc::{helper::Question, root::RootSays},
     os::users::Account,
 };
 
@@ -22,6 +22,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub(super) struct Refusal(pub(super) String);
+
+impl From<Refusal> for RootSays {
+    fn from(Refusal(why): Refusal) -> Self {
+        Self::Denied { why }
+    }
+}
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal(why.into()))

@@ -2,21 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use jovis_actors::domain::{OrderId, ServerName, Username};
-use nix::{
-    sys::signal::{Signal, kill as send},
-    unistd::Pid,
-};
+use nix::errno::Errno;
 use tracing::{info, warn};
 
 use super::{
-    birth::{self, Report},
-    children::{self, Entry},
-    events::{Root, kill},
+    birth,
+    children::Entry,
+    events::Root,
     policy::{self, Refusal},
     roles::Kind,
     shutdown::Stage,
@@ -26,11 +24,14 @@ use crate::{
         Envelope, frame,
         root::{HubSays, ProxyToRoot, ReloadOutcome, RootSays, SignalKind},
     },
-    os::process,
+    os::process::{self, StepFailed, io_step},
 };
 
 /// How long a child may take from fork to exec: looking up an account may ask a directory.
 const BIRTH: Duration = Duration::from_secs(10);
+
+/// What to answer now (none: later, or nothing), or why it is not done.
+type Outcome = Result<Option<RootSays>, Refusal>;
 
 /// A server between fork and exec.
 #[derive(Debug)]
@@ -51,56 +52,44 @@ impl Root {
     ) -> Result<(), String> {
         let (now, id) = (Instant::now(), said.id);
         let Some(process) = &mut self.hub.process else { return Ok(()) };
-        let answer = match said.message {
+        let order = match &said.message {
+            HubSays::Spawn { order, .. } | HubSays::Signal { order, .. } => Some(order.to_string()),
+            _ => None,
+        };
+        let outcome = match said.message {
             HubSays::Hello(hello) => return process.greet(&hello, Kind::Hub),
             _ if !process.greeted => return Err("spoke before its Hello".to_owned()),
             HubSays::Pong => {
                 process.ponged(now);
-                return Ok(());
+                Ok(None)
             }
             HubSays::Ready => {
                 self.hub.became_ready(now);
-                return Ok(());
+                Ok(None)
             }
             HubSays::Reloaded(outcome) => {
                 reloaded(Kind::Hub, &outcome);
-                return Ok(());
+                Ok(None)
             }
             HubSays::Children => {
                 let list = frame::seal(&self.children.list()).map_err(|error| error.to_string())?;
                 self.hub.say(id, RootSays::Children, vec![list]);
-                return Ok(());
+                Ok(None)
             }
             HubSays::Spawn { order, user, server, env, holes } => {
-                match self.spawn(id, &order, &user, &server, (env, holes), fds) {
-                    Ok(None) => return Ok(()),
-                    Ok(Some(answer)) => answer,
-                    Err(Refusal(why)) => {
-                        warn!(%order, %user, %server, %why, "request denied");
-                        RootSays::Denied { why }
-                    }
-                }
+                self.spawn(id, &order, &user, &server, (env, holes), fds)
             }
             HubSays::Signal { order, how } => self.signal(&order, how),
-            HubSays::Forget { order } => match self.children.entries.get(&order) {
-                Some(entry) if entry.exit.is_none() => {
-                    warn!(%order, why = "it lives", "request denied");
-                    RootSays::Denied { why: "it lives".to_owned() }
-                }
-                _ => {
-                    self.children.forget(&order);
-                    RootSays::Done
-                }
-            },
-            HubSays::Pam { user, rhost } => match self.check(id, user, rhost, fds, now) {
-                Ok(()) => return Ok(()),
-                Err(Refusal(why)) => {
-                    warn!(%why, "request denied");
-                    RootSays::Denied { why }
-                }
-            },
+            HubSays::Forget { order } => self.forget(&order),
+            HubSays::Pam { user, rhost } => self.check(id, user, rhost, fds, now),
         };
-        self.hub.say(id, answer, Vec::new());
+        let answer = outcome.unwrap_or_else(|refusal| {
+            warn!(order, why = %refusal, "request denied");
+            Some(refusal.into())
+        });
+        if let Some(answer) = answer {
+            self.hub.say(id, answer, Vec::new());
+        }
         Ok(())
     }
 
@@ -127,7 +116,7 @@ impl Root {
         server: &ServerName,
         (env, holes): (BTreeMap<String, String>, BTreeMap<String, String>),
         fds: Vec<OwnedFd>,
-    ) -> Result<Option<RootSays>, Refusal> {
+    ) -> Outcome {
         if let Some(birth) = self.births.iter_mut().find(|birth| birth.order == *order) {
             birth.asked.push(id);
             return Ok(None);
@@ -152,12 +141,11 @@ impl Root {
         let (min_uid, env_keep) = (config.root.min_uid, &config.spawner.env_keep);
         let born = birth::server(&plan, min_uid, &self.setting, env_keep, &log)
             .and_then(|forked| Ok((process::pidfd(forked.pid)?, forked)));
-        let (pidfd, forked) = match born {
+        let (pidfd, forked) = match io_step("fork", born) {
             Ok(born) => born,
             Err(error) => {
                 warn!(%user, %server, %order, %error, "server not started");
-                let (step, errno) = ("fork".to_owned(), process::errno(&error) as i32);
-                return Ok(Some(RootSays::Failed { step, errno }));
+                return Ok(Some(error.into()));
             }
         };
         let pid = forked.pid;
@@ -172,72 +160,59 @@ impl Root {
             adopted: false,
         };
         self.children.born(order, entry);
-        let until = Instant::now() + BIRTH;
-        self.births.push(Birth {
-            order: order.clone(),
-            report: forked.report,
-            until,
-            asked: vec![id],
-        });
+        let (order, until) = (order.clone(), Instant::now() + BIRTH);
+        self.births.push(Birth { order, report: forked.report, until, asked: vec![id] });
         Ok(None)
     }
 
     /// Answers for births that are over, one way or the other.
     pub(super) fn look_after_births(&mut self, now: Instant) {
         let mut over = Vec::new();
-        let mut index = 0;
-        while let Some(birth) = self.births.get(index) {
-            let late = Report::Failed { step: "start in time".to_owned(), errno: libc::ETIMEDOUT };
-            match birth::outcome(&birth.report) {
-                Some(outcome) => over.push((self.births.swap_remove(index), outcome)),
-                None if now >= birth.until => {
-                    over.push((self.births.swap_remove(index), Err(late)))
-                }
-                None => index += 1,
-            }
-        }
-        for (Birth { order, asked, .. }, outcome) in over {
-            let Some(Entry { pid, user, pidfd, .. }) = self.children.entries.get(&order) else {
-                continue;
-            };
+        self.births.retain_mut(|birth| {
+            let late = || Err(StepFailed::new("start in time", Errno::ETIMEDOUT).into());
+            let late = || (now >= birth.until).then(late);
+            let Some(outcome) = birth::outcome(&birth.report).or_else(late) else { return true };
+            over.push((birth.order.clone(), mem::take(&mut birth.asked), outcome));
+            false
+        });
+        for (order, asked, outcome) in over {
+            let Some(entry) = self.children.entries.get(&order) else { continue };
+            let (user, pid) = (&entry.user, entry.pid);
             let answer = match outcome {
                 Ok(()) => {
                     info!(%user, %order, pid, "server started");
-                    RootSays::Spawned { order: order.clone(), pid: *pid }
+                    self.children.became(&order);
+                    RootSays::Spawned { order, pid }
                 }
-                Err(report) => {
-                    warn!(%user, %order, pid, ?report, "server not started");
-                    drop(kill(pidfd.as_ref(), libc::SIGKILL));
-                    match report {
-                        Report::Denied(why) => RootSays::Denied { why },
-                        Report::Failed { step, errno } => RootSays::Failed { step, errno },
-                    }
+                Err(why) => {
+                    warn!(%user, %order, pid, ?why, "server not started");
+                    drop(entry.signal(libc::SIGKILL));
+                    self.children.forget(&order);
+                    why
                 }
             };
-            match answer {
-                RootSays::Spawned { .. } => self.children.became(&order),
-                _ => self.children.forget(&order),
-            }
             asked.into_iter().for_each(|id| self.hub.say(id, answer.clone(), Vec::new()));
         }
     }
 
-    fn signal(&mut self, order: &OrderId, how: SignalKind) -> RootSays {
-        let Some(entry) = self.children.entries.get(order) else {
-            return RootSays::Denied { why: "no such order".to_owned() };
-        };
+    fn signal(&self, order: &OrderId, how: SignalKind) -> Outcome {
+        let entry = self.children.entries.get(order);
+        let entry = entry.ok_or_else(|| Refusal("no such order".to_owned()))?;
         let sent = match how {
             _ if entry.exit.is_some() => Ok(()),
-            SignalKind::Interrupt => kill(entry.pidfd.as_ref(), libc::SIGINT),
-            SignalKind::Terminate => kill(entry.pidfd.as_ref(), libc::SIGTERM),
-            SignalKind::Kill => kill_family(entry),
+            SignalKind::Interrupt => entry.signal(libc::SIGINT),
+            SignalKind::Terminate => entry.signal(libc::SIGTERM),
+            SignalKind::Kill => entry.kill_family(),
         };
-        match sent {
-            Ok(()) => RootSays::Done,
-            Err(error) => {
-                RootSays::Failed { step: "signal".to_owned(), errno: process::errno(&error) as i32 }
-            }
+        Ok(Some(io_step("signal", sent).map_or_else(RootSays::from, |()| RootSays::Done)))
+    }
+
+    fn forget(&mut self, order: &OrderId) -> Outcome {
+        if self.children.entries.get(order).is_some_and(|entry| entry.exit.is_none()) {
+            return Err(Refusal("it lives".to_owned()));
         }
+        self.children.forget(order);
+        Ok(Some(RootSays::Done))
     }
 
     fn check(
@@ -247,7 +222,7 @@ impl Root {
         rhost: Option<String>,
         fds: Vec<OwnedFd>,
         now: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Outcome {
         let question = policy::pam(&self.setup.config, &self.setting.we, user, rhost)?;
         let pipe = fds.into_iter().next();
         let pipe = pipe.ok_or_else(|| Refusal("no password came with it".to_owned()))?;
@@ -255,31 +230,14 @@ impl Root {
             return Err(Refusal("jovis is ending".to_owned()));
         }
         let limits = self.pam_limits();
-        let taken = self.checks.ask(id, question, pipe, &limits, now);
-        if taken { Ok(()) } else { Err(Refusal("too many password checks at once".to_owned())) }
+        self.checks.ask(id, question, pipe, &limits, now)?;
+        Ok(None)
     }
 }
 
-/// The server and all that belongs to it and runs as the same account.
-pub(super) fn kill_family(entry: &Entry) -> std::io::Result<()> {
-    let others = children::family(&process::all(), entry.pid);
-    kill(entry.pidfd.as_ref(), libc::SIGKILL)?;
-    let owner = entry.uid;
-    for pid in
-        others.into_iter().skip(1).filter(|pid| owner.is_some() && process::uid(*pid) == owner)
-    {
-        let _ = send(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-    Ok(())
-}
-
+/// What needs a restart has been said already, for all roles at once.
 fn reloaded(kind: Kind, outcome: &ReloadOutcome) {
-    let (child, applied) = (kind.name(), outcome.applied.join(" "));
-    info!(child, %applied, "role reloaded");
-    outcome
-        .needs_restart
-        .iter()
-        .for_each(|setting| warn!(child, %setting, "setting needs restart"));
+    info!(child = kind.name(), applied = %outcome.applied.join(" "), "role reloaded");
 }
 
 #[cfg(test)]

@@ -9,11 +9,7 @@ use nix::{
 };
 use tracing::{info, warn};
 
-use super::{
-    events::{Root, kill},
-    notify,
-    requests::kill_family,
-};
+use super::{events::Root, notify};
 use crate::{
     config::sections::ShutdownServers,
     ipc::root::{RootSays, RootToProxy},
@@ -96,9 +92,8 @@ impl Root {
                 Some(process) if now >= until => process.kill(),
                 Some(_) => {}
                 None if servers => {
-                    for entry in self.children.entries.values() {
-                        drop(kill(entry.pidfd.as_ref(), libc::SIGTERM));
-                    }
+                    let servers = self.children.entries.values();
+                    servers.for_each(|server| drop(server.signal(libc::SIGTERM)));
                     let soft = self.setup.config.spawner.term_timeout.duration().min(2 * GRACE);
                     let patience = if self.hurry { HARD } else { soft };
                     self.stage = Stage::Servers { until: now + patience };
@@ -110,7 +105,7 @@ impl Root {
             }
             Stage::Servers { until } if now >= until => {
                 let living = self.children.entries.values().filter(|entry| entry.exit.is_none());
-                living.for_each(|entry| drop(kill_family(entry)));
+                living.for_each(|entry| drop(entry.kill_family()));
                 self.stage = Stage::Killed { until: now + GRACE };
             }
             Stage::Killed { until } if now >= until => {

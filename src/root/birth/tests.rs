@@ -47,7 +47,7 @@ fn simple(home: &Path) -> RunAs {
 }
 
 /// Runs it to its end: what the birth's report said, and the exit status.
-fn run(plan: &Plan, setting: &Setting, log: &OwnedFd) -> (Result<(), Report>, WaitStatus) {
+fn run(plan: &Plan, setting: &Setting, log: &OwnedFd) -> (Result<(), RootSays>, WaitStatus) {
     let forked = server(plan, 0, setting, &["PATH".to_owned(), "LANG".to_owned()], log).unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     let outcome = loop {
@@ -122,13 +122,13 @@ fn what_cannot_be_is_reported_and_nothing_runs() {
     let setting = setting();
     let mut lost = plan(simple(Path::new("/tmp")), "");
     lost.argv = vec!["no-such-program".to_owned()];
-    let want = Report::Failed { step: "exec no-such-program".to_owned(), errno: libc::ENOENT };
+    let want = RootSays::Failed { step: "exec no-such-program".to_owned(), errno: libc::ENOENT };
     assert_eq!(run(&lost, &setting, &log).0, Err(want));
     let nobody = RunAs::Local("no-such-account".to_owned());
-    let want = Report::Denied("there is no account no-such-account".to_owned());
+    let want = RootSays::Denied { why: "there is no account no-such-account".to_owned() };
     assert_eq!(run(&plan(nobody, "echo ran"), &setting, &log).0, Err(want));
     let root = RunAs::Local("root".to_owned());
-    assert!(matches!(run(&plan(root, "echo ran"), &setting, &log).0, Err(Report::Denied(_))));
+    assert!(matches!(run(&plan(root, "echo ran"), &setting, &log).0, Err(RootSays::Denied { .. })));
     assert_eq!(fs::read(&path).unwrap(), b"");
 }
 
@@ -139,7 +139,7 @@ fn logs_that_are_not_the_hubs_own_are_refused() {
     let setting = setting();
     let denied = |setting: &Setting, log: &OwnedFd| {
         let outcome = run(&plan(simple(Path::new("/tmp")), "echo ran"), setting, log).0;
-        matches!(outcome, Err(Report::Denied(_)))
+        matches!(outcome, Err(RootSays::Denied { .. }))
     };
     let mut other = setting.clone();
     other.we.hub = 54_321;

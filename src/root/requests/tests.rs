@@ -1,9 +1,9 @@
 use std::{fs::File, os::fd::AsFd, thread::sleep};
 
-use jovis_actors::{domain::Secret, ports::Exit};
+use jovis_actors::ports::Exit;
 use nix::{
     sys::{stat::Mode, wait::waitpid},
-    unistd::geteuid,
+    unistd::{Pid, geteuid},
 };
 use tempfile::TempDir;
 
@@ -16,8 +16,8 @@ use crate::{
     ipc::{Hello, VERSION, root::Child},
     os::{fd, users},
     root::{
-        Secrets, Setup,
-        children::Children,
+        Reload, Relog, Setup,
+        children::{self, Children},
         policy::Ourselves,
         roles::{Link, Process},
         sockets,
@@ -55,12 +55,9 @@ impl Scene {
         let sockets = sockets::bind(&config, dir.path(), dir.path(), None).unwrap();
         let children = Children::open(dir.path()).unwrap();
         let own = users::by_uid(uid).unwrap().unwrap();
-        let secrets = |_: &Config, _: std::os::fd::BorrowedFd<'_>| {
-            let (cookie_secret, key) = (Secret::new(vec![1]), Secret::new(Vec::new()));
-            Ok(Secrets { cookie_secret, certificate: Vec::new(), key })
-        };
-        let setup =
-            Setup { config, reload: Box::new(|| Err(Vec::new())), secrets: Box::new(secrets) };
+        let (reload, relog): (Reload, Relog) =
+            (Box::new(|| Err(Vec::new())), Box::new(|_| Ok(None)));
+        let setup = Setup { config, reload, relog };
         let file = || File::open(dir.path()).unwrap();
         let held = (file().into(), file());
         let root = Root::new(setup, setting, (own.clone(), own), held, sockets, children);
