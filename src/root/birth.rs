@@ -63,22 +63,16 @@ pub(super) fn outcome(report: &OwnedFd) -> Option<Result<(), RootSays>> {
     }
 }
 
-fn report(Err(report): Result<Infallible, RootSays>) -> Vec<u8> {
-    serde_json::to_vec(&report).expect("a message is plain data")
+/// Forks a child that does this.
+pub(super) fn fork(act: impl FnOnce() -> Result<Infallible, RootSays>) -> io::Result<Forked> {
+    process::fork(|| {
+        let Err(report) = act();
+        serde_json::to_vec(&report).expect("a message is plain data")
+    })
 }
 
-/// A user server.
+/// Becomes a user server.
 pub(super) fn server(
-    plan: &Plan,
-    min_uid: u32,
-    setting: &Setting,
-    env_keep: &[String],
-    log: &OwnedFd,
-) -> io::Result<Forked> {
-    process::fork(|| report(become_server(plan, min_uid, setting, env_keep, log.as_fd())))
-}
-
-fn become_server(
     plan: &Plan,
     min_uid: u32,
     setting: &Setting,
@@ -154,18 +148,9 @@ fn limit_files(wanted: u64, (soft, hard): (u64, u64)) -> Result<(), StepFailed> 
     }
 }
 
-/// Hub, proxy or helper: ourselves again, under another name, with the link as descriptor 3 and no environment.
+/// Becomes hub, proxy or helper: ourselves again, under another name, with the link as descriptor 3 and no environment.
+/// Without an account it stays who we are, and unconfined: PAM's modules need that.
 pub(super) fn role(
-    name: &str,
-    who: Option<&Account>,
-    privileged: bool,
-    cwd: Option<BorrowedFd<'_>>,
-    link: &OwnedFd,
-) -> io::Result<Forked> {
-    process::fork(|| report(become_role(name, who, privileged, cwd, link)))
-}
-
-fn become_role(
     name: &str,
     who: Option<&Account>,
     privileged: bool,

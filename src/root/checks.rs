@@ -148,7 +148,7 @@ fn start(next: Waiting, limit: Duration, now: Instant) -> io::Result<Running> {
     let (link, theirs) = fd::pair()?;
     frame::send(link.as_fd(), &next.question, &[next.pipe.as_fd()]).map_err(io::Error::other)?;
     // That it could not become a helper shows as the end of its link.
-    let forked = birth::role("@helper", None, false, None, &theirs)?;
+    let forked = birth::fork(|| birth::role("@helper", None, false, None, &theirs))?;
     let pidfd = process::pidfd(forked.pid)?;
     Ok(Running { id: next.id, link, pid: forked.pid, pidfd, until: now + limit, limit })
 }

@@ -6,12 +6,13 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use jovis_actors::{domain::OrderId, ports::Exit};
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         signal::{Signal, kill},
         wait::WaitStatus,
@@ -136,6 +137,21 @@ impl Children {
         let mut own =
             self.entries.iter().filter(|(_, entry)| !entry.adopted && entry.exit.is_none());
         own.find(|(_, entry)| entry.pid == pid).map(|(order, _)| order.clone())
+    }
+
+    /// Living servers of an earlier root: no signal tells of their end, only their pidfd.
+    pub(super) fn adopted(&self) -> impl Iterator<Item = (&OrderId, BorrowedFd<'_>)> {
+        let adopted = self.entries.iter().filter(|(_, entry)| entry.adopted);
+        adopted.filter_map(|(order, entry)| Some((order, entry.pidfd.as_ref()?.as_fd())))
+    }
+
+    /// Those of them that have ended.
+    pub(super) fn adopted_and_gone(&self) -> Vec<OrderId> {
+        let gone = |pidfd| {
+            let mut one = [PollFd::new(pidfd, PollFlags::POLLIN)];
+            poll(&mut one, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        };
+        self.adopted().filter(|(_, fd)| gone(*fd)).map(|(order, _)| order.clone()).collect()
     }
 
     /// For the hub.

@@ -111,8 +111,8 @@ impl Root {
                 info!("jovis ended");
                 return ExitCode::SUCCESS;
             }
-            let ended = self.wait();
-            for order in ended {
+            self.wait();
+            for order in self.children.adopted_and_gone() {
                 self.server_ended(&order, Exit::Unknown);
             }
             for signal in self.signals.take() {
@@ -129,8 +129,8 @@ impl Root {
         }
     }
 
-    /// Sleeps until something happens. Returns adopted servers that have ended.
-    fn wait(&self) -> Vec<OrderId> {
+    /// Sleeps until something happens.
+    fn wait(&self) {
         let read = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut wanted: Vec<PollFd<'_>> = self.signals.fds().map(read).collect();
         for role in [&self.hub, &self.proxy] {
@@ -143,12 +143,7 @@ impl Root {
         }
         wanted.extend(self.births.iter().map(|birth| read(birth.report.as_fd())));
         wanted.extend(self.checks.links().map(read));
-        let adopted: Vec<_> =
-            self.children.entries.iter().filter(|(_, entry)| entry.adopted).collect();
-        let adopted = adopted.into_iter().filter_map(|(order, e)| Some((order, e.pidfd.as_ref()?)));
-        let (orders, pidfds): (Vec<_>, Vec<_>) = adopted.unzip();
-        let first = wanted.len();
-        wanted.extend(pidfds.into_iter().map(|pidfd| read(pidfd.as_fd())));
+        wanted.extend(self.children.adopted().map(|(_, pidfd)| read(pidfd)));
         let now = Instant::now();
         let restarts = [&self.hub, &self.proxy].into_iter().filter_map(Role::due);
         let restarts = restarts.filter(|_| self.stage == Stage::Serving);
@@ -157,20 +152,12 @@ impl Root {
         // A millisecond more, so that what is due is so when we look.
         let sleep = PollTimeout::try_from(sleep + Duration::from_millis(1)).expect("a second fits");
         match poll(&mut wanted, sleep) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Vec::new(),
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => {
                 error!(%error, "poll failed");
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
-        let over = wanted[first..].iter().map(|fd| fd.any().unwrap_or(false));
-        orders
-            .into_iter()
-            .zip(over)
-            .filter(|(_, over)| *over)
-            .map(|(order, _)| order.clone())
-            .collect()
     }
 
     /// Timers, and what a round leaves to do.
@@ -239,7 +226,8 @@ impl Root {
                 (&self.accounts.1, None)
             }
         };
-        let forked = birth::role(kind.argument(), Some(who), privileged, cwd, &theirs)?;
+        let name = format!("@{}", kind.name());
+        let forked = birth::fork(|| birth::role(&name, Some(who), privileged, cwd, &theirs))?;
         info!(child = kind.name(), pid = forked.pid, "role started");
         self.role(kind).process = Some(Process::new(forked.pid, link, forked.report, now));
         if self.hub.process.is_some() && self.proxy.process.is_some() {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     mem,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -139,8 +139,9 @@ impl Root {
         let log = fds.into_iter().next();
         let log = log.ok_or_else(|| Refusal("no log file came with it".to_owned()))?;
         let (min_uid, env_keep) = (config.root.min_uid, &config.spawner.env_keep);
-        let born = birth::server(&plan, min_uid, &self.setting, env_keep, &log)
-            .and_then(|forked| Ok((process::pidfd(forked.pid)?, forked)));
+        let born =
+            birth::fork(|| birth::server(&plan, min_uid, &self.setting, env_keep, log.as_fd()))
+                .and_then(|forked| Ok((process::pidfd(forked.pid)?, forked)));
         let (pidfd, forked) = match io_step("fork", born) {
             Ok(born) => born,
             Err(error) => {

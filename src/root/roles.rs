@@ -108,14 +108,6 @@ impl Kind {
             Self::Proxy => "proxy",
         }
     }
-
-    /// What it is started as.
-    pub(super) fn argument(self) -> &'static str {
-        match self {
-            Self::Hub => "@hub",
-            Self::Proxy => "@proxy",
-        }
-    }
 }
 
 /// A running role.

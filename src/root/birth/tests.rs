@@ -48,7 +48,9 @@ fn simple(home: &Path) -> RunAs {
 
 /// Runs it to its end: what the birth's report said, and the exit status.
 fn run(plan: &Plan, setting: &Setting, log: &OwnedFd) -> (Result<(), RootSays>, WaitStatus) {
-    let forked = server(plan, 0, setting, &["PATH".to_owned(), "LANG".to_owned()], log).unwrap();
+    let forked =
+        fork(|| server(plan, 0, setting, &["PATH".to_owned(), "LANG".to_owned()], log.as_fd()))
+            .unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     let outcome = loop {
         assert!(Instant::now() < until, "no report");
