@@ -6,7 +6,7 @@
 //! | [`users`] | signing in and out |
 //! | [`tokens`] | API tokens: issue, revoke, delete what has expired |
 //! | [`oauth`] | the hub as provider: give a code, exchange it once |
-//! | [`servers`] | what a server's start and end mean for its token and its OAuth client |
+//! | [`servers`] | what a server's steps write, and what they mean for its token and its OAuth client |
 
 use crate::store::Write;
 
@@ -17,7 +17,7 @@ pub mod users;
 
 pub use oauth::{CODE_LIFE, NewCode, RedeemRefused, Redeemed, Redemption, give_code, redeem_code};
 pub use servers::{
-    BeginRefused, Beginning, Visitors, begin_server, end_server, remove_server, server_scopes,
+    Beginning, Moved, StepRefused, begin_server, move_server, remove_server, server_scopes,
 };
 pub use tokens::{NewToken, TokenRefused, delete_expired, issue_token, revoke_token};
 pub use users::{sign_in, sign_out};

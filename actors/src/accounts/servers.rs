@@ -1,5 +1,13 @@
-//! What a server's start and end mean for its API token and its OAuth client. (`spec/auth-and-spawn.md` 10.2 and 10.4,
+//! What the steps of a server's life write: pure decisions for the store. (`spec/auth-and-spawn.md` 10.2 and 10.4,
 //! `spec/oauth-and-cookies.md` 1 and 4.)
+//!
+//! A server's API token and OAuth client live with its record: made by the change that records the order, gone with
+//! the one that records the end. Every step compares the recorded order with the one it is about, so that a leftover
+//! of an earlier life (or of an actor that died) changes nothing.
+//!
+//! Client ids and path prefixes hold the user's name as it is *now*. Whoever makes renaming possible must see to it
+//! that a user's servers are at rest then (or move their clients along): otherwise the end of a life that began under
+//! the old name leaves that name's client behind, with the tokens given to it.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -8,141 +16,183 @@ use thiserror::Error;
 use super::{Decided, tokens};
 use crate::{
     domain::{
-        ClientId, Moment, OAuthClient, Owner, Scope, Server, ServerKey, ServerName, Token,
-        TokenHash, TokenId, Username, oauth::ClientOf,
+        ClientId, Moment, OAuthClient, OrderId, Owner, Scope, Server, ServerKey, ServerName,
+        ServerState, Token, TokenHash, TokenId, User, Username, oauth::ClientOf,
     },
     store::{Image, Write},
 };
 
-/// What becomes of the tokens that visitors of the server's last life hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Visitors {
-    /// A new life: they sign in anew.
-    Forget,
-    /// An automatic restart: they go on. Client id and their tokens stay; API token and client secret are new, since
-    /// only hashes of the old ones are known.
-    Keep,
+/// Why a step is not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum StepRefused {
+    /// The user is gone.
+    #[error("no such user")]
+    NoUser,
+    /// The record is about another order by now, or gone.
+    #[error("the server's record has moved on")]
+    MovedOn,
 }
 
-/// A server that is about to be started.
+/// A start to be recorded.
 #[derive(Debug, Clone)]
 pub struct Beginning {
-    /// The record in its new state; its `token` is filled in here.
-    pub server: Server,
+    /// Which server.
+    pub key: ServerKey,
+    /// The act's id.
+    pub order: OrderId,
+    /// The order of its last life, which is known to have ended.
+    pub over: Option<OrderId>,
+    /// What the user chose; none: as last time.
+    pub options: Option<serde_json::Value>,
+    /// A new display name; none: as before.
+    pub display_name: Option<String>,
     /// Path prefix with slashes at both ends, escaped: `/user/alice/`.
     pub prefix: String,
     /// Of its new API token, which is its client secret too.
-    pub token: TokenHash,
-    /// Raw scopes of that token: [`server_scopes`] unless configured. What the owner lacks is cut off at each use.
-    pub scopes: Vec<Scope>,
+    pub hash: TokenHash,
     /// What visitors' tokens may carry besides identity and access; nothing unless configured.
     pub client_scopes: Vec<Scope>,
-    /// Those of the last life.
-    pub visitors: Visitors,
+    /// Deaths that still count.
+    pub deaths: Vec<Moment>,
 }
 
-/// Why a server cannot begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BeginRefused {
-    /// Its user has gone.
-    #[error("no such user")]
-    NoUser,
-}
-
-/// The scopes of role `server` for this server.
+/// The scopes of role `server` for this server (`spec/rbac.md` 2). What its owner lacks is cut off at each use.
 pub fn server_scopes(user: &Username, server: &ServerName) -> Vec<Scope> {
     vec![Scope::new("users:activity!user"), Scope::access_server(user, server)]
 }
 
-/// The start of a server: its record, its API token and its OAuth client, in place of those of its last life. The
-/// answer is the record as written.
+/// Records an order: the server, its API token, its OAuth client. The answer is the record as written. Visitors'
+/// tokens of an earlier life stay where there are any: only a server that died and waits for its next start has some.
+/// API token and client secret are new in any case, since only hashes of the old ones are known.
 pub fn begin_server(
     image: &Image,
     what: Beginning,
     now: Moment,
-) -> Decided<Arc<Server>, BeginRefused> {
-    let key = what.server.key.clone();
-    let user = image.user(key.user).ok_or(BeginRefused::NoUser)?;
-    let id = ClientId::of_server(&user.name, &key.name);
-    let mut writes = match what.visitors {
-        Visitors::Forget => leave(image, &key, &what.server),
-        Visitors::Keep => own_tokens(image, &key, &what.server),
-    };
-    writes.retain(|write| !matches!(write, Write::ClientGone(_))); // replaced below
-    let (token, token_id) = {
-        let id = TokenId(image.next_id());
-        let token = Token {
-            id,
-            owner: Owner::User(key.user),
-            hash: what.token,
-            scopes: what.scopes,
-            created: now,
-            expires_at: None,
-            last_activity: None,
-            note: format!("Server at {}", what.prefix),
-            client: None,
-            session: None,
-        };
-        (tokens::record(token).0, id)
-    };
-    writes.extend(token);
-    writes.push(Write::Client(Arc::new(OAuthClient {
+) -> Decided<Arc<Server>, StepRefused> {
+    let user = image.user(what.key.user).ok_or(StepRefused::NoUser)?;
+    let old = image.server(&what.key);
+    not_moved_on(old.and_then(|server| server.state.order()), what.over.as_ref())?;
+    let mut server = old.map_or_else(|| Server::new(what.key.clone()), |server| (**server).clone());
+    let mut writes: Vec<_> = server.token.map(Write::TokenGone).into_iter().collect();
+    let description = format!("Server at {}", what.prefix);
+    let id = TokenId(image.next_id());
+    let token = Token {
         id,
-        secret: what.token,
+        owner: Owner::User(user.id),
+        hash: what.hash,
+        scopes: server_scopes(&user.name, &what.key.name),
+        created: now,
+        expires_at: None,
+        last_activity: None,
+        note: description.clone(),
+        client: None,
+        session: None,
+    };
+    let client = OAuthClient {
+        id: ClientId::of_server(&user.name, &what.key.name),
+        secret: what.hash,
         redirect_uri: format!("{}oauth_callback", what.prefix),
-        description: match key.name.is_default() {
-            true => format!("The server of {}", user.name),
-            false => format!("The server {} of {}", key.name, user.name),
-        },
+        description,
         allowed_scopes: what.client_scopes,
-        of: ClientOf::Server(key.user, key.name),
-    })));
-    let server = Arc::new(Server { token: Some(token_id), ..what.server });
-    writes.push(Write::Server(server.clone()));
+        of: ClientOf::Server(user.id, what.key.name),
+    };
+    server.state = ServerState::Starting { order: what.order };
+    server.started = Some(now);
+    server.last_activity = Some(now);
+    server.token = Some(id);
+    server.version = None;
+    server.deaths = what.deaths;
+    server.user_options = what.options.or(server.user_options);
+    server.display_name = what.display_name.unwrap_or(server.display_name);
+    let server = Arc::new(server);
+    writes.extend(tokens::record(token).0);
+    writes.extend([Write::Client(Arc::new(client)), Write::Server(server.clone())]);
     Ok((writes, server))
 }
 
-/// The end of a server's life: its record (in its new state) without token; its token, its OAuth client, all tokens
-/// given to that client and all codes for it are gone. The answer is the record as written.
-pub fn end_server(image: &Image, server: Server) -> Decided<Arc<Server>, Infallible> {
-    let mut writes = leave(image, &server.key, &server);
-    let server = Arc::new(Server { token: None, ..server });
-    writes.push(Write::Server(server.clone()));
-    Ok((writes, server))
+/// A step to be recorded.
+#[derive(Debug, Clone)]
+pub struct Moved {
+    /// Which server.
+    pub key: ServerKey,
+    /// The order in hand until now; none: it was waiting.
+    pub order: Option<OrderId>,
+    /// How far it is now.
+    pub state: ServerState,
+    /// What it answered its probe with, once it did.
+    pub version: Option<String>,
+    /// Deaths that still count.
+    pub deaths: Vec<Moment>,
 }
 
-/// As [`end_server`], and the record goes too. Nothing happens if there is none.
+/// Records how far a server is. With a life its API token ends; at rest also its OAuth client and the tokens and codes
+/// given to that.
+pub fn move_server(image: &Image, what: Moved) -> Decided<(), StepRefused> {
+    let old = image.server(&what.key).ok_or(StepRefused::MovedOn)?;
+    let recorded = old.state.order();
+    not_moved_on(recorded, what.order.as_ref())?;
+    let mut server = (**old).clone();
+    let mut writes = Vec::new();
+    match what.state {
+        ServerState::Starting { .. }
+        | ServerState::Probing { .. }
+        | ServerState::Running { .. }
+        | ServerState::Stopping { .. } => {
+            if recorded.is_none() {
+                return Err(StepRefused::MovedOn);
+            }
+            server.version = what.version.or(server.version);
+        }
+        ServerState::Waiting { .. } => {
+            writes.extend(server.token.take().map(Write::TokenGone));
+        }
+        ServerState::Stopped(_) | ServerState::Failed(_) => {
+            writes = leave(image, old);
+            server.token = None;
+            server.started = None;
+            server.version = None;
+        }
+    }
+    server.state = what.state;
+    server.deaths = what.deaths;
+    if server != **old {
+        writes.push(Write::Server(Arc::new(server)));
+    }
+    Ok((writes, ()))
+}
+
+/// The end of a server and of its record. Nothing happens if there is none.
 pub fn remove_server(image: &Image, key: &ServerKey) -> Decided<(), Infallible> {
     let Some(server) = image.server(key) else {
         return Ok((Vec::new(), ()));
     };
-    let mut writes = leave(image, key, server);
+    let mut writes = leave(image, server);
     writes.push(Write::ServerGone(key.clone()));
     Ok((writes, ()))
 }
 
-/// Everything that ends with a life.
-fn leave(image: &Image, key: &ServerKey, server: &Server) -> Vec<Write> {
-    let mut writes = own_tokens(image, key, server);
-    let Some(user) = image.user(key.user) else {
-        return writes;
-    };
-    let id = ClientId::of_server(&user.name, &key.name);
-    let codes = image.codes().filter(|code| code.client == id);
-    writes.extend(image.tokens_for(&id).map(|token| Write::TokenGone(token.id)));
-    writes.extend(codes.map(|code| Write::CodeGone(code.hash)));
-    writes.extend(image.client(&id).map(|client| Write::ClientGone(client.id.clone())));
-    writes
+/// Is the recorded order, if there is one, the one this is about?
+fn not_moved_on(recorded: Option<&OrderId>, about: Option<&OrderId>) -> Result<(), StepRefused> {
+    match recorded {
+        Some(_) if recorded != about => Err(StepRefused::MovedOn),
+        Some(_) | None => Ok(()),
+    }
 }
 
-/// The server's own API token: the one recorded, and the one the caller's copy of the record names.
-fn own_tokens(image: &Image, key: &ServerKey, server: &Server) -> Vec<Write> {
-    let recorded = image.server(key).and_then(|server| server.token);
-    let mut ids = vec![recorded, server.token];
-    ids.dedup();
-    ids.into_iter()
-        .flatten()
-        .filter_map(|id| image.token(id))
-        .map(|it| Write::TokenGone(it.id))
-        .collect()
+/// Everything that ends with a life.
+fn leave(image: &Image, server: &Server) -> Vec<Write> {
+    let own = server.token.map(Write::TokenGone);
+    let user = image.user(server.key.user);
+    let visitors = user.map(|user| without_client(image, user, &server.key.name));
+    own.into_iter().chain(visitors.into_iter().flatten()).collect()
+}
+
+/// The end of a server's OAuth client and of all that was given to it.
+fn without_client(image: &Image, user: &User, server: &ServerName) -> Vec<Write> {
+    let id = ClientId::of_server(&user.name, server);
+    let tokens = image.tokens_for(&id).map(|token| Write::TokenGone(token.id));
+    let codes = image.codes().filter(|code| code.client == id);
+    let codes = codes.map(|code| Write::CodeGone(code.hash));
+    let client = image.client(&id).map(|_| Write::ClientGone(id.clone()));
+    tokens.chain(codes).chain(client).collect()
 }

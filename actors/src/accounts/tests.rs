@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     domain::{
         Cause, ClientId, Moment, OAuthClient, OrderId, Owner, Scope, Server, ServerKey, ServerName,
-        ServerState, TokenHash, TokenId, User, UserId, Username, oauth::ClientOf,
+        ServerState, TokenHash, TokenId, User, UserId, Username, oauth::ClientOf, server::Handle,
     },
     store::Image,
 };
@@ -44,26 +44,40 @@ fn key(user: &User, server: &str) -> ServerKey {
     ServerKey { user: user.id, name: ServerName::new(server).unwrap() }
 }
 
+fn order(n: u8) -> OrderId {
+    OrderId::from_bytes([n; 16])
+}
+
 fn beginning(user: &User, server: &str, token: u8) -> Beginning {
-    let key = key(user, server);
-    let order = OrderId::from_bytes([token; 16]);
+    let slash = if server.is_empty() { "" } else { "/" };
     Beginning {
-        prefix: format!(
-            "/user/{}/{}",
-            user.name,
-            if server.is_empty() { String::new() } else { format!("{server}/") }
-        ),
-        token: hash(token),
-        scopes: server_scopes(&user.name, &key.name),
+        key: key(user, server),
+        order: order(token),
+        over: None,
+        options: None,
+        display_name: None,
+        prefix: format!("/user/{}/{server}{slash}", user.name),
+        hash: hash(token),
         client_scopes: Vec::new(),
-        visitors: Visitors::Forget,
-        server: Server { state: ServerState::Starting { order }, ..Server::new(key) },
+        deaths: Vec::new(),
     }
 }
 
+/// A start, once the life in hand (if any) is known to be over.
 fn begin(image: &mut Image, what: Beginning) -> Arc<Server> {
-    let decided = begin_server(image, what, NOW);
+    let over = image.server(&what.key).and_then(|server| server.state.order().cloned());
+    let decided = begin_server(image, Beginning { over, ..what }, NOW);
     apply(image, decided)
+}
+
+/// A step of the life under this order.
+fn moved(user: &User, server: &str, n: u8, state: ServerState) -> Moved {
+    let key = key(user, server);
+    Moved { key, order: Some(order(n)), state, version: None, deaths: Vec::new() }
+}
+
+fn stopped() -> ServerState {
+    ServerState::Stopped(Some(Cause::Stopped))
 }
 
 /// A code for the default server of this user, whose API token is `hash(1)`.
@@ -279,11 +293,9 @@ fn a_server_begins_with_a_token_and_a_client() {
     assert_eq!(client.secret, token.hash);
     assert_eq!(client.of, ClientOf::Server(bob.id, server.key.name.clone()));
     assert_eq!(image.server(&server.key), Some(&server));
-    let nobody = Beginning {
-        server: Server::new(ServerKey { user: UserId(99), name: ServerName::default_server() }),
-        ..beginning(&bob, "", 1)
-    };
-    assert_eq!(begin_server(&image, nobody, NOW).unwrap_err(), BeginRefused::NoUser);
+    let nobody = ServerKey { user: UserId(99), name: ServerName::default_server() };
+    let nobody = Beginning { key: nobody, ..beginning(&bob, "", 1) };
+    assert_eq!(begin_server(&image, nobody, NOW).unwrap_err(), StepRefused::NoUser);
 }
 
 #[test]
@@ -291,14 +303,18 @@ fn an_automatic_restart_keeps_visitors_and_a_start_does_not() {
     let (mut image, bob) = bob_with_code();
     let redeemed = redeem_code(&image, redemption(&bob, 50, 60), NOW);
     apply(&mut image, redeemed).unwrap();
-    let again = Beginning { visitors: Visitors::Keep, ..beginning(&bob, "", 3) };
-    let server = begin(&mut image, again);
-    assert!(image.token_hashed(&hash(60)).is_some(), "visitors stay");
+    let waiting = ServerState::Waiting { until: Moment(9), cause: Cause::Exited(1) };
+    let died = move_server(&image, moved(&bob, "", 1, waiting));
+    apply(&mut image, died);
     assert!(image.token_hashed(&hash(1)).is_none(), "the old API token is dead");
+    let server = begin(&mut image, beginning(&bob, "", 3));
+    assert!(image.token_hashed(&hash(60)).is_some(), "visitors stay");
     assert_eq!(image.token_hashed(&hash(3)).unwrap().id, server.token.unwrap());
     assert_eq!(image.clients().count(), 1);
     assert_eq!(image.clients().next().unwrap().secret, hash(3));
 
+    let ended = move_server(&image, moved(&bob, "", 3, stopped()));
+    apply(&mut image, ended);
     begin(&mut image, beginning(&bob, "", 4));
     assert!(image.token_hashed(&hash(60)).is_none(), "visitors sign in anew");
     let left: Vec<_> = image.tokens().map(|token| token.hash).collect();
@@ -314,16 +330,14 @@ fn the_end_of_a_server_leaves_its_record_only() {
     apply(&mut image, redeemed).unwrap();
     let pending = give_code(&image, code(&bob, 51), NOW);
     apply(&mut image, pending);
-    let stopped = Server {
-        state: ServerState::Stopped(Some(Cause::Stopped)),
-        ..Server::clone(image.server(&key(&bob, "")).unwrap())
-    };
-    let ended = end_server(&image, stopped);
-    let ended = apply(&mut image, ended);
-    assert_eq!(ended.token, None);
-    assert_eq!(image.server(&ended.key), Some(&ended));
+    let next = image.next_id();
+    let ended = move_server(&image, moved(&bob, "", 1, stopped()));
+    apply(&mut image, ended);
+    let ended = image.server(&key(&bob, "")).unwrap();
+    assert_eq!((ended.token, ended.started, &ended.state), (None, None, &stopped()));
     assert_eq!(image.tokens().map(|token| token.hash).collect::<Vec<_>>(), [hash(2)]);
     assert_eq!((image.clients().count(), image.codes().count()), (1, 0));
+    assert_eq!(image.next_id(), next, "ids are never given again");
 
     let removed = remove_server(&image, &key(&bob, "lab"));
     apply(&mut image, removed);
@@ -332,6 +346,25 @@ fn the_end_of_a_server_leaves_its_record_only() {
         (1, 0, 0)
     );
     assert_eq!(remove_server(&image, &key(&bob, "lab")).unwrap().0, []);
+}
+
+#[test]
+fn a_leftover_of_an_earlier_life_changes_nothing() {
+    let (mut image, bob) = bob_with_code();
+    let second = || beginning(&bob, "", 2);
+    assert_eq!(begin_server(&image, second(), NOW).unwrap_err(), StepRefused::MovedOn);
+    let over = Some(order(1));
+    let taken_over = begin_server(&image, Beginning { over, ..second() }, NOW);
+    apply(&mut image, taken_over);
+    let late = |image: &Image, n, state| move_server(image, moved(&bob, "", n, state)).unwrap_err();
+    assert_eq!(late(&image, 1, stopped()), StepRefused::MovedOn);
+    let ended = move_server(&image, moved(&bob, "", 2, stopped()));
+    apply(&mut image, ended);
+    let (handle, url) = (Handle(String::new()), String::new());
+    let running = ServerState::Running { order: order(2), handle, url };
+    assert_eq!(late(&image, 2, running), StepRefused::MovedOn);
+    let elsewhere = move_server(&image, moved(&bob, "never", 1, stopped()));
+    assert_eq!(elsewhere.unwrap_err(), StepRefused::MovedOn, "there is no record");
 }
 
 #[test]
@@ -368,12 +401,13 @@ proptest! {
             let server = ["", "lab", "x", "y"][usize::from(which)];
             match step {
                 0 => {
-                    let visitors = if which == 0 { Visitors::Keep } else { Visitors::Forget };
-                    begin(&mut image, Beginning { visitors, ..beginning(user, server, n) });
+                    begin(&mut image, beginning(user, server, n));
                 }
                 1 => {
-                    if let Some(record) = image.server(&key(user, server)).cloned() {
-                        let ended = end_server(&image, Server::clone(&record));
+                    let record = image.server(&key(user, server)).cloned();
+                    if let Some(order) = record.and_then(|server| server.state.order().cloned()) {
+                        let order = Some(order);
+                        let ended = move_server(&image, Moved { order, ..moved(user, server, n, stopped()) });
                         apply(&mut image, ended);
                     }
                 }

@@ -1,7 +1,8 @@
 //! One user's servers, each a state machine.
 //!
 //! Begin with [`machine`] (a server's life, drawn), then [`actor`] (carries it out). [`restart`] decides about new
-//! starts, [`env`] what a server finds in its environment, `record` what is written, [`progress`] what people see.
+//! starts, [`env`] what a server finds in its environment, [`progress`] what people see. What the steps write is decided
+//! by [`crate::accounts::servers`].
 
 pub mod actor;
 mod acts;
@@ -9,7 +10,6 @@ pub mod env;
 pub mod machine;
 pub mod messages;
 pub mod progress;
-mod record;
 pub mod restart;
 
 pub use actor::{Actor, Kit};

@@ -6,11 +6,11 @@ use tracing::{debug, info, warn};
 
 use super::Actor;
 use crate::{
+    accounts::{Beginning, Moved, StepRefused, begin_server, move_server},
     domain::{Cause, Secret, ServerName, ServerState},
     spawner::{
         acts::{CALL, TAIL},
         messages::NotBegun,
-        record::{self, Begin, Moved},
     },
     spawners::{Ask, Trouble},
     store::ChangeError,
@@ -47,32 +47,34 @@ impl Actor {
         async move {
             let outcome = match starting {
                 Some(new) => {
-                    let allowed_scopes = kit.settings.load().oauth_client_allowed_scopes.clone();
+                    let client_scopes = kit.settings.load().oauth_client_allowed_scopes.clone();
                     let Ask { options, display_name } = ask;
-                    let over = order;
-                    let begin = Begin {
-                        key,
-                        order: new,
-                        over,
-                        options,
-                        display_name,
-                        hash,
-                        allowed_scopes,
-                        deaths,
-                    };
-                    let now = kit.clock.moment();
-                    let facts = kit.facts.clone();
-                    let change =
-                        kit.store.change(move |image| record::begin(image, &facts, begin, now));
+                    let (facts, now) = (kit.facts.clone(), kit.clock.moment());
+                    let change = kit.store.change(move |image| {
+                        let user = image.user(key.user).ok_or(StepRefused::NoUser)?;
+                        let prefix = facts.prefix(&user.name, &key.name);
+                        let begin = Beginning {
+                            key,
+                            order: new,
+                            over: order,
+                            options,
+                            display_name,
+                            prefix,
+                            hash,
+                            client_scopes,
+                            deaths,
+                        };
+                        begin_server(image, begin, now)
+                    });
                     change.await.map(drop)
                 }
                 None => {
                     let what = Moved { key, order, state, version, deaths };
-                    kit.store.change(move |image| record::moved(image, what)).await
+                    kit.store.change(move |image| move_server(image, what)).await
                 }
             };
             outcome.map_err(|error| match error {
-                ChangeError::Refused(record::RecordRefused::NoUser) => NotBegun::NoUser,
+                ChangeError::Refused(StepRefused::NoUser) => NotBegun::NoUser,
                 other => NotBegun::NotRecorded(other.to_string()),
             })
         }
@@ -107,7 +109,7 @@ impl Actor {
                     version: version.clone(),
                     deaths: deaths.clone(),
                 };
-                match kit.store.change(move |image| record::moved(image, what)).await {
+                match kit.store.change(move |image| move_server(image, what)).await {
                     Ok(()) => return,
                     Err(ChangeError::Refused(why)) => {
                         debug!(user = who, server = %key.name, error = %why, "note is stale");
