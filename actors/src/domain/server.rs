@@ -135,6 +135,8 @@ impl ServerState {
     pub fn pending(&self) -> Option<&'static str> {
         match self {
             Self::Starting { .. } | Self::Probing { .. } | Self::Waiting { .. } => Some("spawn"),
+            // Ended only to be started on another port: the start is still under way.
+            Self::Stopping { cause: Cause::PortTaken(_), .. } => Some("spawn"),
             Self::Stopping { .. } => Some("stop"),
             Self::Stopped(_) | Self::Running { .. } | Self::Failed(_) => None,
         }

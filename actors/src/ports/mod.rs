@@ -17,7 +17,8 @@ pub use clock::Clock;
 pub use entropy::Entropy;
 pub use routes::{Activity, RouteSink, SinkError};
 pub use spawner::{
-    EnvVars, Exit, Handle, Order, Probe, Progress, Recovered, SpawnError, Spawner, Started, Stop,
+    EnvVars, Exit, Handle, Order, Probe, ProbeError, Progress, Recovered, SpawnError, Spawner,
+    Started, Stop,
 };
 pub use store::{Journal, Loaded, StoreError};
 

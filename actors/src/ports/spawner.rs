@@ -139,9 +139,23 @@ pub trait Spawner: Send + Sync {
     fn inventory(&self) -> Boxed<'_, Result<Vec<OrderId>, SpawnError>>;
 }
 
+/// Why a server did not answer its probe.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProbeError {
+    /// Not now: worth asking again.
+    #[error("{0}")]
+    NotYet(String),
+    /// Somebody else's process listens where the server should: no answer from there may be believed.
+    #[error("a process of uid {uid} listens there")]
+    Stranger {
+        /// Whose process it is.
+        uid: u32,
+    },
+}
+
 /// Is this server answering? Asked by the machine's driver before a route is set.
 pub trait Probe: Send + Sync {
     /// `GET url + prefix + "api"`: the `X-JupyterHub-Version` it answered with (empty if none) once any status below
-    /// 500 arrives; an error text if it did not answer now. One attempt, bounded in time.
-    fn probe<'a>(&'a self, url: &'a str, prefix: &'a str) -> Boxed<'a, Result<String, String>>;
+    /// 500 arrives, if the listener is the server's own as far as one can tell. One attempt, bounded in time.
+    fn probe<'a>(&'a self, url: &'a str, prefix: &'a str) -> Boxed<'a, Result<String, ProbeError>>;
 }

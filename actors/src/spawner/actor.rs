@@ -25,7 +25,7 @@ use super::{
     restart,
 };
 use crate::{
-    domain::{OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
+    domain::{Cause, OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
     ports::{Clock, Entropy, Probe, Spawner},
     routes,
     spawners::Ask,
@@ -108,12 +108,9 @@ impl Actor {
         image.user(self.user).map_or_else(|| self.user.0.to_string(), |user| user.name.to_string())
     }
 
-    fn backoff(&self, first: Duration, most: Duration) -> Backoff {
-        Backoff::new(first, most, self.kit.entropy.clone())
-    }
-
     fn slow_backoff(&self) -> Backoff {
-        self.backoff(Duration::from_millis(100), Duration::from_secs(30))
+        let (first, most) = (Duration::from_millis(100), Duration::from_secs(30));
+        Backoff::new(first, most, self.kit.entropy.clone())
     }
 
     fn slot(&mut self, name: &ServerName) -> &mut Slot {
@@ -171,6 +168,7 @@ impl Actor {
                 jitter,
                 start_timeout: settings.start_timeout.as_secs(),
                 http_timeout: settings.http_timeout.as_secs(),
+                other_ports: slot.other_ports,
             };
             let found = matches!(event, Event::Found { .. });
             match machine::step(&slot.state, event, &with) {
@@ -181,6 +179,7 @@ impl Actor {
                         slot.deaths = restart::recent(&slot.deaths, now);
                         slot.deaths.push(now);
                     }
+                    slot.other_ports = machine::other_ports(slot.other_ports, &slot.state, &next);
                     let effects = effects.into();
                     slot.step = Some(Step { next, effects, ask, reply, fresh });
                     self.carry(name, ctx);
@@ -252,6 +251,8 @@ impl Actor {
                 if let Some(reply) = step.reply.take() {
                     let _ = reply.send(Ok(()));
                 }
+                let elsewhere =
+                    matches!(slot.state, State::Waiting { cause: Cause::PortTaken(_), .. });
                 slot.state = step.next.clone();
                 let fresh = step.fresh;
                 let note = slot.note.take();
@@ -267,7 +268,8 @@ impl Actor {
                     ctx.cancel_future(note);
                 }
                 self.forget(name, ctx);
-                if starting {
+                // To the person who waits a start on another port is the same one.
+                if starting && (fresh || !elsewhere) {
                     self.kit.board.begin(&key);
                     self.kit.board.say(&key, 0, "The server was asked for");
                 }

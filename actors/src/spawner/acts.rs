@@ -14,8 +14,14 @@ use tracing::{debug, error, warn};
 use super::machine::Event;
 use crate::{
     domain::{Cause, OrderId, server::Handle},
-    ports::{Entropy, Order, Probe, Progress, Recovered, SpawnError, Spawner, Stop},
+    ports::{
+        Entropy, Exit, Order, Probe, ProbeError, Progress, Recovered, SpawnError, Spawner, Stop,
+    },
+    supervise::window::jittered,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// Last lines of a server's output that are kept with its end, in bytes.
 pub(super) const TAIL: usize = 4096;
@@ -27,7 +33,23 @@ pub(super) const CALL: Duration = Duration::from_secs(10);
 /// by order finds it.
 const LATE: Duration = Duration::from_secs(120);
 
-/// Waits between attempts: doubling from `next` to `most`, with up to half more.
+/// How soon a new server is asked for the first time again, and how seldom at most.
+const PROBE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// While a server is this young its next probe waits for at most [`SHORT`]: people wait for it, and a refused
+/// connection on this machine costs nothing.
+const YOUNG: Duration = Duration::from_secs(15);
+
+/// See [`YOUNG`].
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Among so many last lines it is looked for why a server could not begin.
+const LAST_LINES: usize = 20;
+
+/// How long an ended server's last words are waited for before its end is told without them.
+const WORDS: Duration = Duration::from_secs(1);
+
+/// Waits between attempts: doubling from `next` to `most`, each drawn from its upper half.
 pub(super) struct Backoff {
     next: Duration,
     most: Duration,
@@ -40,8 +62,12 @@ impl Backoff {
     }
 
     pub(super) async fn pause(&mut self) {
-        let jitter = self.next.mul_f64(self.entropy.below(1_000) as f64 / 2_000.0);
-        sleep(self.next + jitter).await;
+        self.pause_within(self.most).await;
+    }
+
+    /// As [`Backoff::pause`], but this time no longer than this.
+    async fn pause_within(&mut self, limit: Duration) {
+        sleep(jittered(self.next.min(limit), self.entropy.below(u64::MAX))).await;
         self.next = (self.next * 2).min(self.most);
     }
 }
@@ -83,33 +109,66 @@ pub(super) async fn watch(
     handle: Handle,
     mut backoff: Backoff,
 ) -> Event {
-    loop {
+    let exit = loop {
         match spawner.wait(&order, &handle).await {
-            Ok(exit) => return Event::Exited { order, exit },
+            Ok(exit) => break exit,
             Err(error) => warn!(%order, %error, "server not watched"),
         }
         backoff.pause().await;
-    }
+    };
+    let failed = matches!(exit, Exit::Code(code) if code != 0);
+    let words = async {
+        match failed {
+            true => timeout(WORDS, spawner.log_tail(&order, TAIL)).await.unwrap_or_default(),
+            false => String::new(),
+        }
+    };
+    let address_in_use = says_address_in_use(&words.await);
+    Event::Exited { order, exit, address_in_use }
 }
 
-/// Asks it until it answers: the version it answered with.
+/// Do a server's last words say that somebody else has its port? What the C library, Python and Node.js say of
+/// `EADDRINUSE`, and what a single-user server says when it may not look for another port.
+fn says_address_in_use(tail: &str) -> bool {
+    const SAYINGS: [&str; 3] = ["address already in use", "eaddrinuse", "is already in use"];
+    let lines: Vec<_> = tail.lines().rev().take(LAST_LINES).collect();
+    let last = lines.join("\n").to_lowercase();
+    SAYINGS.iter().any(|saying| last.contains(saying))
+}
+
+/// How a probing ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// It answered, with this version.
+    Answered(String),
+    /// It did not, in all that time.
+    Silent,
+    /// Somebody of this uid listens in its place.
+    Stranger(u32),
+}
+
+/// Asks it until it answers.
 pub(super) async fn probe(
     probe: Arc<dyn Probe>,
     url: String,
     prefix: String,
     http_timeout: Duration,
-    mut backoff: Backoff,
-) -> Option<String> {
+    entropy: Arc<dyn Entropy>,
+) -> Probed {
+    let begun = Instant::now();
+    let mut backoff = Backoff::new(PROBE.0, PROBE.1, entropy);
     let answer = async {
         loop {
             match probe.probe(&url, &prefix).await {
-                Ok(version) => return version,
-                Err(error) => debug!(%error, "no answer yet"),
+                Ok(version) => return Probed::Answered(version),
+                Err(ProbeError::Stranger { uid }) => return Probed::Stranger(uid),
+                Err(error @ ProbeError::NotYet(_)) => debug!(%error, "no answer yet"),
             }
-            backoff.pause().await;
+            let limit = if begun.elapsed() < YOUNG { SHORT } else { PROBE.1 };
+            backoff.pause_within(limit).await;
         }
     };
-    timeout(http_timeout, answer).await.ok()
+    timeout(http_timeout, answer).await.unwrap_or(Probed::Silent)
 }
 
 /// What became of this order? Asked until there is an answer.

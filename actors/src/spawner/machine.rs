@@ -14,11 +14,20 @@
 //!
 //!   Waiting ── Due, Start ──▶ Starting          Failed ── Start ──▶ Starting
 //!   A Spawned that comes when nobody waits for it is killed, whatever the state.
+//!
+//!            PortTaken          Killed, Exited             Due
+//!   Probing ───────────▶ Stopping ───────────────▶ Waiting ─────▶ Starting, at most [`OTHER_PORTS`] times,
+//!      └── Exited: address in use ────────────────────┘           then Stopped (port taken)
 //! ```
+//!
+//! A port that is taken is no death: the spawner draws another one for a new order, and to the person who waits it is
+//! one start. An adopted server that runs is treated so too: its route must not lead to somebody else.
 //!
 //! Effects are done in order. [`Effect::Record`] stands before an act: if it fails, neither the act nor the step
 //! happens (the state stays, [`Event::NotRecorded`] follows). [`Effect::Note`] tells what has happened already: it
 //! holds nothing up and is repeated until it succeeds or a later one replaces it.
+
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -30,6 +39,12 @@ use crate::{
 
 #[cfg(test)]
 mod tests;
+
+/// So often a start is repeated because somebody else has its port.
+pub const OTHER_PORTS: u32 = 3;
+
+/// Such a start begins so long after the last one has ended, before jitter.
+const ELSEWHERE: Duration = Duration::from_millis(100);
 
 /// How far a server is. As recorded, and `Routing`, which is recorded as `Probing`.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,6 +197,8 @@ pub enum Event {
     Answered(OrderId),
     /// It has not answered over HTTP within `http_timeout`.
     Silent(OrderId),
+    /// Somebody else listens where it should.
+    PortTaken(OrderId),
     /// All proxies have its route.
     Routed(OrderId),
     /// A proxy did not take its route.
@@ -197,6 +214,8 @@ pub enum Event {
         order: OrderId,
         /// How.
         exit: Exit,
+        /// Did its last words say that its address is in use?
+        address_in_use: bool,
     },
     /// [`Effect::Kill`] is done: nothing of this order lives.
     Killed(OrderId),
@@ -234,7 +253,7 @@ pub enum Effect {
         /// How to find it.
         handle: Handle,
     },
-    /// Ask it until it answers; [`Event::Answered`] or [`Event::Silent`] follow.
+    /// Ask it until it answers; [`Event::Answered`], [`Event::Silent`] or [`Event::PortTaken`] follow.
     Probe {
         /// Which act.
         order: OrderId,
@@ -295,6 +314,8 @@ pub struct Context<'a> {
     pub start_timeout: u64,
     /// Seconds the server has to answer.
     pub http_timeout: u64,
+    /// How often this start was repeated because somebody else had its port.
+    pub other_ports: u32,
 }
 
 /// Moves a server by one event.
@@ -337,6 +358,13 @@ pub fn step(
             | In::Routing { order, handle, .. }
             | In::Running { order, handle, .. } => {
                 halt(order, Some(handle), Cause::Stopped, Do::Record)
+            }
+            // It would be started again: now it will not.
+            In::Stopping { order, handle, cause: Cause::PortTaken(_) } => {
+                let (order, handle) = (order.clone(), handle.clone());
+                let next = In::Stopping { order, handle, cause: Cause::Stopped };
+                let record = Do::Record(next.recorded());
+                (next, vec![record])
             }
             In::Stopping { .. } => return stay(vec![]),
         },
@@ -418,6 +446,21 @@ pub fn step(
             | In::Routing { .. }
             | In::Stopping { .. } => return stay(vec![]),
         },
+        On::PortTaken(order) => match state {
+            In::Probing { order: ours, handle, url } | In::Running { order: ours, handle, url }
+                if *ours == order =>
+            {
+                halt(&order, Some(handle), Cause::PortTaken(port(url)), Do::Note)
+            }
+            In::Probing { .. }
+            | In::Running { .. }
+            | In::Stopped(_)
+            | In::Failed(_)
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Routing { .. }
+            | In::Stopping { .. } => return stay(vec![]),
+        },
         On::Routed(order) => match state {
             In::Routing { order: ours, handle, url } if *ours == order => {
                 let next = In::Running { order, handle: handle.clone(), url: url.clone() };
@@ -447,7 +490,10 @@ pub fn step(
             | In::Probing { .. }
             | In::Stopping { .. } => return stay(vec![]),
         },
-        On::Exited { order, exit } => match state {
+        On::Exited { order, exit, address_in_use } => match state {
+            In::Probing { order: ours, url, .. } if *ours == order && address_in_use => {
+                halted(&order, Cause::PortTaken(port(url)), with)
+            }
             In::Starting { .. } | In::Probing { .. } | In::Routing { .. }
                 if state.is_on(&order) =>
             {
@@ -455,7 +501,7 @@ pub fn step(
             }
             In::Running { .. } if state.is_on(&order) => died(&order, exit, with),
             In::Stopping { order: ours, cause, .. } if *ours == order => {
-                end(&order, In::Stopped(Some(cause.clone())))
+                halted(&order, cause.clone(), with)
             }
             In::Stopped(_)
             | In::Failed(_)
@@ -468,7 +514,7 @@ pub fn step(
         },
         On::Killed(order) => match state {
             In::Stopping { order: ours, cause, .. } if *ours == order => {
-                end(&order, In::Stopped(Some(cause.clone())))
+                halted(&order, cause.clone(), with)
             }
             // Ours, but nobody asked for its death here: the watch will say how it ended.
             In::Starting { .. } | In::Probing { .. } | In::Routing { .. } | In::Running { .. }
@@ -536,9 +582,7 @@ pub fn step(
                 Recovered::Ended(exit) => died(&order, exit, with),
             },
             In::Stopping { cause, .. } => match found {
-                Recovered::Unknown | Recovered::Ended(_) => {
-                    end(&order, In::Stopped(Some(cause.clone())))
-                }
+                Recovered::Unknown | Recovered::Ended(_) => halted(&order, cause.clone(), with),
                 Recovered::Alive(it) => {
                     let handle = Some(it.handle);
                     let kill = Do::Kill { order: order.clone(), handle: handle.clone() };
@@ -586,16 +630,50 @@ fn end(order: &OrderId, next: State) -> (State, Vec<Effect>) {
     (next, vec![Effect::Unroute, note, Effect::Forget(order.clone())])
 }
 
+/// How often the start in hand was repeated because somebody else had its port, after a step from `from` to `next`.
+pub fn other_ports(so_far: u32, from: &State, next: &State) -> u32 {
+    match next {
+        State::Waiting { cause: Cause::PortTaken(_), .. } => {
+            so_far.saturating_add(u32::from(!matches!(from, State::Waiting { .. })))
+        }
+        State::Starting { .. }
+        | State::Probing { .. }
+        | State::Routing { .. }
+        | State::Stopping { .. } => so_far,
+        State::Stopped(_) | State::Waiting { .. } | State::Failed(_) | State::Running { .. } => 0,
+    }
+}
+
+/// It has ended for this cause: for good, or, if it only was in the wrong place, to be started elsewhere.
+fn halted(order: &OrderId, cause: Cause, with: &Context<'_>) -> (State, Vec<Effect>) {
+    match cause {
+        Cause::PortTaken(_) if with.other_ports < OTHER_PORTS => {
+            let until = with.now.plus(ELSEWHERE + ELSEWHERE.mul_f64(with.jitter as f64 / 2_000.0));
+            again(order, until, cause)
+        }
+        cause => end(order, State::Stopped(Some(cause))),
+    }
+}
+
+/// It has ended and is to be started again at this moment.
+fn again(order: &OrderId, until: Moment, cause: Cause) -> (State, Vec<Effect>) {
+    let (next, mut effects) = end(order, State::Waiting { until, cause });
+    effects.push(Effect::Wake(until));
+    (next, effects)
+}
+
+/// The port in this URL; 0 where there is none.
+fn port(url: &str) -> u16 {
+    let (_, port) = url.rsplit_once(':').unwrap_or_default();
+    port.trim_end_matches('/').parse().unwrap_or_default()
+}
+
 /// A running server ended by itself.
 fn died(order: &OrderId, exit: Exit, with: &Context<'_>) -> (State, Vec<Effect>) {
     let cause = restart::cause(exit);
     match restart::after(with.policy, exit, with.deaths, with.now, with.jitter) {
         After::Stop => end(order, State::Stopped(Some(cause))),
         After::GiveUp => end(order, State::Failed(cause)),
-        After::Wait(until) => {
-            let (next, mut effects) = end(order, State::Waiting { until, cause });
-            effects.push(Effect::Wake(until));
-            (next, effects)
-        }
+        After::Wait(until) => again(order, until, cause),
     }
 }

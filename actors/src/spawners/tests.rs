@@ -23,8 +23,8 @@ use crate::{
         server::Handle,
     },
     ports::{
-        Boxed, Entropy, Exit, Order, Probe, Progress, Recovered, RouteSink, SinkError, SpawnError,
-        Spawner, Started, Stop,
+        Boxed, Entropy, Exit, Order, Probe, ProbeError, Progress, Recovered, RouteSink, SinkError,
+        SpawnError, Spawner, Started, Stop,
     },
     routes,
     spawner::{self, Board, Facts, Kit},
@@ -142,10 +142,14 @@ impl Spawner for World {
 }
 
 impl Probe for World {
-    fn probe<'a>(&'a self, _: &'a str, _: &'a str) -> Boxed<'a, Result<String, String>> {
+    fn probe<'a>(&'a self, _: &'a str, _: &'a str) -> Boxed<'a, Result<String, ProbeError>> {
         assert!(!self.panic.swap(false, Ordering::SeqCst), "as the test wants it");
         let silent = self.silent.load(Ordering::SeqCst);
-        let answer = if silent { Err("refused".to_owned()) } else { Ok("6.1.1".to_owned()) };
+        let answer = if silent {
+            Err(ProbeError::NotYet("refused".to_owned()))
+        } else {
+            Ok("6.1.1".to_owned())
+        };
         Box::pin(std::future::ready(answer))
     }
 }

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::{
     domain::OrderId,
     ports::{
-        Boxed, Exit, Handle, Order, Probe, Progress, Recovered, SpawnError, Spawner, Started, Stop,
+        Boxed, Exit, Handle, Order, Probe, ProbeError, Progress, Recovered, SpawnError, Spawner,
+        Started, Stop,
     },
 };
 
@@ -259,25 +260,62 @@ impl Spawner for ScriptedSpawner {
 
 /// Answers for servers: yes by default, or as told.
 #[derive(Debug, Clone, Default)]
-pub struct ScriptedProbe(Arc<Mutex<(Option<String>, u64)>>);
+pub struct ScriptedProbe(Arc<Mutex<Answers>>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    next: VecDeque<ProbeError>,
+    silent: Option<String>,
+    panics: u32,
+    asked: u64,
+}
 
 impl ScriptedProbe {
     /// No server answers from now on, with this error text, or all do again.
     pub fn set_silent(&self, error: Option<&str>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = error.map(str::to_owned);
+        self.edit(|it| it.silent = error.map(str::to_owned));
+    }
+
+    /// The next attempt fails so; several are taken in turn.
+    pub fn next_error(&self, error: ProbeError) {
+        self.edit(|it| it.next.push_back(error));
+    }
+
+    /// The next so many attempts panic.
+    pub fn panic_next(&self, attempts: u32) {
+        self.edit(|it| it.panics = attempts);
+    }
+
+    /// How many panics are still to come.
+    pub fn panics_left(&self) -> u32 {
+        self.edit(|it| it.panics)
     }
 
     /// How often it was asked.
     pub fn asked(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.edit(|it| it.asked)
+    }
+
+    fn edit<T>(&self, edit: impl FnOnce(&mut Answers) -> T) -> T {
+        edit(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Probe for ScriptedProbe {
-    fn probe<'a>(&'a self, _url: &'a str, _prefix: &'a str) -> Boxed<'a, Result<String, String>> {
-        let mut script = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        script.1 += 1;
-        let answer = script.0.clone().map_or_else(|| Ok("6.1.1".to_owned()), Err);
+    fn probe<'a>(
+        &'a self,
+        _url: &'a str,
+        _prefix: &'a str,
+    ) -> Boxed<'a, Result<String, ProbeError>> {
+        let (answer, panics) = self.edit(|it| {
+            it.asked += 1;
+            let panics = it.panics > 0;
+            it.panics = it.panics.saturating_sub(1);
+            let silent = it.silent.clone().map(ProbeError::NotYet);
+            let error = it.next.pop_front().or(silent);
+            (error.map_or_else(|| Ok("6.1.1".to_owned()), Err), panics)
+        });
+        assert!(!panics, "the probe panics as it was told to");
         Box::pin(std::future::ready(answer))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     domain::{Cause, OrderId, Route, ServerName},
     ports::{Order, Progress},
     spawner::{
-        acts::{self, Landed},
+        acts::{self, Landed, Probed},
         env,
         machine::{Effect, Event},
         restart,
@@ -157,21 +157,25 @@ impl Actor {
         let prefix = self.kit.facts.prefix(&user.name, name);
         self.kit.board.say(&self.key(name), 50, "The server has started; waiting for its answer");
         let limit = self.kit.settings.load().http_timeout;
-        let backoff = self.backoff(Duration::from_millis(50), Duration::from_secs(1));
-        let asked = acts::probe(self.kit.probe.clone(), url, prefix, limit, backoff);
+        let (probe, entropy) = (self.kit.probe.clone(), self.kit.entropy.clone());
+        let asked = acts::probe(probe, url, prefix, limit, entropy);
         let (named, id) = (name.clone(), order.clone());
         let task = ctx.spawn(asked.into_actor(self).map(move |answer, act: &mut Self, ctx| {
             let event = match answer {
-                Some(version) => {
+                Probed::Answered(version) => {
                     let slot = act.slot(&named);
                     if slot.life.as_ref() == Some(&id) {
                         slot.version = Some(version);
                     }
                     Event::Answered(id)
                 }
-                None => {
+                Probed::Silent => {
                     warn!(user = %user.name, server = %named, order = %id, "server does not answer");
                     Event::Silent(id)
+                }
+                Probed::Stranger(uid) => {
+                    warn!(user = %user.name, server = %named, order = %id, uid, "stranger on its port");
+                    Event::PortTaken(id)
                 }
             };
             act.feed(&named, event, ctx);

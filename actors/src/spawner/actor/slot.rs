@@ -34,6 +34,9 @@ pub(super) struct Slot {
     pub(super) token: Option<Secret>,
     pub(super) version: Option<String>,
     pub(super) deaths: Vec<Moment>,
+    /// How often the start in hand was repeated because somebody else had its port. Not recorded: a new life of this
+    /// actor may try a little more often.
+    pub(super) other_ports: u32,
     /// The order of the current or last life.
     pub(super) life: Option<OrderId>,
 }
@@ -68,6 +71,7 @@ impl Slot {
             token: None,
             version: server.and_then(|server| server.version.clone()),
             deaths: server.map(|server| server.deaths.clone()).unwrap_or_default(),
+            other_ports: 0,
             life: server.and_then(|server| server.state.order().cloned()),
         }
     }

@@ -91,7 +91,14 @@ impl Actor {
             ctx.cancel_future(replaced);
         }
         let write = async move {
-            if let (Some(order), Some(cause)) = (&order, ended(&state)) {
+            if let (
+                Some(order),
+                ServerState::Waiting { cause: cause @ Cause::PortTaken(port), .. },
+            ) = (&order, &state)
+            {
+                warn!(user = who, server = %key.name, %order, port, "port taken");
+                kit.board.say(&key, 20, format!("{cause}; trying another one"));
+            } else if let (Some(order), Some(cause)) = (&order, ended(&state)) {
                 let tail = kit.spawner.log_tail(order, TAIL);
                 let tail = tokio::time::timeout(CALL, tail).await.unwrap_or_default();
                 let on_request = *cause == Cause::Stopped;

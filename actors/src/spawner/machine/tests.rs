@@ -25,6 +25,7 @@ fn with(deaths: &[Moment]) -> Context<'_> {
         jitter: 0,
         start_timeout: 60,
         http_timeout: 30,
+        other_ports: 0,
     }
 }
 
@@ -70,7 +71,7 @@ fn spawned(n: u8) -> Event {
 }
 
 fn exited(n: u8, exit: Exit) -> Event {
-    Event::Exited { order: order(n), exit }
+    Event::Exited { order: order(n), exit, address_in_use: false }
 }
 
 #[test]
@@ -187,6 +188,67 @@ fn a_running_server_that_dies_is_started_again_by_the_policy() {
     let (next, _) = step(&running(1), exited(1, Exit::Code(1)), &with(&deaths)).unwrap();
     assert_eq!(next, State::Failed(Cause::Exited(1)));
     assert_eq!(go(&next, Event::Start(order(3))).0, starting(3));
+}
+
+/// The way of a start whose port is taken, up to its next start or its end.
+fn port_taken(from: State, event: Event, other_ports: u32) -> (State, Vec<Effect>) {
+    let with = Context { other_ports, ..with(&[]) };
+    let (mut state, mut done) = step(&from, event, &with).unwrap();
+    if let State::Stopping { order, .. } = &state {
+        assert_eq!(state, stopping(1, true, Cause::PortTaken(1)));
+        assert_eq!(state.recorded().pending(), Some("spawn"), "the start goes on");
+        assert!(matches!(done.last(), Some(Effect::Kill { .. })), "{done:?}");
+        let (next, effects) = step(&state, Event::Killed(order.clone()), &with).unwrap();
+        state = next;
+        done.extend(effects);
+    }
+    (state, done)
+}
+
+#[test]
+fn a_start_whose_port_is_taken_is_repeated_three_times() {
+    let in_use = || Event::Exited { order: order(1), exit: Exit::Code(1), address_in_use: true };
+    for (from, event) in [
+        (probing(1), Event::PortTaken(order(1))),
+        (probing(1), in_use()),
+        (running(1), Event::PortTaken(order(1))),
+    ] {
+        let mut tries = 0;
+        loop {
+            let (state, done) = port_taken(from.clone(), event.clone(), tries);
+            assert!(done.contains(&Effect::Forget(order(1))), "{done:?}");
+            let State::Waiting { until, cause } = state.clone() else {
+                assert_eq!(state, State::Stopped(Some(Cause::PortTaken(1))));
+                assert_eq!(other_ports(tries, &from, &state), 0);
+                break;
+            };
+            assert_eq!(cause, Cause::PortTaken(1));
+            assert_eq!(done.last(), Some(&Effect::Wake(until)));
+            assert!(until.since(with(&[]).now) <= ELSEWHERE * 2);
+            assert_eq!(go(&state, Event::Due { until, order: order(2) }).0, starting(2));
+            let stopped = State::Stopped(Some(Cause::Stopped));
+            assert_eq!(go(&state, Event::Stop).0, stopped, "it can be called off");
+            tries = other_ports(tries, &stopping(1, true, cause), &state);
+        }
+        assert_eq!(tries, OTHER_PORTS);
+    }
+    for state in every_state() {
+        if !matches!(state, State::Probing { .. } | State::Running { .. }) {
+            assert_eq!(go(&state, Event::PortTaken(order(1))), (state, vec![]), "nobody asked it");
+        }
+    }
+    let (next, _) = go(&running(1), in_use());
+    let State::Waiting { cause, .. } = next else { panic!("{next:?}") };
+    assert_eq!(cause, Cause::Exited(1), "it had its port");
+}
+
+#[test]
+fn a_start_that_is_to_be_repeated_can_be_called_off_while_it_ends() {
+    let (next, effects) = go(&stopping(1, true, Cause::PortTaken(1)), Event::Stop);
+    assert_eq!(next, stopping(1, true, Cause::Stopped));
+    assert_eq!(effects, [Effect::Record(next.recorded())], "its kill is under way");
+    let (next, _) = go(&next, Event::Killed(order(1)));
+    assert_eq!(next, State::Stopped(Some(Cause::Stopped)));
 }
 
 #[test]
@@ -312,7 +374,8 @@ impl World {
             9 => {
                 let n = one(&self.alive)?;
                 self.alive.retain(|alive| *alive != n);
-                exited(n, Exit::Code(i32::from(pick % 2)))
+                let exit = Exit::Code(i32::from(pick % 2));
+                Event::Exited { order: order(n), exit, address_in_use: pick % 4 == 1 }
             }
             10 => {
                 let n = one(&self.dying)?;
@@ -321,6 +384,7 @@ impl World {
                 self.alive.retain(|alive| *alive != n);
                 Event::Killed(order(n))
             }
+            12 => Event::PortTaken(ours?),
             11 => {
                 self.fresh += 1;
                 Event::Due { until: self.wake.take()?, order: order(self.fresh) }
@@ -341,7 +405,7 @@ impl World {
 proptest! {
     /// Every live server is either the machine's own or about to be killed, and at most one is wanted.
     #[test]
-    fn never_two_lives_at_once(events in prop::collection::vec((0u8..13, any::<u8>(), 0u8..8), 0..120)) {
+    fn never_two_lives_at_once(events in prop::collection::vec((0u8..14, any::<u8>(), 0u8..8), 0..120)) {
         let (mut world, mut state) = (World::default(), State::Stopped(None));
         for (kind, pick, disk) in events {
             if world.fresh == 200 {
@@ -371,7 +435,7 @@ proptest! {
 
     /// When whatever is under way comes to its end, by answer or by timeout, the machine rests soon.
     #[test]
-    fn every_path_ends(events in prop::collection::vec((0u8..13, any::<u8>()), 0..60)) {
+    fn every_path_ends(events in prop::collection::vec((0u8..14, any::<u8>()), 0..60)) {
         let (mut world, mut state) = (World::default(), State::Stopped(None));
         for (kind, pick) in events {
             if let Some(event) = world.event(kind, pick, &state) {
