@@ -98,8 +98,19 @@ pub(crate) fn api_policy(hub: &str) -> String {
     format!("frame-ancestors 'none'; report-uri {hub}security/csp-report; default-src 'none'")
 }
 
+/// Cookies an answer is to set; [`finish`] puts them on.
+#[derive(Debug, Clone, Default)]
+struct Cookies(Vec<String>);
+
+/// With these `Set-Cookie`s.
+pub(crate) fn with_cookies(mut answer: Response<Body>, cookies: Vec<String>) -> Response<Body> {
+    answer.extensions_mut().insert(Cookies(cookies));
+    answer
+}
+
 /// Puts on what every answer carries; what a handler has set stays.
-pub(crate) fn finish(answer: &mut Response<Body>, hub: &str, cookies: &[String], request: &str) {
+pub(crate) fn finish(answer: &mut Response<Body>, hub: &str, request: &str) {
+    let cookies = answer.extensions_mut().remove::<Cookies>().unwrap_or_default();
     let headers = answer.headers_mut();
     let mut add = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -115,8 +126,8 @@ pub(crate) fn finish(answer: &mut Response<Body>, hub: &str, cookies: &[String],
     add("cross-origin-resource-policy", "same-origin");
     add("cache-control", "private, no-cache");
     add("x-request-id", request);
-    for cookie in cookies {
-        if let Ok(value) = HeaderValue::from_str(cookie) {
+    for cookie in cookies.0 {
+        if let Ok(value) = HeaderValue::try_from(cookie) {
             headers.append(header::SET_COOKIE, value);
         }
     }

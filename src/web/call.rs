@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{body::Body, extract::OriginalUri};
 use http::{HeaderMap, Method, Request, header, request};
 use jovis_actors::{
     domain::{Moment, Username, quote},
@@ -27,6 +27,10 @@ pub(crate) enum Via {
     /// Our proxy; its forwarded headers are the truth.
     Proxy,
 }
+
+/// A request's id, as an extension of it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
 
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -68,11 +72,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Takes a request apart. The query must be UTF-8.
-    pub(crate) fn new(app: Arc<App>, request: Request<Body>, via: Via) -> Result<Self, Error> {
-        let (head, body) = request.into_parts();
+    /// Takes a request apart, with what the router noted in its extensions. The query must be UTF-8.
+    pub(crate) fn new(app: Arc<App>, request: Request<Body>) -> Result<Self, Error> {
+        let (mut head, body) = request.into_parts();
+        let via = head.extensions.remove::<Via>();
+        let via = via.ok_or_else(|| Error::failed("it is unknown how this request came"))?;
+        let id = head.extensions.remove::<RequestId>().map(|id| id.0);
+        // The router rewrites paths; what counts for redirects is what came.
+        let uri = head.extensions.remove::<OriginalUri>().map_or(head.uri.clone(), |it| it.0);
         let settings = app.settings.load_full();
-        let raw_query = head.uri.query().map(ToOwned::to_owned);
+        let raw_query = uri.query().map(ToOwned::to_owned);
         let cookies = head.headers.get_all(header::COOKIE).iter();
         let cookies = Cookies::parse(cookies.filter_map(|value| value.to_str().ok()));
         let query = Form::parse(raw_query.as_deref().unwrap_or(""))?;
@@ -80,11 +89,11 @@ impl Call {
         Ok(Self {
             image: app.doors.image(),
             now: app.clock.moment(),
-            id: request_id(&head.headers, via).unwrap_or_else(|| app.entropy.hex(8)),
+            id: id.unwrap_or_else(|| app.entropy.hex(8)),
             nonce: app.entropy.hex(16),
             origin: format!("{}://{host}", if secure { "https" } else { "http" }),
             session: cookies.session().map(ToOwned::to_owned),
-            path: head.uri.path().to_owned(),
+            path: uri.path().to_owned(),
             method: head.method,
             headers: head.headers,
             body: Mutex::new(Some(body)),
@@ -285,7 +294,7 @@ fn believed(head: &request::Parts, via: Via, tls: bool) -> (Option<IpAddr>, bool
 }
 
 /// The proxy's id for this request, if it is one.
-fn request_id(headers: &HeaderMap, via: Via) -> Option<String> {
+pub(crate) fn request_id(headers: &HeaderMap, via: Via) -> Option<String> {
     let id = headers.get("x-request-id").filter(|_| via == Via::Proxy)?.to_str().ok()?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     (plain && (1..=64).contains(&id.len())).then(|| id.to_owned())

@@ -3,11 +3,11 @@
 //! It speaks; others decide and do: everything goes through [`doors`], and nothing here knows how users, servers or
 //! tokens are kept. Statuses occur here and nowhere else, and errors become statuses in [`error`] alone.
 //!
-//! A request's way: [`serve`] (listeners) → [`call`] (what came, as values) → [`router`] (the table) → [`guard`] and
-//! [`csrf`] (who is it, may they, is it ours) → a handler in `api/`, `oauth/` or `pages/` → [`answer`] (headers on
-//! everything).
+//! A request's way: [`serve`] (listeners) → [`router`] (axum's, built from the rows in [`table`]) → [`call`] (what came,
+//! as values) → [`guard`] and [`csrf`] (who is it, may they, is it ours) → a handler in `api/`, `oauth/` or `pages/` →
+//! [`answer`] (headers on everything).
 //!
-//! To add an endpoint: a variant and a row in [`router`], its methods, the handler, its model; a row in the tests.
+//! To add an endpoint: a row in [`table`], the handler, its model; a row in the tests.
 
 mod answer;
 mod api;
@@ -27,6 +27,7 @@ mod serve;
 mod session;
 mod signed;
 mod statics;
+mod table;
 mod templates;
 #[cfg(test)]
 mod testing;

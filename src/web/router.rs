@@ -1,154 +1,92 @@
-//! One table: path and method to handler. Paths are split at `/`, then each segment is decoded once: an encoded slash
-//! never separates. `.` and `..`, plain or encoded, are refused.
+//! Routing is axum's: one [`Router`], built once from the [`table`], nested below `{hub}`.
+//!
+//! Around it lies [`front`], for what a router cannot do: paths are split at `/`, then each segment is decoded once, so
+//! an encoded slash never separates; `.` and `..`, plain or encoded, are refused. Behind it lies [`dispatch`]: the order
+//! of checks (`spec/rest-api.md` 1.3) wants a method refused after the caller is known, so methods are the table's, too.
 
 use std::{sync::Arc, time::Instant};
 
-use axum::body::Body;
-use http::{Method, Request, Response, StatusCode};
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request, State, rejection},
+    middleware::{self, Next},
+    routing::any,
+};
+use http::{Method, Response, StatusCode, Uri, request::Parts, uri::PathAndQuery};
 use jovis_actors::domain::quote;
-use tracing::{Instrument, debug, error, info, info_span};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{
     answer::{self, Answer},
-    api,
     app::App,
-    call::{Call, Via},
+    call::{self, Call, RequestId, Via},
     error::Error,
     guard::Proof,
-    oauth, pages, statics,
+    pages,
+    table::{self, Door, Names, Row},
 };
 
-/// What the API has. Names are as in the path, decoded; they need not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Endpoint<'a> {
-    Root,
-    Info,
-    WhoAmI,
-    User(&'a str),
-    Activity(&'a str),
-    Tokens(&'a str),
-    Token(&'a str, &'a str),
-    Server(&'a str, &'a str),
-    Progress(&'a str, &'a str),
-    OAuthToken,
+/// Everything the hub answers. Requests carry their [`Via`] as an extension.
+pub(crate) fn routes(app: Arc<App>) -> Router {
+    let hub = hub(&app);
+    let inside = table::mount(table::rows(), |row| {
+        let row = Arc::new(row);
+        any(move |names: Names, call: Call| serve(row.clone(), names, call))
+    });
+    let all = Router::new()
+        .route(hub.trim_end_matches('/'), any(bare))
+        .nest(&hub, inside.fallback(no_page))
+        .fallback(outside)
+        .with_state(app.clone());
+    // A layer on the routes themselves would come too late: they are matched before it.
+    Router::new().fallback_service(all).layer(middleware::from_fn_with_state(app, front))
 }
 
-/// The API's table, below `{hub}api`.
-fn endpoint<'a>(path: &[&'a str]) -> Option<(Endpoint<'a>, &'static [Method])> {
-    use Endpoint as To;
-    Some(match *path {
-        [] | [""] => (To::Root, &[Method::GET]),
-        ["info"] => (To::Info, &[Method::GET]),
-        ["user"] => (To::WhoAmI, &[Method::GET]),
-        ["oauth2", "token"] => (To::OAuthToken, &[Method::POST]),
-        ["users", "", ..] => return None,
-        ["users", n] => (To::User(n), &[Method::GET]),
-        ["users", n, "activity"] => (To::Activity(n), &[Method::POST]),
-        ["users", n, "tokens"] => (To::Tokens(n), &[Method::GET, Method::POST]),
-        ["users", n, "tokens", id] => (To::Token(n, id), &[Method::GET, Method::DELETE]),
-        ["users", n, "server"] => (To::Server(n, ""), &[Method::GET, Method::POST, Method::DELETE]),
-        ["users", n, "servers", s] => {
-            (To::Server(n, s), &[Method::GET, Method::POST, Method::DELETE])
-        }
-        ["users", n, "server", "progress"] => (To::Progress(n, ""), &[Method::GET]),
-        ["users", n, "servers", s, "progress"] => (To::Progress(n, s), &[Method::GET]),
-        _ => return None,
-    })
+fn hub(app: &App) -> String {
+    format!("{}hub/", app.settings.load().hub.base_url)
 }
 
-/// What there is for browsers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Page<'a> {
-    Root,
-    Login,
-    Logout,
-    Home,
-    Spawn(Option<&'a str>, &'a str),
-    Pending(&'a str, &'a str),
-    /// A server that the proxy does not know; the first segment of what is wanted there.
-    User(&'a str, &'a str),
-    UserRedirect,
-    Tokens,
-    Authorize,
-    Error(&'a str),
-    Health,
-    Report,
-    Static(&'a str),
-}
-
-/// The table of pages, below `{hub}`.
-fn page<'a>(path: &[&'a str]) -> Option<(Page<'a>, &'static [Method])> {
-    use Page as To;
-    const GET: &[Method] = &[Method::GET];
-    const FORM: &[Method] = &[Method::GET, Method::POST];
-    const PEEK: &[Method] = &[Method::GET, Method::HEAD];
-    Some(match *path {
-        [] | [""] => (To::Root, GET),
-        ["login"] => (To::Login, FORM),
-        ["logout"] => (To::Logout, GET),
-        ["home"] => (To::Home, GET),
-        ["spawn"] => (To::Spawn(None, ""), FORM),
-        ["spawn", n] => (To::Spawn(Some(n), ""), FORM),
-        ["spawn", n, s] => (To::Spawn(Some(n), s), FORM),
-        ["spawn-pending", n] => (To::Pending(n, ""), GET),
-        ["spawn-pending", n, s] => (To::Pending(n, s), GET),
-        ["user", n, ref rest @ ..] if !n.is_empty() => (
-            To::User(n, rest.first().copied().unwrap_or("")),
-            &[Method::GET, Method::POST, Method::PATCH, Method::DELETE],
-        ),
-        ["user-redirect", _, ..] => (To::UserRedirect, GET),
-        ["token"] => (To::Tokens, GET),
-        ["api", "oauth2", "authorize"] => (To::Authorize, FORM),
-        ["error", code] => (To::Error(code), GET),
-        ["health"] | ["api", "health"] => (To::Health, PEEK),
-        ["security", "csp-report"] => (To::Report, &[Method::POST]),
-        ["logo"] => (To::Static("logo.svg"), PEEK),
-        ["static", file] => (To::Static(file), PEEK),
-        _ => return None,
-    })
-}
-
-/// Segments after the prefix, decoded.
-pub(crate) fn segments(path: &str) -> Result<Vec<String>, Error> {
-    let decode = |part: &str| {
-        let plain = quote::unquote(part).ok_or_else(|| Error::bad("the path is not UTF-8"))?;
-        if matches!(plain.as_str(), "." | "..") {
-            return Err(Error::bad("the path has a segment of dots"));
-        }
-        Ok(plain)
-    };
-    path.split('/').map(decode).collect()
-}
-
-/// Answers one request; never fails, and a panic is a 500 of that request alone.
-pub(crate) async fn handle(app: Arc<App>, request: Request<Body>, via: Via) -> Response<Body> {
+/// Before and after everything: a request's id, its line in the log, its path in one spelling; the headers of every
+/// answer. A panic is a 500 of that request alone.
+async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response<Body> {
     let begun = Instant::now();
-    let hub = format!("{}hub/", app.settings.load().hub.base_url);
-    let call = match Call::new(app, request, via) {
-        Ok(call) => call,
-        Err(error) => {
-            let mut out = answer::api_error(&error);
-            answer::finish(&mut out, &hub, &[], "-");
-            return out;
+    let hub = hub(&app);
+    let via = request.extensions().get::<Via>().copied();
+    let id = via.and_then(|via| call::request_id(request.headers(), via));
+    let id = id.unwrap_or_else(|| app.entropy.hex(8));
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let quiet = quiet(request.uri().path());
+    let span = info_span!(
+        "request", request = %id, method = %request.method(), path = %request.uri().path(),
+        user = tracing::field::Empty
+    );
+    let prefix = hub.clone();
+    let work = async move {
+        match tidy(request.uri(), &prefix) {
+            Ok(None) => next.run(request).await,
+            Ok(Some(uri)) => {
+                *request.uri_mut() = uri;
+                next.run(request).await
+            }
+            Err(error) => match Call::from_request(request, &app).await {
+                Ok(call) => refusal(call, &error),
+                Err(out) => out,
+            },
         }
     };
-    let (id, quiet) = (call.id.clone(), quiet(&call.path));
-    let span = info_span!(
-        "request", request = %id, method = %call.method, path = %call.path, user = tracing::field::Empty
-    );
     // In a task of its own: a browser that goes away does not break off a change half-way.
-    let task = tokio::spawn(run(call).instrument(span.clone()));
-    let (mut out, cookies) = match task.await {
-        Ok(done) => done,
+    let mut out = match tokio::spawn(work.instrument(span.clone())).await {
+        Ok(out) => out,
         Err(died) => {
             span.in_scope(|| error!(error = %died, "request handler died"));
-            (answer::api_error(&Error::failed("Internal Server Error")), Vec::new())
+            answer::api_error(&Error::failed("Internal Server Error"))
         }
     };
-    answer::finish(&mut out, &hub, &cookies, &id);
+    answer::finish(&mut out, &hub, &id);
     let (status, elapsed_ms) = (out.status().as_u16(), begun.elapsed().as_millis() as u64);
     span.in_scope(|| match status {
-        500.. => tracing::warn!(status, elapsed_ms, "request failed"),
+        500.. => warn!(status, elapsed_ms, "request failed"),
         _ if quiet => debug!(status, elapsed_ms, "request answered"),
         _ => info!(status, elapsed_ms, "request answered"),
     });
@@ -160,178 +98,144 @@ fn quiet(path: &str) -> bool {
     path.ends_with("/activity") || path.ends_with("/health") || path.contains("/hub/static/")
 }
 
-async fn run(mut call: Call) -> (Response<Body>, Vec<String>) {
-    let out = dispatch(&mut call).await;
-    (out, std::mem::take(&mut call.set))
+/// The address with its path below `hub` in the one spelling the table is written in; nothing if it is in it already.
+/// axum compares what is fixed in a path as it came, and would neither know `log%69n` nor refuse a segment of dots.
+fn tidy(uri: &Uri, hub: &str) -> Result<Option<Uri>, Error> {
+    let Some(inside) = uri.path().strip_prefix(hub) else { return Ok(None) };
+    let parts: Result<Vec<String>, Error> = inside.split('/').map(segment).collect();
+    let path = format!("{hub}{}", parts?.join("/"));
+    if path == uri.path() {
+        return Ok(None);
+    }
+    let long = |_| Error::bad("the path is too long");
+    let whole = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(whole.map_err(long)?);
+    Uri::from_parts(parts).map(Some).map_err(|_| Error::bad("the address cannot be read"))
 }
 
-async fn dispatch(call: &mut Call) -> Response<Body> {
-    let (base, hub) = (call.base().to_owned(), call.hub());
-    let path = call.path.clone();
-    if format!("{path}/") == hub {
-        let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
-        let whole = answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("{hub}{query}"));
-        return if call.method == Method::GET {
-            whole
-        } else {
-            pages::error::show(call, &Error::method())
+/// One segment: decoded once, and escaped where it must be.
+fn segment(part: &str) -> Result<String, Error> {
+    let plain = quote::unquote(part).ok_or_else(|| Error::bad("the path is not UTF-8"))?;
+    if matches!(plain.as_str(), "." | "..") {
+        return Err(Error::bad("the path has a segment of dots"));
+    }
+    Ok(quote::segment(&plain))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = rejection::RawPathParamsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let found = RawPathParams::from_request_parts(parts, state).await?;
+        let own = |text: &str| text.to_owned();
+        Ok(Self(found.iter().map(|(place, name)| (own(place), own(name))).collect()))
+    }
+}
+
+impl FromRequest<Arc<App>> for Call {
+    type Rejection = Response<Body>;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response<Body>> {
+        Self::new(app.clone(), request).map_err(|error| answer::api_error(&error))
+    }
+}
+
+/// `{hub}` without its last slash.
+async fn bare(call: Call) -> Response<Body> {
+    if call.method != Method::GET {
+        let out = pages::error::show(&call, &Error::method());
+        return answer::with_cookies(out, call.set);
+    }
+    let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+    answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("{}{query}", call.hub()))
+}
+
+/// Whatever is not below `{hub}`.
+async fn outside(mut call: Call) -> Response<Body> {
+    let (path, base) = (call.path.clone(), call.base().to_owned());
+    let out = pages::outside::serve(&mut call, path.strip_prefix(&base));
+    let out = out.unwrap_or_else(|error| pages::error::show(&call, &error));
+    answer::with_cookies(out, call.set)
+}
+
+/// Below `{hub}`, but not in the table.
+async fn no_page(call: Call) -> Response<Body> {
+    refusal(call, &Error::no_page())
+}
+
+/// An error of a request that belongs to no row.
+fn refusal(call: Call, error: &Error) -> Response<Body> {
+    let inside = call.path.strip_prefix(&call.hub()).unwrap_or_default().to_owned();
+    let out = if inside == "api" || inside.starts_with("api/") {
+        answer::api_error(error)
+    } else {
+        pages::error::show(&call, error)
+    };
+    answer::with_cookies(out, call.set)
+}
+
+/// A request for a row of the table.
+async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
+    if names.0.iter().any(|(_, name)| name.is_empty()) {
+        // Between two slashes axum also takes nothing for a name; where that is legal the table has a path of its own.
+        return no_page(call).await;
+    }
+    let out = if row.door.is_api() {
+        let out = dispatch(&row, &names, &mut call).await;
+        out.unwrap_or_else(|error| answer::api_error(&error))
+    } else {
+        let out = dispatch_page(&row, &names, &mut call).await;
+        out.unwrap_or_else(|error| pages::error::show(&call, &error))
+    };
+    answer::with_cookies(out, call.set)
+}
+
+async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
+    let handler = row.handler(&call.method).ok_or_else(Error::method)?;
+    match row.door {
+        Door::Open => {}
+        Door::Server => call.identify(Proof::Any, false),
+        _ => call.identify(Proof::Cookie, true),
+    }
+    if row.door == Door::Person && call.who.is_none() {
+        return match call.method {
+            Method::GET => Ok(answer::found(&call.login_url())),
+            _ => Err(Error::anonymous()),
         };
     }
-    let Some(inside) = path.strip_prefix(&hub) else {
-        let out = pages::outside::serve(call, path.strip_prefix(&base));
-        return out.unwrap_or_else(|error| pages::error::show(call, &error));
-    };
-    let api = inside == "api" || inside.starts_with("api/");
-    let out = match segments(inside) {
-        Err(error) => Err(error),
-        Ok(parts) => {
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            match page(&parts) {
-                Some((to, methods)) => {
-                    let out = serve_page(call, to, methods).await;
-                    return out.unwrap_or_else(|error| pages::error::show(call, &error));
-                }
-                None if api => serve_api(call, &parts[1..]).await,
-                None => Err(Error::no_page()),
-            }
-        }
-    };
-    match out {
-        Ok(out) => out,
-        Err(error) if api => answer::api_error(&error),
-        Err(error) => pages::error::show(call, &error),
-    }
+    handler(call, names).await
 }
 
-async fn serve_page(call: &mut Call, to: Page<'_>, methods: &[Method]) -> Answer {
-    if !methods.contains(&call.method) {
-        return Err(Error::method());
-    }
-    let (proof, counts) = match to {
-        Page::Health | Page::Static(_) | Page::Error(_) => {
-            return match to {
-                Page::Static(path) => statics::serve(call, path),
-                Page::Error(code) => pages::error::proxy(call, code),
-                _ => Ok(answer::bare(StatusCode::OK, "text/html")),
-            };
+/// The API: who is it, is it one of our own pages, is there such a method; the rest is the handler's.
+async fn dispatch(row: &Row, names: &Names, call: &mut Call) -> Answer {
+    let handler = row.handler(&call.method);
+    match (row.door, handler) {
+        _ if call.method == Method::OPTIONS => {
+            return Ok(answer::bare(StatusCode::OK, "application/json"));
         }
-        Page::User(..) => (Proof::Any, false),
-        _ => (Proof::Cookie, true),
-    };
-    call.identify(proof, counts);
-    match to {
-        Page::Root => pages::login::root(call),
-        Page::Login if call.method == Method::GET => pages::login::form(call),
-        Page::Login => pages::login::submit(call).await,
-        Page::Logout => pages::login::logout(call).await,
-        Page::User(user, first) => pages::user::serve(call, user, first).await,
-        // From here on only for people who are signed in.
-        _ if call.who.is_none() => {
-            if call.method == Method::GET {
-                Ok(answer::found(&call.login_url()))
-            } else {
-                Err(Error::anonymous())
-            }
-        }
-        Page::Home => pages::home::show(call),
-        Page::Spawn(user, server) => pages::spawn::serve(call, user, server).await,
-        Page::Pending(user, server) => pages::pending::show(call, user, server),
-        Page::UserRedirect => pages::user::redirect(call),
-        Page::Tokens => pages::tokens::show(call),
-        Page::Authorize => oauth::authorize::serve(call).await,
-        Page::Report => pages::outside::report(call).await,
-        Page::Health | Page::Static(_) | Page::Error(_) => Err(Error::no_page()),
-    }
-}
-
-async fn serve_api(call: &mut Call, parts: &[&str]) -> Answer {
-    let (to, methods) = endpoint(parts).ok_or_else(Error::no_page)?;
-    if call.method == Method::OPTIONS {
-        return Ok(answer::bare(StatusCode::OK, "application/json"));
-    }
-    if to == Endpoint::Root && call.method == Method::GET {
-        return Ok(api::hub::root());
+        (Door::ApiRoot, Some(handler)) => return handler(call, names).await,
+        _ => {}
     }
     call.identify(Proof::Any, true);
     let by_token = call.who.as_ref().is_some_and(|who| who.token.is_some());
-    if !by_token && !call.cookie_counts() && to != Endpoint::OAuthToken {
+    if !by_token && !call.cookie_counts() && row.door != Door::ApiClient {
         call.who = None;
     }
-    let late = matches!(to, Endpoint::Tokens(_)) && call.method == Method::POST;
     let asked = call.who.is_some() || call.headers.contains_key("origin");
-    let checked = to != Endpoint::Root && !late && call.method != Method::HEAD;
+    let checked = match row.door {
+        Door::ApiRoot => false,
+        Door::ApiLate => !matches!(call.method, Method::POST | Method::HEAD),
+        _ => call.method != Method::HEAD,
+    };
     if checked && !by_token && asked {
         call.require_xsrf(None)?;
     }
-    if !methods.contains(&call.method) {
-        return Err(Error::method());
-    }
-    match (to, call.method.as_str()) {
-        (Endpoint::Root, _) => Ok(api::hub::root()),
-        (Endpoint::Info, _) => api::hub::info(call),
-        (Endpoint::WhoAmI, _) => api::users::who_am_i(call),
-        (Endpoint::User(name), _) => api::users::show(call, name),
-        (Endpoint::Activity(name), _) => api::activity::note(call, name).await,
-        (Endpoint::Tokens(name), "GET") => api::tokens::list(call, name),
-        (Endpoint::Tokens(name), _) => api::tokens::make(call, name).await,
-        (Endpoint::Token(name, id), "GET") => api::tokens::show(call, name, id),
-        (Endpoint::Token(name, id), _) => api::tokens::revoke(call, name, id).await,
-        (Endpoint::Server(name, server), "GET") => api::servers::show(call, name, server),
-        (Endpoint::Server(name, server), "POST") => api::servers::start(call, name, server).await,
-        (Endpoint::Server(name, server), _) => api::servers::stop(call, name, server).await,
-        (Endpoint::Progress(name, server), _) => api::progress::stream(call, name, server),
-        (Endpoint::OAuthToken, _) => oauth::token::serve(call).await,
-    }
+    handler.ok_or_else(Error::method)?(call, names).await
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn no_path_breaks_the_table(path in "(users|user|spawn|api|[a-z./%2e]{0,6})(/[a-zA-Z0-9%./~@ü]{0,8}){0,6}") {
-            if let Ok(parts) = segments(&path) {
-                prop_assert_eq!(parts.len(), path.split('/').count());
-                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-                prop_assert!(!parts.iter().any(|part| matches!(*part, "." | "..")));
-                let _ = (endpoint(&parts), page(&parts));
-            }
-        }
-    }
-
-    #[test]
-    fn paths_lead_to_their_endpoints() {
-        use Endpoint as To;
-        for (path, wanted) in [
-            ("", Some(To::Root)),
-            ("user", Some(To::WhoAmI)),
-            ("users/bob", Some(To::User("bob"))),
-            ("users/bob/", None),
-            ("users/", None),
-            ("users", None),
-            ("users/bob/server", Some(To::Server("bob", ""))),
-            ("users/bob/server/", None),
-            ("users/bob/servers/", Some(To::Server("bob", ""))),
-            ("users/bob/servers/lab", Some(To::Server("bob", "lab"))),
-            ("users/bob/servers/lab/progress", Some(To::Progress("bob", "lab"))),
-            ("users/bob/servers//progress", Some(To::Progress("bob", ""))),
-            ("users/a%2Fb", Some(To::User("a/b"))),
-            ("groups", None),
-        ] {
-            let parts = segments(path).unwrap();
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            assert_eq!(endpoint(&parts).map(|(to, _)| to), wanted, "{path}");
-        }
-    }
-
-    #[test]
-    fn dots_and_bad_text_are_refused() {
-        for path in ["a/../b", "a/%2e%2E", "./a", "a/%ff"] {
-            assert_eq!(segments(path).unwrap_err().status.as_u16(), 400, "{path}");
-        }
-        assert_eq!(segments("a/..b/%252e").unwrap(), ["a", "..b", "%2e"]);
-    }
-}
+mod tests;

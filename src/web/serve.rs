@@ -1,12 +1,19 @@
 //! Listeners: the API's TCP port for user servers, and the Unix socket our proxy brings browsers over. Only there are
 //! forwarded headers believed. Both sockets are root's and passed down; this only accepts.
 
-use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::Router;
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -44,10 +51,11 @@ pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Ou
     let rooms = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS)));
     let open = || rooms.iter().map(|room| CONNECTIONS - room.available_permits()).sum::<usize>();
     let Listeners { api, proxy } = listeners;
+    let routes = TowerToHyperService::new(router::routes(app));
     let accepting = async {
         tokio::join!(
-            accept(&rooms[0], &api, HEAD, &app, &ended),
-            accept(&rooms[1], &proxy, PROXY_HEAD, &app, &ended),
+            accept(&rooms[0], &api, HEAD, &routes, &ended),
+            accept(&rooms[1], &proxy, PROXY_HEAD, &routes, &ended),
         )
     };
     tokio::select! {
@@ -99,14 +107,14 @@ async fn accept<S: Source>(
     room: &Arc<Semaphore>,
     source: &S,
     head: Duration,
-    app: &Arc<App>,
+    routes: &TowerToHyperService<Router>,
     ended: &watch::Receiver<bool>,
 ) {
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match source.next().await {
             Ok((stream, via)) => {
-                tokio::spawn(connection(stream, via, head, app.clone(), ended.clone(), permit));
+                tokio::spawn(connection(stream, via, head, routes.clone(), ended.clone(), permit));
             }
             Err(error) => {
                 warn!(error = %error, "accept failed");
@@ -120,15 +128,15 @@ async fn connection<S>(
     stream: S,
     via: Via,
     head: Duration,
-    app: Arc<App>,
+    routes: TowerToHyperService<Router>,
     mut ended: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(router::handle(app, request.map(Body::new), via).await) }
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(via);
+        routes.call(request)
     });
     let mut builder = http1::Builder::new();
     builder

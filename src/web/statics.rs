@@ -47,6 +47,16 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// One file.
+pub(crate) async fn file(call: &Call, path: &str) -> Answer {
+    serve(call, path)
+}
+
+/// The logo.
+pub(crate) async fn logo(call: &Call) -> Answer {
+    serve(call, "logo.svg")
+}
+
+/// The file of this name, or 404.
 pub(crate) fn serve(call: &Call, path: &str) -> Answer {
     let file = FILES.iter().find(|file| file.path == path).ok_or_else(Error::no_page)?;
     let etag = format!("\"{}\"", hex(&digest(&SHA256, file.text.as_bytes()).as_ref()[..16]));

@@ -12,6 +12,8 @@ use std::{
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use http::{Method, Request, Response};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use jovis_actors::{
     accounts::{NewCode, NewToken, RedeemRefused, Redeemed, Redemption},
     domain::{
@@ -341,6 +343,7 @@ impl Entropy for Counting {
 /// A hub of doubles.
 pub(crate) struct Hub {
     pub(crate) app: Arc<App>,
+    routes: TowerToHyperService<axum::Router>,
     pub(crate) doubles: Arc<Doubles>,
     pub(crate) clock: Arc<Still>,
 }
@@ -385,7 +388,9 @@ impl Hub {
             Arc::new(Counting(AtomicU64::new(0))),
             Arc::new(ArcSwap::from_pointee(settings)),
         );
-        Self { app: app.unwrap(), doubles, clock }
+        let app = app.unwrap();
+        let routes = TowerToHyperService::new(router::routes(app.clone()));
+        Self { app, routes, doubles, clock }
     }
 
     pub(crate) fn key(&self, user: &str) -> ServerKey {
@@ -399,7 +404,10 @@ impl Hub {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
-        Reply::read(router::handle(self.app.clone(), request, Via::Proxy).await).await
+        let mut request = request;
+        request.extensions_mut().insert(Via::Proxy);
+        let Ok(answer) = self.routes.call(request).await;
+        Reply::read(answer).await
     }
 
     /// A request without any cookie.

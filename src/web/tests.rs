@@ -240,6 +240,13 @@ async fn the_api_answers_403_and_never_401() {
         ("OPTIONS", "/hub/api/nothing", 404),
         ("GET", "/hub/api/nothing", 404),
         ("GET", "/hub/api/users/", 404),
+        ("GET", "/hub/api/users//server", 404),
+        ("OPTIONS", "/hub/api/users//server", 404),
+        ("PUT", "/hub/api", 405),
+        ("HEAD", "/hub/api", 405),
+        ("OPTIONS", "/hub/api", 200),
+        ("GET", "/hub/api/users/bob/servers/", 403),
+        ("GET", "/hub/api/us%65r", 403),
         ("GET", "/hub/api/", 200),
         ("GET", "/hub/api/users/%2e%2e", 400),
         ("GET", "/hub/api/users/%ff", 400),
@@ -541,4 +548,47 @@ async fn over_real_sockets_only_the_proxys_headers_are_believed() {
     end.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(15), serving).await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn answers_without_a_body_say_nothing_about_one() {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream, UnixListener},
+        sync::oneshot,
+    };
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    let folder = tempfile::tempdir().unwrap();
+    let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = api.local_addr().unwrap();
+    let proxy = UnixListener::bind(folder.path().join("hub.sock")).unwrap();
+    let (end, ended) = oneshot::channel::<()>();
+    let listeners = super::Listeners { api, proxy };
+    let serving = tokio::spawn(super::serve(listeners, hub.app.clone(), async {
+        let _ = ended.await;
+    }));
+    let ask = async |method: &str, path: &str, headers: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: hub\r\n{headers}Connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text.to_ascii_lowercase()
+    };
+    let made = bob.script("POST", "/hub/api/users/bob/tokens", "{}").await.json();
+    let path = format!("/hub/api/users/bob/tokens/{}", made["id"].as_str().unwrap());
+    let token = format!("Authorization: token {}\r\n", made["token"].as_str().unwrap());
+    let gone = ask("DELETE", &path, &token).await;
+    assert!(gone.starts_with("http/1.1 204") && !gone.contains("content-length"), "{gone}");
+    let logo = ask("GET", "/hub/logo", "").await;
+    let etag = logo.lines().find(|line| line.starts_with("etag: ")).unwrap();
+    let same = etag.replace("etag", "If-None-Match") + "\r\n";
+    let same = ask("GET", "/hub/logo", &same).await;
+    assert!(same.starts_with("http/1.1 304") && !same.contains("content-length"), "{same}");
+    let peek = ask("HEAD", "/hub/logo", "").await;
+    assert!(peek.starts_with("http/1.1 200") && peek.ends_with("\r\n\r\n"), "{peek}");
+    end.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(15), serving).await.unwrap().unwrap();
 }

@@ -1,7 +1,6 @@
 //! The hub itself: version and make.
 
-use axum::body::Body;
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderName, StatusCode};
 use serde_json::json;
 
 use crate::{
@@ -14,14 +13,14 @@ use crate::{
 };
 
 /// The root: how servers see at their start that the hub is there. For everybody.
-pub(crate) fn root() -> Response<Body> {
+pub(crate) async fn root(_call: &Call) -> Answer {
     let mut out = answer::json(StatusCode::OK, &json!({ "version": VERSION }));
     answer::put(&mut out, HeaderName::from_static("access-control-allow-origin"), "*");
-    out
+    Ok(out)
 }
 
 /// What it is made of. There is no Python here; the fields stay, as clients expect texts in them.
-pub(crate) fn info(call: &Call) -> Answer {
+pub(crate) async fn info(call: &Call) -> Answer {
     call.known()?.may(&["read:hub"], About::Hub)?;
     let spawner = match call.settings.spawner.class {
         SpawnerClass::Local(_) => "Local",

@@ -35,7 +35,7 @@ const KEEPALIVE: Duration = Duration::from_secs(8);
 const QUEUE: usize = 64;
 
 /// Streams the start in hand, or tells how the last one ended.
-pub(crate) fn stream(call: &Call, name: &str, server_name: &str) -> Answer {
+pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer {
     call.known()?.may(&["read:servers"], About::Server(name, server_name))?;
     let user = user(call, name)?;
     let server = server(call, &user, server_name)?;

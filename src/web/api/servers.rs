@@ -17,7 +17,7 @@ use crate::web::{
 };
 
 /// One server, running or not.
-pub(crate) fn show(call: &Call, name: &str, server_name: &str) -> Answer {
+pub(crate) async fn show(call: &Call, name: &str, server_name: &str) -> Answer {
     let who = call.known()?;
     let about = About::Server(name, server_name);
     who.may(&["read:servers"], about)?;

@@ -20,7 +20,7 @@ use crate::web::{
 };
 
 /// All valid tokens, the longest unused first.
-pub(crate) fn list(call: &Call, name: &str) -> Answer {
+pub(crate) async fn list(call: &Call, name: &str) -> Answer {
     call.known()?.may(&["read:tokens"], About::User(name))?;
     let user = user(call, name)?;
     let tokens: Vec<Value> =
@@ -180,7 +180,7 @@ fn token(call: &Call, user: &User, id: &str) -> Result<Arc<Token>, Error> {
 }
 
 /// One token.
-pub(crate) fn show(call: &Call, name: &str, id: &str) -> Answer {
+pub(crate) async fn show(call: &Call, name: &str, id: &str) -> Answer {
     call.known()?.may(&["read:tokens"], About::User(name))?;
     let token = token(call, &*user(call, name)?, id)?;
     Ok(answer::json(StatusCode::OK, &model::token::model(&call.image, &token)))

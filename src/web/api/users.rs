@@ -24,7 +24,7 @@ const VISIBLE: &[&str] = &[
 ];
 
 /// The caller, as servers and services see their visitors (`spec/rest-api.md` 4.2).
-pub(crate) fn who_am_i(call: &Call) -> Answer {
+pub(crate) async fn who_am_i(call: &Call) -> Answer {
     let who = call.known().map_err(|error| Error { message: None, ..error })?;
     let name = &who.user.name;
     let mut scopes = who.scopes.clone();
@@ -45,7 +45,7 @@ pub(crate) fn who_am_i(call: &Call) -> Answer {
 }
 
 /// One user.
-pub(crate) fn show(call: &Call, name: &str) -> Answer {
+pub(crate) async fn show(call: &Call, name: &str) -> Answer {
     let who = call.known()?;
     who.may(VISIBLE, About::User(name))?;
     let user = user(call, name)?;

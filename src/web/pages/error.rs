@@ -18,7 +18,7 @@ pub(crate) fn show(call: &Call, error: &Error) -> Response<Body> {
 }
 
 /// What the proxy shows where a server does not answer. The proxy adds the status itself.
-pub(crate) fn proxy(call: &Call, code: &str) -> Answer {
+pub(crate) async fn proxy(call: &Call, code: &str) -> Answer {
     let status = code.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or_else(Error::no_page)?;
     let message = match status.as_u16() {

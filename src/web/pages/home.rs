@@ -8,7 +8,7 @@ use super::page;
 use crate::web::{answer::Answer, call::Call, model};
 
 /// The page.
-pub(crate) fn show(call: &mut Call) -> Answer {
+pub(crate) async fn show(call: &mut Call) -> Answer {
     let user = call.known()?.user.clone();
     let base = call.base().to_owned();
     let mut active = false;

@@ -24,7 +24,7 @@ const FORM: usize = 16 * 1024;
 const PASSWORD: usize = 1_024;
 
 /// `{hub}`.
-pub(crate) fn root(call: &mut Call) -> Answer {
+pub(crate) async fn root(call: &mut Call) -> Answer {
     let default = &call.settings.hub.default_url;
     let target = match &call.who {
         _ if !default.is_empty() => default.clone(),
@@ -35,7 +35,7 @@ pub(crate) fn root(call: &mut Call) -> Answer {
 }
 
 /// The form; who is signed in goes on, with a fresh form token.
-pub(crate) fn form(call: &mut Call) -> Answer {
+pub(crate) async fn form(call: &mut Call) -> Answer {
     if let Some(who) = &call.who {
         let target = next_or_default(call, &who.user);
         call.xsrf(true);

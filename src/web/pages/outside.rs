@@ -36,6 +36,11 @@ pub(crate) fn serve(call: &mut Call, inside: Option<&str>) -> Answer {
     Ok(answer::found(&format!("{}{rest}{query}", call.hub())))
 }
 
+/// We are alive.
+pub(crate) async fn health(_call: &Call) -> Answer {
+    Ok(answer::bare(StatusCode::OK, "text/html"))
+}
+
 /// A browser tells that a page broke its policy.
 pub(crate) async fn report(call: &mut Call) -> Answer {
     call.require_xsrf(None)?;

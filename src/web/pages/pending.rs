@@ -21,7 +21,7 @@ use crate::web::{
 const LINES: usize = 20;
 
 /// The page for whatever state the server is in. It never starts anything.
-pub(crate) fn show(call: &mut Call, name: &str, server_name: &str) -> Answer {
+pub(crate) async fn show(call: &mut Call, name: &str, server_name: &str) -> Answer {
     call.known()?.may(&["servers"], About::Server(name, server_name))?;
     let user = api::user(call, name)?;
     let server = api::server(call, &user, server_name)?;

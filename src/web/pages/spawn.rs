@@ -20,8 +20,18 @@ use crate::web::{
 /// How long a start may take to fail on this page already.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// One's own default server.
+pub(crate) async fn own(call: &mut Call) -> Answer {
+    serve(call, None, "").await
+}
+
+/// A server by its name, of a user by name.
+pub(crate) async fn of(call: &mut Call, user: &str, server: &str) -> Answer {
+    serve(call, Some(user), server).await
+}
+
 /// Starts the server, unless it runs.
-pub(crate) async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
+async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
     let own = call.known()?.user.name.as_str().to_owned();
     let name = user.unwrap_or(&own);
     call.known()?.may(&["servers"], About::Server(name, server))?;

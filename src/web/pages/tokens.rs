@@ -9,7 +9,7 @@ use super::page;
 use crate::web::{answer::Answer, api, call::Call, model};
 
 /// The page.
-pub(crate) fn show(call: &mut Call) -> Answer {
+pub(crate) async fn show(call: &mut Call) -> Answer {
     let user = call.known()?.user.clone();
     let mut tokens: Vec<Value> = Vec::new();
     let mut applications: BTreeMap<String, Value> = BTreeMap::new();

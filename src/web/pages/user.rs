@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use jovis_actors::domain::quote;
 use serde_json::json;
 
@@ -22,13 +22,6 @@ const LIMIT: u32 = 4;
 
 /// Sends back where the server is there by now, else says that it is not.
 pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
-    if call.method != Method::GET {
-        let by_token = call.who.as_ref().is_some_and(|who| who.token.is_some());
-        if !by_token {
-            call.require_xsrf(None)?;
-        }
-        return Ok(gone(call, name, ""));
-    }
     let Some(who) = &call.who else { return Ok(answer::found(&call.login_url())) };
     let named = call.settings.hub.allow_named_servers;
     let access = |server: &str| who.covers(&["access:servers"], About::Server(name, server));
@@ -59,6 +52,15 @@ pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
         return Ok(answer::redirect(StatusCode::SEE_OTHER, &target));
     }
     pending::idle(call, &user, &server, StatusCode::FAILED_DEPENDENCY, None)
+}
+
+/// Anything but looking: there is no server to do it.
+pub(crate) async fn refuse(call: &mut Call, name: &str) -> Answer {
+    let by_token = call.who.as_ref().is_some_and(|who| who.token.is_some());
+    if !by_token {
+        call.require_xsrf(None)?;
+    }
+    Ok(gone(call, name, ""))
 }
 
 /// The route is on its way: try again, a little later each time, and not for ever.
@@ -123,7 +125,7 @@ fn prefers_json(accept: &str) -> bool {
 }
 
 /// `{hub}user-redirect/PATH`: to that path on one's own server, which is started if need be.
-pub(crate) fn redirect(call: &mut Call) -> Answer {
+pub(crate) async fn redirect(call: &mut Call) -> Answer {
     let user = call.known()?.user.clone();
     let prefix = format!("{}user-redirect/", call.hub());
     let rest = call.path.strip_prefix(&prefix).ok_or_else(Error::no_page)?;

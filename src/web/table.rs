@@ -1,0 +1,183 @@
+//! The table: one row per endpoint, with its paths below `{hub}`, who may come, and a handler for each method.
+//!
+//! `{name}` in a path is one segment, `{name?}` one that may be empty (an empty server name is the default server's),
+//! `{*rest}` all that is left. There is no other tolerance: a slash more is another path.
+
+use axum::{Router, routing::MethodRouter};
+use http::Method;
+use jovis_actors::ports::Boxed;
+
+use super::{answer::Answer, api, app::App, call::Call, oauth, pages, statics};
+
+/// What an endpoint does, given the names in its path.
+pub(crate) type Handler = for<'a> fn(&'a mut Call, &'a Names) -> Boxed<'a, Answer>;
+
+/// The names in a path by their places, decoded. They need not exist.
+#[derive(Debug, Default)]
+pub(crate) struct Names(pub(crate) Vec<(String, String)>);
+
+impl Names {
+    /// The name at this place; empty where the path has none.
+    pub(crate) fn get(&self, place: &str) -> &str {
+        let found = self.0.iter().find(|(at, _)| at == place);
+        found.map_or("", |(_, name)| name)
+    }
+}
+
+/// Who may come to an endpoint, and what is checked before its handler is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// A page for everybody; nobody is asked who they are.
+    Open,
+    /// A page; who it is counts, if it is known.
+    Anybody,
+    /// A page for people who are signed in; others are sent to sign in first.
+    Person,
+    /// The address of a user server: by cookie or token.
+    Server,
+    /// The REST API.
+    Api,
+    /// Its root: for everybody.
+    ApiRoot,
+    /// The REST API, where a `POST` checks the form token itself: the caller may prove who it is in the body.
+    ApiLate,
+    /// The REST API for OAuth clients, who prove who they are in the body. Cookies are held against a caller.
+    ApiClient,
+}
+
+impl Door {
+    /// Is it the API, with its own order of checks and errors in JSON?
+    pub(crate) fn is_api(self) -> bool {
+        match self {
+            Self::Open | Self::Anybody | Self::Person | Self::Server => false,
+            Self::Api | Self::ApiRoot | Self::ApiLate | Self::ApiClient => true,
+        }
+    }
+}
+
+/// One endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// Its paths; the first is its usual one.
+    pub(crate) paths: Vec<&'static str>,
+    pub(crate) door: Door,
+    methods: Vec<(Method, Handler)>,
+}
+
+impl Row {
+    /// What answers this method; nothing: 405.
+    pub(crate) fn handler(&self, method: &Method) -> Option<Handler> {
+        self.methods.iter().find(|(it, _)| it == method).map(|(_, handler)| *handler)
+    }
+
+    fn also(mut self, path: &'static str) -> Self {
+        self.paths.push(path);
+        self
+    }
+
+    fn on(mut self, method: Method, handler: Handler) -> Self {
+        self.methods.push((method, handler));
+        self
+    }
+
+    /// Only `GET`: a `HEAD` has to be asked for by [`Row::peek`].
+    fn get(self, handler: Handler) -> Self {
+        self.on(Method::GET, handler)
+    }
+
+    fn peek(self, handler: Handler) -> Self {
+        self.on(Method::GET, handler).on(Method::HEAD, handler)
+    }
+
+    fn post(self, handler: Handler) -> Self {
+        self.on(Method::POST, handler)
+    }
+
+    fn delete(self, handler: Handler) -> Self {
+        self.on(Method::DELETE, handler)
+    }
+}
+
+fn row(door: Door, path: &'static str) -> Row {
+    Row { paths: vec![path], door, methods: Vec::new() }
+}
+
+/// A handler, and the places of the names it takes.
+macro_rules! to {
+    ($handler:path) => { |call, _| Box::pin($handler(call)) };
+    ($handler:path, $($place:literal),+) => { |call, at| Box::pin($handler(call, $(at.get($place)),+)) };
+}
+
+/// All of them.
+#[rustfmt::skip]
+pub(crate) fn rows() -> Vec<Row> {
+    use Door::{Anybody, Api, ApiClient, ApiLate, ApiRoot, Open, Person, Server};
+    vec![
+        // Pages (`spec/pages.md`).
+        row(Anybody, "/").get(to!(pages::login::root)),
+        row(Anybody, "/login").get(to!(pages::login::form)).post(to!(pages::login::submit)),
+        row(Anybody, "/logout").get(to!(pages::login::logout)),
+        row(Person, "/home").get(to!(pages::home::show)),
+        row(Person, "/spawn").get(to!(pages::spawn::own)).post(to!(pages::spawn::own)),
+        row(Person, "/spawn/{user?}").also("/spawn/{user?}/{server?}")
+            .get(to!(pages::spawn::of, "user", "server")).post(to!(pages::spawn::of, "user", "server")),
+        row(Person, "/spawn-pending/{user?}").also("/spawn-pending/{user?}/{server?}")
+            .get(to!(pages::pending::show, "user", "server")),
+        row(Server, "/user/{user}").also("/user/{user}/{first?}").also("/user/{user}/{first?}/{*rest?}")
+            .get(to!(pages::user::serve, "user", "first")).post(to!(pages::user::refuse, "user"))
+            .on(Method::PATCH, to!(pages::user::refuse, "user")).delete(to!(pages::user::refuse, "user")),
+        row(Person, "/user-redirect/{*rest?}").get(to!(pages::user::redirect)),
+        row(Person, "/token").get(to!(pages::tokens::show)),
+        row(Person, "/api/oauth2/authorize")
+            .get(to!(oauth::authorize::serve)).post(to!(oauth::authorize::serve)),
+        row(Person, "/security/csp-report").post(to!(pages::outside::report)),
+        row(Open, "/error/{code?}").get(to!(pages::error::proxy, "code")),
+        row(Open, "/health").also("/api/health").peek(to!(pages::outside::health)),
+        row(Open, "/logo").peek(to!(statics::logo)),
+        row(Open, "/static/{file?}").peek(to!(statics::file, "file")),
+        // The REST API (`spec/rest-api.md`).
+        row(ApiRoot, "/api").also("/api/").get(to!(api::hub::root)),
+        row(Api, "/api/info").get(to!(api::hub::info)),
+        row(Api, "/api/user").get(to!(api::users::who_am_i)),
+        row(Api, "/api/users/{user}").get(to!(api::users::show, "user")),
+        row(Api, "/api/users/{user}/activity").post(to!(api::activity::note, "user")),
+        row(ApiLate, "/api/users/{user}/tokens")
+            .get(to!(api::tokens::list, "user")).post(to!(api::tokens::make, "user")),
+        row(Api, "/api/users/{user}/tokens/{id?}")
+            .get(to!(api::tokens::show, "user", "id")).delete(to!(api::tokens::revoke, "user", "id")),
+        row(Api, "/api/users/{user}/server").also("/api/users/{user}/servers/{server?}")
+            .get(to!(api::servers::show, "user", "server"))
+            .post(to!(api::servers::start, "user", "server"))
+            .delete(to!(api::servers::stop, "user", "server")),
+        row(Api, "/api/users/{user}/server/progress").also("/api/users/{user}/servers/{server?}/progress")
+            .get(to!(api::progress::stream, "user", "server")),
+        row(ApiClient, "/api/oauth2/token").post(to!(oauth::token::serve)),
+    ]
+}
+
+/// A router of these rows.
+pub(crate) fn mount(
+    rows: Vec<Row>,
+    serve: impl Fn(Row) -> MethodRouter<std::sync::Arc<App>>,
+) -> Router<std::sync::Arc<App>> {
+    let mut router = Router::new();
+    for row in rows {
+        let serve = serve(row.clone());
+        for path in row.paths.iter().flat_map(|path| spellings(path)) {
+            router = router.route(&path, serve.clone());
+        }
+    }
+    router
+}
+
+/// A path with and without each name that may be empty: axum's places take one character at least.
+fn spellings(path: &str) -> Vec<String> {
+    let Some((before, rest)) = path.split_once("?}") else { return vec![path.to_owned()] };
+    let open = before.rfind('{').expect("a place begins with a brace");
+    let with = format!("{before}}}");
+    let ends = spellings(rest);
+    [with.as_str(), &before[..open]]
+        .iter()
+        .flat_map(|begin| ends.iter().map(move |end| format!("{begin}{end}")))
+        .collect()
+}
