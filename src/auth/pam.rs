@@ -14,6 +14,9 @@ use crate::{
     link::root::{Root, RootError},
 };
 
+/// Longest name that is passed on, in bytes: no account's is longer, and root's messages have a limit.
+const LONGEST_NAME: usize = 255;
+
 /// Asks root for a PAM check.
 #[derive(Debug)]
 pub struct Pam {
@@ -50,6 +53,7 @@ impl Password for Pam {
             let name = &credentials.username;
             // NUL would cut the name short on its way through C; an empty one would make PAM ask for it.
             if name.is_empty()
+                || name.len() > LONGEST_NAME
                 || name.contains('\0')
                 || credentials.password.reveal().contains('\0')
             {

@@ -14,6 +14,7 @@ use jovis_actors::{
     domain::{Route, RouteSpec, ServerKey},
     ports::{Boxed, RouteSink, SinkError},
 };
+use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most routes in one datagram.
 const BATCH: usize = 50;
+
+/// Most bytes of routes in one datagram; the rest is for what is around them.
+const BATCH_BYTES: usize = frame::LIMIT - 1024;
 
 type Answer = (ProxyToHub, Vec<OwnedFd>);
 
@@ -157,7 +161,7 @@ impl RouteSink for ProxyLink {
     fn set(&self, routes: Vec<Route>) -> Boxed<'_, Result<(), SinkError>> {
         Box::pin(async move {
             self.learn(&routes);
-            for batch in routes.chunks(BATCH) {
+            for batch in batches(&routes) {
                 self.done("set routes", HubToProxy::Set(batch.to_vec())).await?;
             }
             Ok(())
@@ -166,7 +170,7 @@ impl RouteSink for ProxyLink {
 
     fn remove(&self, specs: Vec<RouteSpec>) -> Boxed<'_, Result<(), SinkError>> {
         Box::pin(async move {
-            for batch in specs.chunks(BATCH) {
+            for batch in batches(&specs) {
                 self.done("remove routes", HubToProxy::Remove(batch.to_vec())).await?;
             }
             let mut servers = lock(&self.servers);
@@ -178,6 +182,22 @@ impl RouteSink for ProxyLink {
     fn synced(&self) -> Boxed<'_, Result<(), SinkError>> {
         Box::pin(self.done("begin to accept", HubToProxy::Synced))
     }
+}
+
+/// In pieces that fit into a datagram: names may be long, and longer as JSON.
+fn batches<T: Serialize>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(BATCH).take_while(|item| {
+            bytes += serde_json::to_vec(item).map_or(0, |json| json.len() + 1);
+            bytes <= BATCH_BYTES
+        });
+        // One that is too long by itself goes alone, and is refused by name.
+        let count = fitting.count().max(1).min(rest.len());
+        let (batch, later) = rest.split_at(count);
+        rest = later;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -41,8 +41,11 @@ impl Outputs {
 
     /// A fresh file for this order, opened for appending, with a note of where the server will listen.
     pub fn begin(&self, order: &OrderId, url: &str) -> io::Result<File> {
+        // The log first: who comes second fails here, and leaves the note of the first as it is.
+        let log =
+            OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.file(order))?;
         fs::write(self.note(order), url)?;
-        OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.file(order))
+        Ok(log)
     }
 
     /// Where this order's server was told to listen.
@@ -94,7 +97,11 @@ fn tail(file: &Path, bytes: usize) -> io::Result<String> {
     let text = String::from_utf8_lossy(&last);
     let whole =
         if from == 0 { &text } else { text.split_once('\n').map_or(&*text, |(_, rest)| rest) };
-    Ok(whole.trim_end().to_owned())
+    let whole = whole.trim_end();
+    // Bytes that are no text became longer; and the first character may have been cut.
+    let over = whole.len().saturating_sub(bytes);
+    let from = (over..).find(|at| whole.is_char_boundary(*at)).unwrap_or(whole.len());
+    Ok(whole[from..].to_owned())
 }
 
 /// The writer has the file open for appending, so after the cut it goes on right behind what is put back.
@@ -137,7 +144,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let outputs = Outputs::open(folder.path()).unwrap();
         let order = OrderId::from_bytes([7; 16]);
-        outputs.begin(&order, "").unwrap();
-        assert_eq!(outputs.begin(&order, "").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        outputs.begin(&order, "first").unwrap();
+        assert_eq!(outputs.begin(&order, "second").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(outputs.url(&order).as_deref(), Some("first"));
     }
 }

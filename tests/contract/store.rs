@@ -14,6 +14,7 @@ use jovis_actors::{
     domain::{Moment, User, UserId, Username},
     ports::{Journal, StoreError},
     store::{Image, Write},
+    testing::MemoryJournal,
 };
 
 /// Writes in each group of the story.
@@ -104,6 +105,12 @@ fn a_record_that_is_too_long_is_refused() {
     let error = journal.append(1, &[Write::User(Arc::new(user))]).unwrap_err();
     assert!(error.to_string().contains("longer"), "{error}");
     assert_eq!(journal.load().unwrap().sequence, 0);
+}
+
+#[test]
+fn the_journal_in_memory_keeps_the_contract() {
+    let journal = MemoryJournal::default();
+    contract(|| journal.clone());
 }
 
 #[test]

@@ -1,0 +1,282 @@
+//! The port `RouteSink`: what is set is listed, asking twice is no harm, and nobody waits for one that is gone.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    os::fd::{AsFd as _, OwnedFd},
+    process::Child,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jovis::{
+    channel::Channel,
+    config::{
+        Config,
+        slice::{ProxySlice, ToWire as _},
+    },
+    ipc::{
+        Envelope, Hello, VERSION, frame,
+        proxy::{HubToProxy, ProxyToHub},
+        root::{Given, RootToProxy},
+    },
+    link::proxy::ProxyLink,
+    os::fd,
+};
+use jovis_actors::{
+    domain::{Route, RouteSpec, ServerKey, ServerName, UserId},
+    ports::{RouteSink, SinkError},
+    testing::MemoryRoutes,
+};
+
+use crate::root::role;
+
+/// A sink may take so long over one call, and no longer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A table somewhere, and a way to lose it.
+trait World {
+    /// The sink under test.
+    fn sink(&self) -> &dyn RouteSink;
+    /// From now on the other side is gone, or does not answer.
+    fn cut(&mut self);
+}
+
+fn route(n: u64, port: u16) -> Route {
+    Route {
+        spec: RouteSpec::new(&format!("/user/person{n}")),
+        target: format!("http://127.0.0.1:{port}"),
+        server: n
+            .is_multiple_of(2)
+            .then(|| ServerKey { user: UserId(n), name: ServerName::default_server() }),
+    }
+}
+
+async fn table(sink: &dyn RouteSink) -> BTreeMap<RouteSpec, Route> {
+    let listed = sink.list().await.unwrap();
+    let count = listed.len();
+    let table: BTreeMap<_, _> = listed.into_iter().map(|it| (it.spec.clone(), it)).collect();
+    assert_eq!(table.len(), count, "a route is listed twice");
+    table
+}
+
+fn wanted(routes: &[Route]) -> BTreeMap<RouteSpec, Route> {
+    routes.iter().map(|it| (it.spec.clone(), it.clone())).collect()
+}
+
+/// Runs the suite on a fresh world.
+async fn contract(mut world: impl World) {
+    let sink = world.sink();
+    assert!(!sink.name().is_empty());
+    assert_eq!(table(sink).await, BTreeMap::new(), "it begins empty");
+
+    let (one, two) = (route(1, 1001), route(2, 1002));
+    sink.set(vec![one.clone(), two.clone()]).await.unwrap();
+    assert_eq!(table(sink).await, wanted(&[one.clone(), two.clone()]));
+    sink.set(vec![two.clone(), one.clone()]).await.unwrap();
+    assert_eq!(table(sink).await, wanted(&[one.clone(), two.clone()]), "what is there is set");
+
+    let (moved, other) = (route(1, 2001), Route { server: None, ..route(2, 1002) });
+    sink.set(vec![moved.clone(), other.clone()]).await.unwrap();
+    assert_eq!(table(sink).await, wanted(&[moved.clone(), other.clone()]), "replaced");
+    sink.set(Vec::new()).await.unwrap();
+    sink.remove(Vec::new()).await.unwrap();
+    assert_eq!(table(sink).await, wanted(&[moved.clone(), other.clone()]), "nothing to do");
+
+    sink.remove(vec![moved.spec.clone()]).await.unwrap();
+    sink.remove(vec![moved.spec.clone(), RouteSpec::new("/never")]).await.unwrap();
+    assert_eq!(table(sink).await, wanted(std::slice::from_ref(&other)), "what is gone is removed");
+    for _ in 0..2 {
+        sink.synced().await.unwrap();
+    }
+    sink.remove(vec![other.spec]).await.unwrap();
+
+    unusual(sink).await;
+    thousands(sink).await;
+
+    world.cut();
+    gone(world.sink()).await;
+}
+
+/// Prefixes as long and as odd as names allow, as many as one message may be made to hold.
+async fn unusual(sink: &dyn RouteSink) {
+    let odd =
+        ["/", "/user/ünal ☃", "/user/a b%20c", "/user/alice@example.org/lab", "/user/\"\\'<>"];
+    let mut routes: Vec<Route> =
+        odd.iter().map(|spec| Route { spec: RouteSpec::new(spec), ..route(2, 1) }).collect();
+    routes.extend((0..100).map(|n| {
+        let spec = RouteSpec::new(&format!("/a/long/prefix/user/{n}{}/lab", "\"".repeat(1_000)));
+        Route { spec, ..route(n, 1) }
+    }));
+    sink.set(routes.clone()).await.unwrap();
+    assert_eq!(table(sink).await, wanted(&routes));
+    sink.remove(routes.into_iter().map(|it| it.spec).collect()).await.unwrap();
+    assert_eq!(table(sink).await, BTreeMap::new());
+}
+
+async fn thousands(sink: &dyn RouteSink) {
+    let mut routes: Vec<_> = (0..5_000).map(|n| route(n, 3_000)).collect();
+    sink.set(routes.clone()).await.unwrap();
+    assert_eq!(table(sink).await, wanted(&routes));
+    let rest = routes.split_off(4_000);
+    sink.remove(routes.into_iter().map(|it| it.spec).collect()).await.unwrap();
+    assert_eq!(table(sink).await, wanted(&rest));
+}
+
+/// Every call fails, and in time; none of them waits for another.
+async fn gone(sink: &dyn RouteSink) {
+    async fn fails<T: std::fmt::Debug>(call: impl Future<Output = Result<T, SinkError>>) {
+        let begun = Instant::now();
+        let outcome = tokio::time::timeout(DEADLINE, call).await.expect("it ends in time");
+        let error = outcome.expect_err("nobody is there to do it");
+        assert!(!error.doing.is_empty() && !error.error.is_empty(), "{error:?}");
+        assert!(begun.elapsed() < DEADLINE);
+    }
+    let many = (0..200).map(|n| route(n, 1)).collect();
+    let specs = (0..200).map(|n| route(n, 1).spec).collect();
+    tokio::join!(
+        fails(sink.list()),
+        fails(sink.set(many)),
+        fails(sink.remove(specs)),
+        fails(sink.synced()),
+    );
+}
+
+struct Memory(MemoryRoutes);
+
+impl World for Memory {
+    fn sink(&self) -> &dyn RouteSink {
+        &self.0
+    }
+    fn cut(&mut self) {
+        self.0.set_failing(true);
+    }
+}
+
+/// A proxy in this process that keeps a table, until it is silenced or ended.
+struct Peer {
+    link: Arc<ProxyLink>,
+    task: tokio::task::JoinHandle<()>,
+    silent: tokio::sync::watch::Sender<bool>,
+    falls_silent: bool,
+}
+
+impl Peer {
+    async fn new(falls_silent: bool) -> Self {
+        let (ours, theirs) = fd::pair().unwrap();
+        let silent = tokio::sync::watch::Sender::new(false);
+        let task = tokio::spawn(keep(Channel::new(theirs).unwrap(), silent.subscribe()));
+        let link = ProxyLink::connect(ours, Box::new(|_, _| {})).await.unwrap();
+        Self { link, task, silent, falls_silent }
+    }
+}
+
+async fn keep(channel: Channel, silent: tokio::sync::watch::Receiver<bool>) {
+    let mut table = BTreeMap::new();
+    while let Ok((Envelope { id, message }, _)) = channel.recv::<Envelope<HubToProxy>>().await {
+        if *silent.borrow() {
+            continue;
+        }
+        let mut fds = Vec::new();
+        let answer = match message {
+            HubToProxy::Hello(_) => continue,
+            HubToProxy::Set(routes) => {
+                assert!(routes.len() <= 100, "too many in one message");
+                table.extend(routes.into_iter().map(|it| (it.spec.clone(), it)));
+                ProxyToHub::Done
+            }
+            HubToProxy::Remove(specs) => {
+                specs.iter().for_each(|spec| drop(table.remove(spec)));
+                ProxyToHub::Done
+            }
+            HubToProxy::List => {
+                fds.push(frame::seal(&table.values().collect::<Vec<&Route>>()).unwrap());
+                ProxyToHub::Routes
+            }
+            HubToProxy::Synced => ProxyToHub::Done,
+        };
+        let envelope = Envelope { id, message: answer };
+        if channel.send(&envelope, &frame::borrow(&fds)).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl World for Peer {
+    fn sink(&self) -> &dyn RouteSink {
+        &*self.link
+    }
+    fn cut(&mut self) {
+        if self.falls_silent {
+            self.silent.send_replace(true);
+        } else {
+            self.task.abort();
+        }
+    }
+}
+
+/// The proxy itself, a process of its own.
+struct Real {
+    link: Arc<ProxyLink>,
+    process: Child,
+    _root: OwnedFd,
+}
+
+impl Real {
+    async fn new() -> Self {
+        let (root, theirs) = fd::pair().unwrap();
+        let process = role("@proxy", theirs);
+        let slice = ProxySlice::new(&Config::default(), None, "/nonexistent/hub".to_owned());
+        let given: [OwnedFd; 2] = [
+            fd::sealed(&slice.to_wire()).unwrap(),
+            TcpListener::bind("127.0.0.1:0").unwrap().into(),
+        ];
+        let (ours, peer) = fd::pair().unwrap();
+        let hello = Hello { version: VERSION, role: "root".into(), build: "test".into() };
+        let greeting = RootToProxy::Hello { hello, given: vec![Given::Config, Given::Public] };
+        let say = |message, fds: &[OwnedFd]| {
+            let envelope = Envelope { id: None, message };
+            frame::send(root.as_fd(), &envelope, &frame::borrow(fds)).unwrap();
+        };
+        say(greeting, &given);
+        say(RootToProxy::Peer, &[peer]);
+        let link = ProxyLink::connect(ours, Box::new(|_, _| {})).await.unwrap();
+        Self { link, process, _root: root }
+    }
+}
+
+impl World for Real {
+    fn sink(&self) -> &dyn RouteSink {
+        &*self.link
+    }
+    fn cut(&mut self) {
+        self.process.kill().unwrap();
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn routes_in_memory_keep_the_contract() {
+    contract(Memory(MemoryRoutes::default())).await;
+}
+
+#[tokio::test]
+async fn the_link_keeps_the_contract_until_its_peer_is_gone() {
+    contract(Peer::new(false).await).await;
+}
+
+#[tokio::test]
+async fn the_link_keeps_the_contract_until_its_peer_is_silent() {
+    contract(Peer::new(true).await).await;
+}
+
+#[tokio::test]
+async fn the_proxy_keeps_the_contract() {
+    contract(Real::new().await).await;
+}
