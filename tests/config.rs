@@ -1,6 +1,12 @@
-//! `hub.ron`, the examples and the reference are as the settings say; wrong files are refused at the right place.
+//! `hub.ron`, the examples and the reference are as the settings say; wrong files are refused at the right place; the
+//! binary reads, writes and checks them, and says by its exit code what is wrong.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use jovis::config::{
     Config, Effective, catalogue, check, load,
@@ -146,6 +152,120 @@ fn broken_files_are_refused_with_line_column_and_words() {
             || faults.len() != 1
         {
             wrong.push(format!("{text}: wanted {line}:{column} {words}\n  got {faults:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the binary makes of this in a folder.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// A command that answers and ends.
+fn jovis(folder: &Path, arguments: &[&str]) -> Said {
+    let done = Command::new(env!("CARGO_BIN_EXE_jovis"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("JPY_COOKIE_SECRET")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: done.status.code(), out: text(done.stdout), err: text(done.stderr) }
+}
+
+/// A configuration that can start on any machine, for whoever asks.
+const STARTABLE: &str =
+    "(hub: (ip: \"127.0.0.1\"), auth: (class: Dummy(password: \"x\")), spawner: (class: Simple()))";
+
+#[test]
+fn a_file_in_the_working_directory_is_found_without_being_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = jovis(folder.path(), &["show-config"]);
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    assert!(shown.out.starts_with("// no file, all defaults\n"), "{}", shown.out);
+    assert!(shown.out.contains("port: 8000,"), "{}", shown.out);
+
+    fs::write(folder.path().join("hub.ron"), "(hub: (port: 4321))").unwrap();
+    let shown = jovis(folder.path(), &["show-config"]);
+    assert!(shown.out.starts_with("// hub.ron\n"), "{}", shown.out);
+    assert!(shown.out.contains("port: 4321,"), "{}", shown.out);
+    let over = jovis(folder.path(), &["--port", "1234", "show-config"]);
+    assert!(over.out.contains("port: 1234,"), "the command line goes before it: {}", over.out);
+
+    // What is said of a configuration is said of this file.
+    fs::write(folder.path().join("hub.ron"), STARTABLE).unwrap();
+    let checked = jovis(folder.path(), &["check"]);
+    assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
+    assert!(checked.out.contains("hub.ron: nothing keeps jovis from starting"), "{}", checked.out);
+    fs::write(folder.path().join("hub.ron"), "(hub: (\n  prot: 4321,\n))").unwrap();
+    let wrong = jovis(folder.path(), &["check"]);
+    assert_eq!(wrong.code, Some(78));
+    assert!(wrong.err.contains("hub.ron:2:3") && wrong.err.contains("`port`"), "{}", wrong.err);
+}
+
+#[test]
+fn a_generated_file_is_one_that_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = jovis(folder.path(), &["--generate-config"]);
+    assert_eq!(written.code, Some(0), "{}", written.err);
+    let text = fs::read_to_string(folder.path().join("hub.ron")).unwrap();
+    assert_eq!(text, catalogue::default_file());
+
+    let from_file = jovis(folder.path(), &["show-config", "--json"]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let from_nothing = jovis(elsewhere.path(), &["show-config", "--json"]);
+    assert_eq!((from_file.code, from_nothing.code), (Some(0), Some(0)), "{}", from_file.err);
+    let config = |said: &Said| {
+        let mut all: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        all["config"].take()
+    };
+    assert_eq!(config(&from_file), config(&from_nothing), "a generated file changes nothing");
+
+    fs::write(folder.path().join("hub.ron"), "()").unwrap();
+    let again = jovis(folder.path(), &["--generate-config"]);
+    assert_eq!(again.code, Some(1), "nobody is there to ask");
+    assert_eq!(fs::read_to_string(folder.path().join("hub.ron")).unwrap(), "()");
+    let named = jovis(folder.path(), &["--generate-config", "-f", "other.ron"]);
+    assert_eq!(named.code, Some(0), "{}", named.err);
+    assert_eq!(fs::read_to_string(folder.path().join("other.ron")).unwrap(), text);
+    let over = jovis(folder.path(), &["--generate-config", "-y"]);
+    assert_eq!(over.code, Some(0), "{}", over.err);
+    assert_eq!(fs::read_to_string(folder.path().join("hub.ron")).unwrap(), text);
+    assert_eq!(jovis(folder.path(), &["--generate-config", "-f", "-"]).out, text);
+}
+
+#[test]
+fn exit_codes_tell_wrong_usage_from_a_wrong_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad.ron"), "(hub: (port: \"x\"))").unwrap();
+    fs::write(folder.path().join("fine.ron"), "()").unwrap();
+    fs::write(folder.path().join("hub.py"), "c.JupyterHub.port = 1\n").unwrap();
+    // What is asked, the code, words in what is said.
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["--version"], 0, env!("CARGO_PKG_VERSION")),
+        (&["--help"], 0, "show-config"),
+        (&["--help-all"], 0, "hub.port"),
+        (&["--no-such-option"], 64, "no-such-option"),
+        (&["no-such-command"], 64, "no-such-command"),
+        (&["--port", "x"], 64, "port"),
+        (&["--hub.prot=1"], 64, "hub.port"),
+        (&["-f", "gone.ron"], 78, "gone.ron"),
+        (&["-f", "gone.ron", "check"], 78, "gone.ron"),
+        (&["-f", "bad.ron"], 78, "hub.port"),
+        (&["-f", "bad.ron", "show-config"], 78, "hub.port"),
+        (&["-f", "hub.py"], 78, "hub.port"),
+        (&["-f", "fine.ron", "--auth.class=Nobody()"], 64, "Nobody"),
+    ];
+    let mut wrong = Vec::new();
+    for (arguments, code, words) in table {
+        let said = jovis(folder.path(), arguments);
+        let (here, there) = if *code == 0 { (said.out, said.err) } else { (said.err, said.out) };
+        if said.code != Some(*code) || !here.contains(words) || !there.is_empty() {
+            wrong.push(format!("{arguments:?}: {:?} {here}\n---\n{there}", said.code));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -242,8 +242,7 @@ fn serve(book: &Mutex<Book>, over: &AtomicBool) {
             }
         });
         for n in 0..links.len() {
-            loop {
-                let Some(link) = &links[n] else { break };
+            while let Some(link) = &links[n] {
                 match frame::recv::<Envelope<HubSays>>(link.as_fd()) {
                     Ok((Envelope { id, message }, fds)) => {
                         checks.extend(obey(book, &links, n, id, message, fds));

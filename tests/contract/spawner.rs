@@ -116,7 +116,11 @@ async fn once(world: &impl World, spawner: &Arc<dyn Spawner>) {
     assert_ne!(second.handle, first.handle);
     assert_eq!(inventory(spawner).await, [order.id.clone(), other.id.clone()]);
     soon(spawner.stop(&order.id, &first.handle, Stop::Hard)).await.unwrap();
-    assert_eq!(inventory(spawner).await, [other.id.clone()], "one ends, the other does not");
+    assert_eq!(
+        inventory(spawner).await,
+        std::slice::from_ref(&other.id),
+        "one ends, the other does not"
+    );
     soon(spawner.stop(&other.id, &second.handle, Stop::Hard)).await.unwrap();
     soon(spawner.forget(&order.id)).await;
     soon(spawner.forget(&other.id)).await;
@@ -186,7 +190,7 @@ async fn successor(world: &impl World, spawner: &Arc<dyn Spawner>) {
         assert!(begun.elapsed() < PATIENCE, "its end is not seen");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(inventory(&next).await, [kept.id.clone()]);
+    assert_eq!(inventory(&next).await, std::slice::from_ref(&kept.id));
 
     let (waiter, id, handle) = (next.clone(), kept.id.clone(), alive.handle.clone());
     let waiting = tokio::spawn(async move { waiter.wait(&id, &handle).await });
