@@ -188,7 +188,7 @@ pub(super) fn exit(status: WaitStatus) -> Option<(i32, Exit)> {
 }
 
 /// The processes that go with this one when it is killed: its descendants and the rest of its session.
-fn family(all: &[(i32, process::Stat)], head: i32) -> Vec<i32> {
+pub(super) fn family(all: &[(i32, process::Stat)], head: i32) -> Vec<i32> {
     let mut found = vec![head];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
