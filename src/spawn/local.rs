@@ -64,10 +64,18 @@ impl Local {
         Self { root, settings, base_url, outputs, expected, entropy }
     }
 
-    /// A port nobody listens on now. Between this and the server's bind somebody else may take it; the probe sees that.
-    fn draw(&self, settings: &sections::Spawner) -> Result<u16, SpawnError> {
+    /// A port nobody listens on now and no other server of ours was given, and the URL it makes. Between this and the
+    /// server's bind somebody else may take it; the probe sees that.
+    fn draw(&self, settings: &sections::Spawner) -> Result<(u16, String), SpawnError> {
+        let host = match settings.ip.as_str() {
+            "" | "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            ip if ip.contains(':') && !ip.starts_with('[') => format!("[{ip}]"),
+            ip => ip.to_owned(),
+        };
+        let url = |port: u16| format!("http://{host}:{port}");
         if settings.port != 0 {
-            return Ok(settings.port);
+            return Ok((settings.port, url(settings.port)));
         }
         let (first, last) = settings.ports;
         let span = u64::from(last.saturating_sub(first)) + 1;
@@ -76,11 +84,18 @@ impl Local {
             .trim_matches(['[', ']'])
             .parse()
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let free = |port: &u16| TcpListener::bind((address, *port)).is_ok();
-        let mut draws = (0..DRAWS).map(|_| first + self.entropy.below(span) as u16);
-        draws.find(free).ok_or_else(|| {
-            SpawnError::Failed(format!("no free port found between {first} and {last}"))
-        })
+        for _ in 0..DRAWS {
+            let port = first + self.entropy.below(span) as u16;
+            let url = url(port);
+            if !self.expected.reserve(&url, port) {
+                continue;
+            }
+            if TcpListener::bind((address, port)).is_ok() {
+                return Ok((port, url));
+            }
+            self.expected.drop_url(&url);
+        }
+        Err(SpawnError::Failed(format!("no free port found between {first} and {last}")))
     }
 
     async fn start(&self, order: &Order, tell: &Progress) -> Result<Started, SpawnError> {
@@ -88,14 +103,24 @@ impl Local {
             return Ok(started);
         }
         let settings = self.settings.load_full();
-        let port = self.draw(&settings)?;
-        let host = match settings.ip.as_str() {
-            "" | "0.0.0.0" => "127.0.0.1".to_owned(),
-            "::" => "[::1]".to_owned(),
-            ip if ip.contains(':') && !ip.starts_with('[') => format!("[{ip}]"),
-            ip => ip.to_owned(),
-        };
-        let url = format!("http://{host}:{port}");
+        let (port, url) = self.draw(&settings)?;
+        let born = self.bear(order, tell, &settings, port, url.clone()).await;
+        if born.is_err() {
+            // If it lives all the same, recovery by order expects it again.
+            self.expected.drop_url(&url);
+        }
+        born
+    }
+
+    /// Has root make the process that is to listen there.
+    async fn bear(
+        &self,
+        order: &Order,
+        tell: &Progress,
+        settings: &sections::Spawner,
+        port: u16,
+        url: String,
+    ) -> Result<Started, SpawnError> {
         let listen = match settings.ip.as_str() {
             "" => format!("http://:{port}"),
             _ => url.clone(),
