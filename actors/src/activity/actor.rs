@@ -45,6 +45,9 @@ async fn flush(notes: Notes, store: store::Client) {
     }
 }
 
+#[cfg(test)]
+crate::supervise::poison::takes_poison!(Actor);
+
 impl actix::Actor for Actor {
     type Context = Context<Self>;
 

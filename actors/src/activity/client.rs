@@ -26,7 +26,7 @@ impl Notes {
 #[derive(Clone)]
 pub struct Client {
     notes: Notes,
-    name: Name<Actor>,
+    pub(crate) name: Name<Actor>,
 }
 
 impl Client {

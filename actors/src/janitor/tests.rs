@@ -116,6 +116,50 @@ fn a_round_after_a_moved_clock_looks_on() {
     }
 }
 
+/// A clock that panics once when told.
+struct Cracked {
+    clock: ManualClock,
+    panic: std::sync::atomic::AtomicBool,
+}
+
+impl Clock for Cracked {
+    fn moment(&self) -> Moment {
+        self.clock.moment()
+    }
+    fn instant(&self) -> std::time::Instant {
+        let panics = self.panic.swap(false, std::sync::atomic::Ordering::SeqCst);
+        assert!(!panics, "the clock panics as it was told to");
+        self.clock.instant()
+    }
+}
+
+#[test]
+fn a_janitor_that_panics_is_back_for_the_next_round() {
+    System::new().block_on(async {
+        let clock = ManualClock::default();
+        let soon = clock.moment().plus(Duration::from_secs(1));
+        let (journal, client, spec) = store_with(vec![token(1, Some(soon))]);
+        let cracked = Arc::new(Cracked { clock: clock.clone(), panic: false.into() });
+        let tools = Tools { clock: cracked.clone(), ..tools(client, &clock) };
+        let supervision = Supervisor::new("test", Arc::new(SeededEntropy::new(1)))
+            .child(spec)
+            .child(child(Arbiter::current(), tools))
+            .start();
+        cracked.panic.store(true, std::sync::atomic::Ordering::SeqCst);
+        let cleaned = async {
+            while cracked.panic.load(std::sync::atomic::Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            clock.advance(Duration::from_secs(30));
+            while journal.image().tokens().count() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), cleaned).await.expect("it is back");
+        supervision.stop().await.unwrap();
+    });
+}
+
 #[test]
 fn rounds_delete_what_has_expired() {
     System::new().block_on(async {

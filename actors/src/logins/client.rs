@@ -11,7 +11,7 @@ use crate::{domain::User, ports::Credentials, supervise::Name};
 /// What the web holds.
 #[derive(Clone)]
 pub struct Client {
-    name: Name<Actor>,
+    pub(crate) name: Name<Actor>,
     patience: Duration,
 }
 

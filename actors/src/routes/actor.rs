@@ -173,6 +173,9 @@ fn recorded(image: &Image, facts: &Facts) -> Table {
     routes.collect()
 }
 
+#[cfg(test)]
+crate::supervise::poison::takes_poison!(Actor);
+
 impl actix::Actor for Actor {
     type Context = Context<Self>;
 

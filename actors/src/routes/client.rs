@@ -16,7 +16,7 @@ use crate::{
 /// with it in hand: a start must not fail because of that.
 #[derive(Clone)]
 pub struct Client {
-    name: Name<Actor>,
+    pub(crate) name: Name<Actor>,
     patience: Duration,
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{
-    acts::{self, Backoff},
+    acts::{self, Backoff, Life},
     env::{Facts, Settings},
     machine::{self, Effect, Event, State},
     messages::{NotBegun, Rest, Start, Stop},
@@ -104,8 +104,11 @@ impl Actor {
 
     /// The user's name, for the log.
     fn who(&self) -> String {
-        let image = self.kit.store.image();
-        image.user(self.user).map_or_else(|| self.user.0.to_string(), |user| user.name.to_string())
+        self.kit.store.image().called(self.user)
+    }
+
+    fn life(&self, name: &ServerName, order: &OrderId) -> Life {
+        Life { user: self.who(), server: name.clone(), order: order.clone() }
     }
 
     fn slow_backoff(&self) -> Backoff {
@@ -332,7 +335,7 @@ impl Actor {
     ) {
         self.missing += 1;
         let spawner = self.kit.spawner.clone();
-        let find = acts::find(spawner, order.clone(), handle, self.slow_backoff());
+        let find = acts::find(spawner, self.life(name, order), handle, self.slow_backoff());
         self.task(name, order.clone(), find, ctx);
     }
 }

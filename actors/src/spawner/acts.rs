@@ -13,7 +13,7 @@ use tracing::{debug, error, warn};
 
 use super::machine::Event;
 use crate::{
-    domain::{Cause, OrderId, server::Handle},
+    domain::{Cause, OrderId, ServerName, server::Handle},
     ports::{
         Entropy, Exit, Order, Probe, ProbeError, Progress, Recovered, SpawnError, Spawner, Stop,
     },
@@ -48,6 +48,17 @@ const LAST_LINES: usize = 20;
 
 /// How long an ended server's last words are waited for before its end is told without them.
 const WORDS: Duration = Duration::from_secs(1);
+
+/// One life of one server, for acts on it and for the log.
+#[derive(Debug, Clone)]
+pub(super) struct Life {
+    /// The user's name.
+    pub(super) user: String,
+    /// Which server.
+    pub(super) server: ServerName,
+    /// The act's id.
+    pub(super) order: OrderId,
+}
 
 /// Waits between attempts: doubling from `next` to `most`, each drawn from its upper half.
 pub(super) struct Backoff {
@@ -105,14 +116,15 @@ pub(super) async fn spawn(
 /// Waits for its end, however long that takes.
 pub(super) async fn watch(
     spawner: Arc<dyn Spawner>,
-    order: OrderId,
+    life: Life,
     handle: Handle,
     mut backoff: Backoff,
 ) -> Event {
+    let Life { user, server, order } = life;
     let exit = loop {
         match spawner.wait(&order, &handle).await {
             Ok(exit) => break exit,
-            Err(error) => warn!(%order, %error, "server not watched"),
+            Err(error) => warn!(user, %server, %order, %error, "server not watched"),
         }
         backoff.pause().await;
     };
@@ -174,15 +186,16 @@ pub(super) async fn probe(
 /// What became of this order? Asked until there is an answer.
 pub(super) async fn find(
     spawner: Arc<dyn Spawner>,
-    order: OrderId,
+    life: Life,
     handle: Option<Handle>,
     mut backoff: Backoff,
 ) -> Event {
+    let Life { user, server, order } = life;
     loop {
         match timeout(CALL, spawner.recover(&order, handle.as_ref())).await {
             Ok(Ok(found)) => return Event::Found { order, found },
-            Ok(Err(error)) => warn!(%order, %error, "server not found again"),
-            Err(_) => warn!(%order, "spawner does not answer"),
+            Ok(Err(error)) => warn!(user, %server, %order, %error, "server not found again"),
+            Err(_) => warn!(user, %server, %order, "spawner does not answer"),
         }
         backoff.pause().await;
     }
@@ -192,12 +205,13 @@ pub(super) async fn find(
 /// come: until then an order that is unknown may still become known.
 pub(super) async fn kill(
     spawner: Arc<dyn Spawner>,
-    order: OrderId,
+    life: Life,
     handle: Option<Handle>,
     landed: Arc<AtomicBool>,
     soft_limit: Duration,
     mut backoff: Backoff,
 ) -> Event {
+    let Life { user, server, order } = life;
     let asked = Instant::now();
     let handle = match handle {
         Some(handle) => handle,
@@ -210,8 +224,8 @@ pub(super) async fn kill(
                         return Event::Killed(order);
                     }
                 }
-                Ok(Err(error)) => warn!(%order, %error, "order not found"),
-                Err(_) => warn!(%order, "spawner does not answer"),
+                Ok(Err(error)) => warn!(user, %server, %order, %error, "order not found"),
+                Err(_) => warn!(user, %server, %order, "spawner does not answer"),
             }
             backoff.pause().await;
         },
@@ -220,8 +234,8 @@ pub(super) async fn kill(
     loop {
         match timeout(soft_limit, spawner.stop(&order, &handle, how)).await {
             Ok(Ok(())) => return Event::Killed(order),
-            Ok(Err(error)) => error!(%order, %error, "server not stopped"),
-            Err(_) => error!(%order, "server does not stop"),
+            Ok(Err(error)) => error!(user, %server, %order, %error, "server not stopped"),
+            Err(_) => error!(user, %server, %order, "server does not stop"),
         }
         how = Stop::Hard;
         backoff.pause().await;

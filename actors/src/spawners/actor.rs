@@ -146,7 +146,8 @@ impl Actor {
             entry.panics += 1;
             let plain = FIRST.saturating_mul(1 << entry.panics.min(20)).min(LONGEST);
             let pause = plain + plain.mul_f64(self.kit.entropy.below(1_000) as f64 / 4_000.0);
-            error!(user = user.0, panics = entry.panics, error = %text, "spawner actor panicked");
+            let (who, panics) = (self.kit.store.image().called(user), entry.panics);
+            error!(user = who, panics, error = %text, "spawner actor panicked");
             ctx.run_later(pause, move |act, ctx| act.launch(user, ctx));
             return;
         }
@@ -225,6 +226,9 @@ async fn orphans(kit: Kit) {
         }
     }
 }
+
+#[cfg(test)]
+crate::supervise::poison::takes_poison!(Actor);
 
 impl actix::Actor for Actor {
     type Context = Context<Self>;

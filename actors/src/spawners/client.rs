@@ -6,6 +6,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tracing::warn;
 
 use super::{
     Actor,
@@ -21,7 +22,7 @@ use crate::{
 /// What the web holds.
 #[derive(Clone)]
 pub struct Client {
-    name: Name<Actor>,
+    pub(crate) name: Name<Actor>,
     store: store::Client,
     board: Board,
     recovered: watch::Receiver<bool>,
@@ -111,7 +112,8 @@ impl Client {
         let all = async {
             for key in active() {
                 if let Err(error) = self.stop(key.clone()).await {
-                    tracing::warn!(user = key.user.0, server = %key.name, %error, "server not stopped");
+                    let who = self.store.image().called(key.user);
+                    warn!(user = who, server = %key.name, %error, "server not stopped");
                 }
             }
             let mut published = self.store.published();

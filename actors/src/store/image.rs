@@ -141,6 +141,11 @@ impl Image {
         self.users.get(&id)
     }
 
+    /// What to call this user in the log: by name, or by number when it has gone.
+    pub fn called(&self, id: UserId) -> String {
+        self.user(id).map_or_else(|| id.0.to_string(), |user| user.name.to_string())
+    }
+
     /// A user by current name.
     pub fn user_named(&self, name: &str) -> Option<&Arc<User>> {
         self.users.get(self.names.get(name)?)

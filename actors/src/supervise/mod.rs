@@ -9,6 +9,8 @@
 //! owns a changing number of actors uses [`start`](fn@start) and [`window::Window`] directly.
 
 pub mod name;
+#[cfg(test)]
+pub(crate) mod poison;
 pub mod quarantine;
 pub mod spec;
 pub mod start;

@@ -48,7 +48,8 @@ impl Actor {
             Effect::Spawn(order) => self.spawn(name, order, ctx),
             Effect::Watch { order, handle } => {
                 let spawner = self.kit.spawner.clone();
-                let watch = acts::watch(spawner, order.clone(), handle, self.slow_backoff());
+                let watch =
+                    acts::watch(spawner, self.life(name, &order), handle, self.slow_backoff());
                 self.task(name, order, watch, ctx);
             }
             Effect::Probe { order, url } => self.probe(name, order, url, ctx),
@@ -57,7 +58,7 @@ impl Actor {
                 let landed = self.slot(name).landed.clone();
                 let kill = acts::kill(
                     self.kit.spawner.clone(),
-                    order.clone(),
+                    self.life(name, &order),
                     handle,
                     landed,
                     self.kit.settings.load().stop_timeout,

@@ -89,7 +89,9 @@ async fn only_a_failure_is_asked_for_its_words() {
         world.end(&order, exit);
         let second = Duration::from_secs(1);
         let backoff = Backoff::new(second, second, Arc::new(SeededEntropy::new(1)));
-        let heard = watch(Arc::new(world.clone()), order.clone(), handle, backoff).await;
+        let server = ServerName::default_server();
+        let life = Life { user: "bob".to_owned(), server, order: order.clone() };
+        let heard = watch(Arc::new(world.clone()), life, handle, backoff).await;
         assert_eq!(heard, Event::Exited { order, exit, address_in_use: in_use });
     }
 }

@@ -1,0 +1,277 @@
+//! The whole tree over ports from memory: what outlives it, and what a panic in each of its actors costs.
+
+use actix::{Arbiter, System};
+
+use super::*;
+use crate::{
+    domain::{Secret, ServerKey, ServerName, User},
+    ports::Credentials,
+    spawners::{Ask, Begun, StartRefused},
+    supervise::{Limits, Name, Unavailable, poison::Poison},
+    testing::{
+        ManualClock, MemoryJournal, MemoryRoutes, ScriptedAuthenticator, ScriptedProbe,
+        ScriptedSpawner, SeededEntropy,
+    },
+};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn settings() -> Settings {
+    let rules = logins::Rules { open: true, ..logins::Rules::default() };
+    let of_logins = logins::Settings { rules, ..logins::Settings::default() };
+    let facts = spawner::Facts {
+        base_url: "/".to_owned(),
+        api_url: "http://127.0.0.1:8081/hub/api".to_owned(),
+        public_host: String::new(),
+    };
+    Settings {
+        store: store::Settings::default(),
+        facts: Arc::new(facts),
+        spawner: Arc::default(),
+        limits: Arc::default(),
+        logins: Arc::new(ArcSwap::from_pointee(of_logins)),
+        login_concurrency: 4,
+        activity_resolution: Arc::new(ArcSwap::from_pointee(Duration::from_secs(30))),
+        routes: routes::Settings::default(),
+        janitor_period: janitor::PERIOD,
+        recovery_patience: LONG,
+    }
+}
+
+async fn hub(journal: &MemoryJournal, world: &ScriptedSpawner) -> Tree {
+    hub_with(journal, world, &ScriptedProbe::default()).await
+}
+
+async fn hub_with(journal: &MemoryJournal, world: &ScriptedSpawner, probe: &ScriptedProbe) -> Tree {
+    let people = ScriptedAuthenticator::default().with("Bob", "secret").with("Eve", "secret");
+    let ports = Ports {
+        journal: Box::new(journal.clone()),
+        authenticator: Arc::new(people),
+        spawner: Arc::new(world.clone()),
+        probe: Arc::new(probe.clone()),
+        clock: Arc::new(ManualClock::default()),
+        entropy: Arc::new(SeededEntropy::new(1)),
+    };
+    grow(ports, settings(), &Arbiter::current()).await.unwrap()
+}
+
+#[test]
+fn a_server_outlives_the_tree_and_is_found_again() {
+    System::new().block_on(async {
+        let (journal, world) = (MemoryJournal::default(), ScriptedSpawner::default());
+        let tree = hub(&journal, &world).await;
+        let password = Secret::new("secret".to_owned());
+        let credentials = Credentials { username: "Bob".to_owned(), password, from: None };
+        let user = tree.logins.password(credentials).await.unwrap();
+        assert_eq!(user.name.as_str(), "bob");
+        let key = ServerKey { user: user.id, name: ServerName::default_server() };
+        let begun = tree.spawners.start(key.clone(), Ask::default()).await.unwrap();
+        assert_eq!(begun, Begun::Started);
+        assert!(tree.spawners.settled(&key, LONG).await);
+        let at = tree.store.image().server(&key).unwrap().last_activity.unwrap();
+        tree.activity.server(&key, at.plus(LONG));
+        tree.shutdown().await.unwrap();
+        assert_eq!(world.alive().len(), 1);
+
+        let again = hub(&journal, &world).await;
+        let proxy = MemoryRoutes::default();
+        again.routes.add_sink(Arc::new(proxy.clone())).await.unwrap();
+        let deadline = tokio::time::Instant::now() + LONG;
+        while proxy.synced_count() == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "never in step");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(proxy.routes().len(), 1);
+        assert_eq!(world.starts(), 1, "nothing that ran was restarted");
+        let server = again.store.image().server(&key).unwrap().clone();
+        assert!(server.state.is_ready());
+        assert_eq!(server.last_activity, Some(at.plus(LONG)), "noted, and flushed at the end");
+        again.shutdown().await.unwrap();
+    });
+}
+
+/// A hub with a proxy, and Bob's server in service.
+struct Busy {
+    tree: Tree,
+    journal: MemoryJournal,
+    world: ScriptedSpawner,
+    probe: ScriptedProbe,
+    proxy: MemoryRoutes,
+    key: ServerKey,
+}
+
+async fn sign_in(tree: &Tree, name: &str) -> Result<Arc<User>, logins::SignInRefused> {
+    let password = Secret::new("secret".to_owned());
+    let credentials = Credentials { username: name.to_owned(), password, from: None };
+    answered(tree.logins.password(credentials)).await
+}
+
+/// No caller hangs, whoever panics.
+async fn answered<T>(asked: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, asked).await.expect("an answer, never a hang")
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + LONG;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+impl Busy {
+    async fn new() -> Self {
+        let (journal, world) = (MemoryJournal::default(), ScriptedSpawner::default());
+        let (probe, proxy) = (ScriptedProbe::default(), MemoryRoutes::default());
+        let tree = hub_with(&journal, &world, &probe).await;
+        tree.routes.add_sink(Arc::new(proxy.clone())).await.unwrap();
+        let user = sign_in(&tree, "Bob").await.unwrap();
+        let key = ServerKey { user: user.id, name: ServerName::default_server() };
+        tree.spawners.start(key.clone(), Ask::default()).await.unwrap();
+        assert!(tree.spawners.settled(&key, LONG).await);
+        Self { tree, journal, world, probe, proxy, key }
+    }
+
+    /// Poisons this actor: who asked hears that it died, and it is back within its backoff.
+    async fn poison<A>(&self, name: &Name<A>)
+    where
+        A: actix::Actor<Context = actix::Context<A>> + actix::Handler<Poison>,
+    {
+        let died = answered(name.ask(Poison, LONG)).await;
+        assert!(matches!(died, Err(Unavailable::Died(_))), "{died:?}");
+        let limit = Limits::default().longest_delay;
+        let begun = tokio::time::Instant::now();
+        until("back", || name.is_up()).await;
+        assert!(begun.elapsed() <= limit, "back after {:?}", begun.elapsed());
+    }
+
+    /// Everybody works, and nothing that ran was touched.
+    async fn is_well(&self) {
+        assert_eq!((self.world.alive().len(), self.world.starts()), (1, 1));
+        assert!(self.tree.store.image().server(&self.key).unwrap().state.is_ready());
+        until("routed", || self.proxy.routes().len() == 1).await;
+        let again = answered(self.tree.spawners.start(self.key.clone(), Ask::default())).await;
+        assert!(matches!(again, Err(StartRefused::Running)), "{again:?}");
+        sign_in(&self.tree, "Eve").await.unwrap();
+        let at = self.tree.store.image().server(&self.key).unwrap().last_activity.unwrap();
+        self.tree.activity.server(&self.key, at.plus(Duration::from_secs(1)));
+        answered(self.tree.activity.flush(LONG)).await.unwrap();
+        let noted = self.journal.image().server(&self.key).unwrap().last_activity;
+        assert_eq!(noted, Some(at.plus(Duration::from_secs(1))));
+    }
+
+    async fn ends_well(self) {
+        self.is_well().await;
+        answered(self.tree.spawners.stop(self.key.clone())).await.unwrap();
+        assert!(self.tree.spawners.settled(&self.key, LONG).await);
+        assert_eq!(self.world.alive(), []);
+        self.tree.shutdown().await.unwrap();
+    }
+}
+
+#[test]
+fn a_panic_of_activity_loses_no_note() {
+    System::new().block_on(async {
+        let hub = Busy::new().await;
+        let at = hub.tree.store.image().server(&hub.key).unwrap().last_activity.unwrap();
+        hub.tree.activity.server(&hub.key, at.plus(LONG));
+        hub.poison(&hub.tree.activity.name).await;
+        answered(hub.tree.activity.flush(LONG)).await.unwrap();
+        let noted = hub.journal.image().server(&hub.key).unwrap().last_activity;
+        assert_eq!(noted, Some(at.plus(LONG)));
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_panic_of_routes_leaves_every_proxy_known_and_filled() {
+    System::new().block_on(async {
+        let hub = Busy::new().await;
+        hub.proxy.forget_all();
+        hub.poison(&hub.tree.routes.name).await;
+        until("filled again", || hub.proxy.routes().len() == 1).await;
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_panic_of_logins_is_answered_and_the_next_attempt_works() {
+    System::new().block_on(async {
+        let hub = Busy::new().await;
+        let beside = sign_in(&hub.tree, "Bob");
+        let ((), beside) = tokio::join!(hub.poison(&hub.tree.logins.name), beside);
+        use logins::SignInRefused::Unavailable as Gone;
+        assert!(matches!(beside, Ok(_) | Err(Gone(_))), "{beside:?}");
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_panic_of_the_registry_costs_nobody_a_server() {
+    System::new().block_on(async {
+        let hub = Busy::new().await;
+        let eve = sign_in(&hub.tree, "Eve").await.unwrap();
+        let eves = ServerKey { user: eve.id, ..hub.key.clone() };
+        let beside = hub.tree.spawners.stop(eves);
+        let ((), beside) = tokio::join!(hub.poison(&hub.tree.spawners.name), answered(beside));
+        assert!(beside.is_err(), "it does not run");
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_panic_of_one_users_spawner_is_made_good_and_the_others_go_on() {
+    System::new().block_on(async {
+        let hub = Busy::new().await;
+        let eve = sign_in(&hub.tree, "Eve").await.unwrap();
+        let eves = ServerKey { user: eve.id, ..hub.key.clone() };
+        hub.probe.panic_next(3);
+        answered(hub.tree.spawners.start(eves.clone(), Ask::default())).await.unwrap();
+        // Bob's actor answers while hers is down.
+        let again = answered(hub.tree.spawners.start(hub.key.clone(), Ask::default())).await;
+        assert!(matches!(again, Err(StartRefused::Running)), "{again:?}");
+        assert!(hub.tree.spawners.settled(&eves, LONG).await);
+        assert_eq!(hub.probe.panics_left(), 0);
+        assert!(hub.tree.store.image().server(&eves).unwrap().state.is_ready());
+        assert_eq!((hub.world.alive().len(), hub.world.starts()), (2, 2), "found, not repeated");
+        until("both routed", || hub.proxy.routes().len() == 2).await;
+        answered(hub.tree.spawners.stop(eves.clone())).await.unwrap();
+        assert!(hub.tree.spawners.settled(&eves, LONG).await);
+        assert_eq!(hub.world.alive().len(), 1);
+        hub.tree.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_panic_of_the_store_loses_the_change_in_hand_and_nothing_else() {
+    System::new().block_on(async {
+        let hub = Busy::new().await;
+        let before = hub.journal.image();
+        hub.journal.panic_at_next_append();
+        let refused = sign_in(&hub.tree, "Eve").await;
+        assert!(matches!(refused, Err(logins::SignInRefused::NotRecorded(_))), "{refused:?}");
+        assert_eq!(hub.journal.image(), before, "whoever is refused has left nothing");
+        assert_eq!(*hub.tree.store.image(), before);
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_storm_of_panics_ends_the_tree_by_name() {
+    System::new().block_on(async {
+        let Busy { mut tree, world, .. } = Busy::new().await;
+        let name = tree.routes.name.clone();
+        let storm = async {
+            loop {
+                let _ = name.ask(Poison, LONG).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = answered(tree.ended()) => ended,
+            () = storm => unreachable!("it goes on for ever"),
+        };
+        let escalated = ended.unwrap_err();
+        assert_eq!((escalated.supervisor, escalated.child), ("tree", "routes"));
+        assert_eq!(world.alive().len(), 1, "servers outlive the hub");
+    });
+}
