@@ -393,7 +393,7 @@ fn check(
     id: Option<u64>,
 ) -> Check {
     let (answer, theirs) = fd::pair().unwrap();
-    let question = Question { service: service.to_owned(), user, rhost };
+    let question = Question { service: service.to_owned(), user, rhost, min_uid: 1000 };
     frame::send(answer.as_fd(), &question, &[pipe.as_fd()]).unwrap();
     let helper = role("@helper", theirs);
     Check { link, id, helper, answer }
