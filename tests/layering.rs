@@ -127,7 +127,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         "roles never name each other",
     ),
     ("cli", &["telemetry", "config", "ipc", "os"], "the command line hands over to its caller"),
-    ("run", &["root", "telemetry", "config"], "it joins a checked configuration to root"),
+    ("run", &["root", "telemetry", "config", "os"], "it joins a checked configuration to root"),
 ];
 
 /// Files of pure rules: no actors, no runtime, nothing asynchronous.

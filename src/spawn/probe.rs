@@ -2,8 +2,8 @@
 
 use std::{fmt::Display, io::ErrorKind, sync::Arc, time::Duration};
 
-use http_body_util::Empty;
-use hyper::{Request, body::Bytes, client::conn::http1};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, Response, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use jovis_actors::ports::{Boxed, Probe, ProbeError};
 use tokio::{net::TcpStream, time::timeout};
@@ -12,6 +12,9 @@ use super::listeners::Expected;
 
 /// How long connecting may take, and then the answer.
 const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Most of an answer's body that is read, in bytes.
+const MOST: usize = 64 * 1024;
 
 /// Probes over HTTP/1.1, and checks that the listener is the user's own.
 #[derive(Debug)]
@@ -71,11 +74,19 @@ async fn ask(stream: TcpStream, address: &str, prefix: &str) -> Result<String, P
         .map_err(|error| failed("handshake", &error))?;
     let serving = tokio::spawn(connection);
     let request =
-        Request::get(format!("{prefix}api")).header("host", address).body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| failed("request", &error))?;
+        Request::get(format!("{prefix}api")).header("host", address).header("connection", "close");
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed("request", &error))?;
     let answer = sender.send_request(request).await.map_err(|error| failed("no answer", &error));
-    serving.abort();
-    let answer = answer?;
+    let answer = answer.map(|answer| {
+        let (head, body) = answer.into_parts();
+        // Read to its end elsewhere: a connection that is dropped in the middle makes servers write about it, and
+        // their last words are for the user.
+        tokio::spawn(async move {
+            _ = timeout(ATTEMPT, Limited::new(body, MOST).collect()).await;
+            serving.abort();
+        });
+        Response::from_parts(head, ())
+    })?;
     if answer.status().is_server_error() {
         return Err(not_yet(&format!("it answered {}", answer.status())));
     }
