@@ -169,6 +169,12 @@ impl Port for DiskJournal {
         Ok(Loaded { image, sequence: at.sequence, repairs: truth.repairs })
     }
 
+    fn fits(&self, write: &Write) -> Result<(), String> {
+        // What reads back is asked for too: the reader limits depth, the writer does not.
+        let read = records::encode(write).and_then(|bytes| records::decode(&bytes));
+        read.map(drop).map_err(|error| error.to_string())
+    }
+
     fn append(&mut self, first: u64, group: &[Write]) -> Result<(), StoreError> {
         let wrong = |error: String| StoreError::Disk { doing: "append to the journal", error };
         let open = self.open.as_mut().ok_or_else(|| wrong("it is not loaded".to_owned()))?;

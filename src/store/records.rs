@@ -7,7 +7,7 @@ use thiserror::Error;
 /// Version of the form of a record. An older one is read for ever; a newer one is refused.
 pub(super) const VERSION: u8 = 1;
 
-/// Longest record, in bytes. Requests that would make a longer one are refused at the edge.
+/// Longest record, in bytes. A change that would make a longer one is refused before it is decided on with others.
 pub(super) const LIMIT: usize = 256 * 1024;
 
 /// First 16 bytes of a SHA-256: against accidents, not against somebody who can write our files.

@@ -574,7 +574,7 @@ fn story(dir: &Path, from: u64, to: u64, full: bool) -> u64 {
                     assert_eq!((&found.image, found.sequence), (&image, sequence), "{from}");
                     loaded = true;
                 }
-                Err(StoreError::Damaged(why)) => panic!("{from}: {why}"),
+                Err(StoreError::Damaged(why) | StoreError::Unfit(why)) => panic!("{from}: {why}"),
                 Err(StoreError::Full | StoreError::Disk { .. }) => continue,
             }
         }

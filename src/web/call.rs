@@ -32,6 +32,9 @@ pub(crate) enum Via {
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
+/// Deepest nesting of a JSON body. What is kept of it must be readable again, some levels deeper.
+const DEEPEST: usize = 64;
+
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -169,6 +172,9 @@ impl Call {
         if bytes.is_empty() {
             return Ok(None);
         }
+        if depth(&bytes) > DEEPEST {
+            return Err(Error::bad("the body is nested too deeply"));
+        }
         let value =
             serde_json::from_slice(&bytes).map_err(|_| Error::bad("the body is not valid JSON"))?;
         Ok(Some(value).filter(|value: &serde_json::Value| !value.is_null()))
@@ -300,6 +306,25 @@ pub(crate) fn request_id(headers: &HeaderMap, via: Via) -> Option<String> {
     (plain && (1..=64).contains(&id.len())).then(|| id.to_owned())
 }
 
+/// How deeply brackets are nested in a text that may be JSON: at least as deep as a parser would go.
+fn depth(json: &[u8]) -> usize {
+    let (mut now, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                now += 1;
+                most = most.max(now);
+            }
+            b']' | b'}' if !quoted => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
 /// A name out of a path, if it can be one.
 pub(crate) fn username(text: &str) -> Option<Username> {
     Username::new(text).ok()
@@ -335,6 +360,14 @@ mod tests {
         assert_eq!((from, secure, host.as_str()), (Some(peer), false, "inner:8081"));
         assert_eq!(request_id(&head.headers, Via::Proxy).as_deref(), Some("abc-1"));
         assert_eq!(request_id(&head.headers, Via::Tcp(peer)), None);
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_texts() {
+        assert_eq!(depth(b"1"), 0);
+        assert_eq!(depth(br#"{"a": [1, {"b": []}]}"#), 4);
+        assert_eq!(depth(br#"["[[[[", "\"[[", "\\"]"#), 1);
+        assert_eq!(depth("[".repeat(100).as_bytes()), 100);
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl From<StoreError> for Error {
     fn from(why: StoreError) -> Self {
         match why {
             StoreError::Full => Self::later(StatusCode::INSUFFICIENT_STORAGE, why, 60),
+            StoreError::Unfit(_) => Self::bad(why),
             StoreError::Disk { .. } | StoreError::Damaged(_) => {
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 30)
             }

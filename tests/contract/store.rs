@@ -102,9 +102,25 @@ fn a_record_that_is_too_long_is_refused() {
     journal.load().unwrap();
     let Write::User(user) = user(1, "ada") else { unreachable!() };
     let user = User { cookie_id: "x".repeat(300_000), ..(*user).clone() };
-    let error = journal.append(1, &[Write::User(Arc::new(user))]).unwrap_err();
+    let long = Write::User(Arc::new(user));
+    assert!(journal.fits(&long).unwrap_err().contains("longer"));
+    let error = journal.append(1, &[long]).unwrap_err();
     assert!(error.to_string().contains("longer"), "{error}");
     assert_eq!(journal.load().unwrap().sequence, 0);
+}
+
+#[test]
+fn what_could_not_be_read_again_does_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = DiskJournal::new(dir.path().to_owned());
+    let nested = |depth: usize| {
+        let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let Write::User(user) = user(1, "ada") else { unreachable!() };
+        let user_info = Some(serde_json::from_str(&text).unwrap());
+        Write::User(Arc::new(User { user_info, ..(*user).clone() }))
+    };
+    assert_eq!(journal.fits(&nested(64)), Ok(()));
+    assert!(journal.fits(&nested(126)).is_err());
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub enum StoreError {
         /// What was said.
         error: String,
     },
+    /// One change cannot be kept; others can.
+    #[error("this cannot be stored: {0}")]
+    Unfit(String),
     /// What is on disk cannot be trusted; the text says how to restore.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -41,6 +44,12 @@ pub trait Journal: Send {
     /// Reads everything. Called at every start of the store actor, also after a failed append: it then begins a new
     /// segment that continues from what was acknowledged.
     fn load(&mut self) -> Result<Loaded, StoreError>;
+
+    /// Could this be kept and read again? Asked for each write before its group is appended, so that one change that is
+    /// too large or too deep is refused by itself and takes no other with it. The error is for its caller.
+    fn fits(&self, _write: &Write) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Makes one group of writes durable: when it returns `Ok` they survive `kill -9` and power loss, all of them;
     /// when it returns an error none of them is believed. Never called again after an error without [`Journal::load`].

@@ -188,8 +188,25 @@ async fn a_change_that_is_too_large_is_alone() {
             Ok::<_, Infallible>((writes, ()))
         })
         .await;
-    assert!(matches!(huge, Err(ChangeError::Store(StoreError::Disk { .. }))));
+    assert!(matches!(huge, Err(ChangeError::Store(StoreError::Unfit(_)))));
     assert_eq!(add(&it.client).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_the_journal_cannot_keep_takes_no_other_change_with_it() {
+    let it = open_default();
+    it.journal.set_longest(1_000);
+    let release = hold(&it.client).await;
+    let long = it.client.change(|_| Ok::<_, Infallible>((vec![user(9, &"x".repeat(250))], ())));
+    it.journal.set_longest(200);
+    let (long, other) = tokio::join!(long, async {
+        let asked = add(&it.client);
+        drop(release);
+        asked.await
+    });
+    assert!(matches!(long, Err(ChangeError::Store(StoreError::Unfit(_)))), "{long:?}");
+    assert!(other.is_ok(), "{other:?}");
+    assert_eq!(it.journal.counts().1, 1, "nothing was loaded again");
 }
 
 #[tokio::test]

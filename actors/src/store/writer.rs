@@ -157,7 +157,7 @@ impl Writer {
         }
         match error {
             StoreError::Full => warn!(error = %error, "store refuses changes"),
-            StoreError::Disk { .. } | StoreError::Damaged(_) => {
+            StoreError::Disk { .. } | StoreError::Damaged(_) | StoreError::Unfit(_) => {
                 error!(error = %error, "store refuses changes");
             }
         }
@@ -178,9 +178,49 @@ impl Writer {
         let mut bytes = 0;
         while waiting.len() < GROUP && bytes < GROUP_BYTES {
             let Some(pending) = next() else { break };
-            bytes += decide(pending, &mut working, &mut writes, &mut waiting);
+            bytes += self.decide(pending, &mut working, &mut writes, &mut waiting);
         }
         self.commit(working, &writes, waiting)
+    }
+
+    /// Decides one change on the working copy; returns how many bytes it adds. A panic ends only that change: its
+    /// caller finds the channel closed. So does what the journal could not keep, with an answer.
+    fn decide(
+        &self,
+        pending: Pending,
+        working: &mut Image,
+        writes: &mut Vec<Write>,
+        waiting: &mut Vec<Decided>,
+    ) -> usize {
+        let Pending { decide, done } = pending;
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            let own = decide(working);
+            let mut next = working.clone();
+            own.iter().for_each(|write| next.apply(write));
+            let bytes = size(&own);
+            let fits = match bytes {
+                ..=CHANGE_BYTES => own.iter().try_for_each(|write| self.journal.fits(write)),
+                _ => Err(format!("{bytes} bytes in one change are too many")),
+            };
+            (bytes, own, next, fits)
+        }));
+        match decided {
+            Ok((bytes, own, next, Ok(()))) => {
+                *working = next;
+                writes.extend(own);
+                waiting.push(done);
+                bytes
+            }
+            Ok((_, _, _, Err(why))) => {
+                warn!(why, "change not stored");
+                let _ = done.send(Err(StoreError::Unfit(why)));
+                0
+            }
+            Err(_) => {
+                error!("store decision panicked");
+                0
+            }
+        }
     }
 
     /// Makes a group durable, shows it, answers: in this order.
@@ -223,40 +263,6 @@ impl Writer {
                 warn!(error = %StoreError::Full, "store housekeeping put off");
             }
             Err(error) => self.break_off(error),
-        }
-    }
-}
-
-/// Decides one change on the working copy; returns how many bytes it adds. A panic ends only that change: its caller
-/// finds the channel closed.
-fn decide(
-    pending: Pending,
-    working: &mut Image,
-    writes: &mut Vec<Write>,
-    waiting: &mut Vec<Decided>,
-) -> usize {
-    let Pending { decide, done } = pending;
-    let decided = catch_unwind(AssertUnwindSafe(|| {
-        let own = decide(working);
-        let mut next = working.clone();
-        own.iter().for_each(|write| next.apply(write));
-        (size(&own), own, next)
-    }));
-    match decided {
-        Ok((bytes, own, next)) if bytes <= CHANGE_BYTES => {
-            *working = next;
-            writes.extend(own);
-            waiting.push(done);
-            bytes
-        }
-        Ok((bytes, ..)) => {
-            let error = format!("{bytes} bytes in one change are too many");
-            let _ = done.send(Err(StoreError::Disk { doing: "take a change", error }));
-            0
-        }
-        Err(_) => {
-            error!("store decision panicked");
-            0
         }
     }
 }

@@ -23,6 +23,7 @@ struct Memory {
     panic_next: bool,
     fail_idle: Option<StoreError>,
     must_load: bool,
+    longest: Option<usize>,
 }
 
 impl MemoryJournal {
@@ -64,6 +65,11 @@ impl MemoryJournal {
         self.memory().panic_next = true;
     }
 
+    /// From now on writes that take more bytes than this as JSON do not fit.
+    pub fn set_longest(&self, bytes: usize) {
+        self.memory().longest = Some(bytes);
+    }
+
     /// Every group that was acknowledged, in order.
     pub fn groups(&self) -> Vec<Vec<Write>> {
         self.memory().groups.clone()
@@ -88,6 +94,14 @@ impl MemoryJournal {
 }
 
 impl Journal for MemoryJournal {
+    fn fits(&self, write: &Write) -> Result<(), String> {
+        let length = serde_json::to_vec(write).map_or(usize::MAX, |json| json.len());
+        match self.memory().longest {
+            Some(longest) if length > longest => Err(format!("{length} bytes")),
+            _ => Ok(()),
+        }
+    }
+
     fn load(&mut self) -> Result<Loaded, StoreError> {
         let mut memory = self.memory();
         memory.loads += 1;
