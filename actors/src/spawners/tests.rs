@@ -1,9 +1,8 @@
 //! Registry, spawner actors and routes together, over ports from memory.
 
 use std::{
-    collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,182 +17,22 @@ use super::{
     doubles::{Fixed, LONG, people, store},
 };
 use crate::{
-    domain::{
-        Cause, OrderId, Route, RouteSpec, Server, ServerKey, ServerName, ServerState, UserId,
-        server::Handle,
-    },
-    ports::{
-        Boxed, Entropy, Exit, Order, Probe, ProbeError, Progress, Recovered, RouteSink, SinkError,
-        SpawnError, Spawner, Started, Stop,
-    },
+    domain::{Cause, OrderId, Server, ServerKey, ServerName, ServerState, UserId, server::Handle},
+    ports::{Entropy, Exit, ProbeError, SpawnError, Started},
     routes,
-    spawner::{self, Board, Facts, Kit},
+    spawner::{self, Board, Facts, Kit, machine::OTHER_PORTS},
     store::{self, Image, Write},
     supervise::named,
+    testing::{MemoryRoutes, NextStart, ScriptedProbe, ScriptedSpawner},
 };
-
-/// Servers that live in a map.
-#[derive(Default)]
-struct World {
-    lives: Mutex<BTreeMap<OrderId, Result<(), Exit>>>,
-    changed: watch::Sender<u64>,
-    fails: Mutex<Option<SpawnError>>,
-    /// Starts hang until this is unset.
-    hang: AtomicBool,
-    silent: AtomicBool,
-    /// The next probe panics.
-    panic: AtomicBool,
-    starts: AtomicU64,
-    forgotten: Mutex<Vec<OrderId>>,
-    environments: Mutex<Vec<BTreeMap<String, String>>>,
-}
-
-impl World {
-    fn put(&self, order: &OrderId, life: Result<(), Exit>) {
-        self.lives.lock().unwrap().insert(order.clone(), life);
-        self.changed.send_modify(|turn| *turn += 1);
-    }
-
-    fn alive(&self) -> Vec<OrderId> {
-        let lives = self.lives.lock().unwrap();
-        lives.iter().filter(|(_, life)| life.is_ok()).map(|(order, _)| order.clone()).collect()
-    }
-
-    fn started(order: &OrderId) -> Started {
-        Started { handle: Handle(order.to_string()), url: format!("http://{order}") }
-    }
-}
-
-impl Spawner for World {
-    fn start<'a>(
-        &'a self,
-        order: &'a Order,
-        tell: Progress,
-    ) -> Boxed<'a, Result<Started, SpawnError>> {
-        Box::pin(async move {
-            tell.tell("working on it");
-            self.environments.lock().unwrap().push(order.env.reveal().0.clone());
-            let mut changed = self.changed.subscribe();
-            while self.hang.load(Ordering::SeqCst) {
-                let _ = changed.changed().await;
-            }
-            if let Some(error) = self.fails.lock().unwrap().take() {
-                return Err(error);
-            }
-            self.starts.fetch_add(1, Ordering::SeqCst);
-            self.put(&order.id, Ok(()));
-            Ok(Self::started(&order.id))
-        })
-    }
-
-    fn recover<'a>(
-        &'a self,
-        order: &'a OrderId,
-        _: Option<&'a Handle>,
-    ) -> Boxed<'a, Result<Recovered, SpawnError>> {
-        let found = match self.lives.lock().unwrap().get(order) {
-            None => Recovered::Unknown,
-            Some(Ok(())) => Recovered::Alive(Self::started(order)),
-            Some(Err(exit)) => Recovered::Ended(*exit),
-        };
-        Box::pin(std::future::ready(Ok(found)))
-    }
-
-    fn wait<'a>(
-        &'a self,
-        order: &'a OrderId,
-        _: &'a Handle,
-    ) -> Boxed<'a, Result<Exit, SpawnError>> {
-        Box::pin(async move {
-            let mut changed = self.changed.subscribe();
-            loop {
-                match self.lives.lock().unwrap().get(order) {
-                    Some(Ok(())) => {}
-                    Some(Err(exit)) => return Ok(*exit),
-                    None => return Ok(Exit::Unknown),
-                }
-                let _ = changed.changed().await;
-            }
-        })
-    }
-
-    fn stop<'a>(
-        &'a self,
-        order: &'a OrderId,
-        _: &'a Handle,
-        _: Stop,
-    ) -> Boxed<'a, Result<(), SpawnError>> {
-        self.put(order, Err(Exit::Signal(2)));
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn forget<'a>(&'a self, order: &'a OrderId) -> Boxed<'a, ()> {
-        self.forgotten.lock().unwrap().push(order.clone());
-        Box::pin(std::future::ready(()))
-    }
-
-    fn log_tail<'a>(&'a self, _: &'a OrderId, _: usize) -> Boxed<'a, String> {
-        Box::pin(std::future::ready("last words".to_owned()))
-    }
-
-    fn inventory(&self) -> Boxed<'_, Result<Vec<OrderId>, SpawnError>> {
-        Box::pin(std::future::ready(Ok(self.alive())))
-    }
-}
-
-impl Probe for World {
-    fn probe<'a>(&'a self, _: &'a str, _: &'a str) -> Boxed<'a, Result<String, ProbeError>> {
-        assert!(!self.panic.swap(false, Ordering::SeqCst), "as the test wants it");
-        let silent = self.silent.load(Ordering::SeqCst);
-        let answer = if silent {
-            Err(ProbeError::NotYet("refused".to_owned()))
-        } else {
-            Ok("6.1.1".to_owned())
-        };
-        Box::pin(std::future::ready(answer))
-    }
-}
-
-/// A proxy that is a map.
-#[derive(Default)]
-struct Proxy {
-    table: Mutex<BTreeMap<RouteSpec, Route>>,
-    synced: AtomicBool,
-}
-
-impl RouteSink for Proxy {
-    fn name(&self) -> &str {
-        "proxy"
-    }
-
-    fn list(&self) -> Boxed<'_, Result<Vec<Route>, SinkError>> {
-        let all = self.table.lock().unwrap().values().cloned().collect();
-        Box::pin(std::future::ready(Ok(all)))
-    }
-
-    fn set(&self, routes: Vec<Route>) -> Boxed<'_, Result<(), SinkError>> {
-        let routes = routes.into_iter().map(|route| (route.spec.clone(), route));
-        self.table.lock().unwrap().extend(routes);
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn remove(&self, specs: Vec<RouteSpec>) -> Boxed<'_, Result<(), SinkError>> {
-        self.table.lock().unwrap().retain(|spec, _| !specs.contains(spec));
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn synced(&self) -> Boxed<'_, Result<(), SinkError>> {
-        self.synced.store(true, Ordering::SeqCst);
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
 
 /// A whole hub's worth of deciders.
 struct Hub {
     client: Client,
     store: store::Client,
-    world: Arc<World>,
-    proxy: Arc<Proxy>,
+    world: Arc<ScriptedSpawner>,
+    probe: ScriptedProbe,
+    proxy: MemoryRoutes,
     full: Arc<AtomicBool>,
     settings: Arc<ArcSwap<spawner::Settings>>,
 }
@@ -211,19 +50,19 @@ fn with_server(mut image: Image, user: u64, state: ServerState) -> Image {
     image
 }
 
-fn in_service(n: u8) -> ServerState {
-    let Started { handle, url } = World::started(&order(n));
+fn in_service(n: u8, Started { handle, url }: Started) -> ServerState {
     ServerState::Running { order: order(n), handle, url }
 }
 
 impl Hub {
-    async fn new(image: Image, world: World) -> Self {
-        Self::over(image, Arc::new(world)).await
+    async fn new() -> Self {
+        Self::over(people(), Arc::default(), ScriptedProbe::default()).await
     }
 
     /// A hub over what an earlier one has left behind.
-    async fn over(image: Image, world: Arc<World>) -> Self {
-        let proxy = Arc::new(Proxy::default());
+    async fn over(image: Image, world: Arc<ScriptedSpawner>, probe: ScriptedProbe) -> Self {
+        world.set_log_tail("last words");
+        let proxy = MemoryRoutes::default();
         let full = Arc::<AtomicBool>::default();
         let store = store(image, full.clone());
         let fixed = Arc::new(Fixed(AtomicU64::new(1)));
@@ -245,12 +84,12 @@ impl Hub {
             routes::Actor::new(store.clone(), facts.clone(), fixed.clone(), of_routes, sinks);
         publisher.publish(Some(router.start()));
         let routes = routes::Client::new(name, LONG);
-        routes.add_sink(proxy.clone()).await.unwrap();
+        routes.add_sink(Arc::new(proxy.clone())).await.unwrap();
         let board = Board::default();
         let kit = Kit {
             store: store.clone(),
             spawner: world.clone(),
-            probe: world.clone(),
+            probe: Arc::new(probe.clone()),
             routes: routes.clone(),
             clock: fixed.clone(),
             entropy: fixed,
@@ -265,7 +104,7 @@ impl Hub {
         let client = Client::new(name, store.clone(), board, recovered, LONG);
         assert!(client.recovered(LONG).await);
         routes.recovered().await.unwrap();
-        Self { client, store, world, proxy, full, settings }
+        Self { client, store, world, probe, proxy, full, settings }
     }
 
     fn state(&self, user: u64) -> Option<ServerState> {
@@ -291,14 +130,14 @@ impl Hub {
     }
 
     fn routes(&self) -> Vec<String> {
-        self.proxy.table.lock().unwrap().keys().map(ToString::to_string).collect()
+        self.proxy.routes().iter().map(|route| route.spec.to_string()).collect()
     }
 }
 
 #[test]
 fn a_server_is_started_routed_and_stopped_without_a_trace() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
+        let hub = Hub::new().await;
         assert_eq!(hub.client.start(key(1), Ask::default()).await.unwrap(), Begun::Started);
         assert!(hub.client.settled(&key(1), LONG).await);
         hub.until_running(1).await;
@@ -306,13 +145,13 @@ fn a_server_is_started_routed_and_stopped_without_a_trace() {
         let image = hub.store.image();
         let server = image.server(&key(1)).unwrap();
         assert_eq!(server.version.as_deref(), Some("6.1.1"));
-        let secret = hub.world.environments.lock().unwrap()[0]["JUPYTERHUB_API_TOKEN"].clone();
+        let secret = hub.world.orders()[0].env.reveal().0["JUPYTERHUB_API_TOKEN"].clone();
         assert_eq!(secret.len(), 32);
         let token = image.token(server.token.unwrap()).unwrap();
         assert_eq!(token.hash, Fixed(AtomicU64::new(0)).digest(&secret));
         let report = hub.client.report(&key(1)).unwrap().borrow().clone();
         assert_eq!(report.outcome, Some(Ok(())));
-        assert!(report.events.iter().any(|event| event.message == "working on it"));
+        assert!(report.events.iter().any(|event| event.message == "scripted start"));
 
         let again = hub.client.start(key(1), Ask::default()).await;
         assert!(matches!(again, Err(StartRefused::Running)), "{again:?}");
@@ -322,7 +161,7 @@ fn a_server_is_started_routed_and_stopped_without_a_trace() {
         assert_eq!(hub.world.alive(), []);
         assert_eq!(hub.store.image().tokens().count(), 0);
         assert_eq!(hub.client.trouble(&key(1)), None);
-        hub.until("forgotten", |hub| hub.world.forgotten.lock().unwrap().len() == 1).await;
+        hub.until("forgotten", |hub| hub.world.forgotten().len() == 1).await;
         let again = hub.client.stop(key(1)).await;
         assert!(matches!(again, Err(StopRefused::NotRunning)), "{again:?}");
         let nobody = hub.client.start(key(9), Ask::default()).await;
@@ -333,14 +172,14 @@ fn a_server_is_started_routed_and_stopped_without_a_trace() {
 #[test]
 fn a_start_that_fails_leaves_its_cause_and_last_words() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
+        let hub = Hub::new().await;
         let refused = SpawnError::Refused("no home".to_owned());
-        *hub.world.fails.lock().unwrap() = Some(refused);
+        hub.world.next_start(NextStart::Fails(refused));
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_stopped(Cause::Refused("no home".to_owned())).await;
         let trouble = hub.client.trouble(&key(1)).unwrap();
         assert_eq!(&*trouble.tail, "last words");
-        hub.world.silent.store(true, Ordering::SeqCst);
+        hub.probe.set_silent(Some("refused"));
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_stopped(Cause::HttpTimeout(0)).await;
         assert_eq!(hub.world.alive(), [], "the silent one was ended");
@@ -350,8 +189,9 @@ fn a_start_that_fails_leaves_its_cause_and_last_words() {
 #[test]
 fn a_start_that_comes_late_is_killed() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
-        hub.world.hang.store(true, Ordering::SeqCst);
+        let hub = Hub::new().await;
+        let start_timeout = hub.settings.load().start_timeout;
+        hub.world.next_start(NextStart::Slow(start_timeout * 2));
         hub.client.start(key(1), Ask::default()).await.unwrap();
         let pending = hub.client.start(key(1), Ask::default()).await.unwrap();
         assert_eq!(pending, Begun::Already);
@@ -359,10 +199,8 @@ fn a_start_that_comes_late_is_killed() {
         assert!(matches!(other, Err(StartRefused::TooManyStarting { limit: 1, .. })), "{other:?}");
         let stopping = |hub: &Hub| matches!(hub.state(1), Some(ServerState::Stopping { .. }));
         hub.until("given up", stopping).await;
-        hub.world.hang.store(false, Ordering::SeqCst);
-        hub.world.changed.send_modify(|turn| *turn += 1);
         hub.until_stopped(Cause::StartTimeout(0)).await;
-        assert_eq!(hub.world.starts.load(Ordering::SeqCst), 1);
+        assert_eq!(hub.world.starts(), 1);
         hub.until("killed", |hub| hub.world.alive().is_empty()).await;
     });
 }
@@ -370,11 +208,11 @@ fn a_start_that_comes_late_is_killed() {
 #[test]
 fn a_server_that_dies_is_started_again_and_one_that_left_is_not() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
+        let hub = Hub::new().await;
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_running(1).await;
         let first = hub.world.alive()[0].clone();
-        hub.world.put(&first, Err(Exit::Signal(9)));
+        hub.world.end(&first, Exit::Signal(9));
         let waiting = |hub: &Hub| matches!(hub.state(1), Some(ServerState::Waiting { .. }));
         hub.until("waiting", waiting).await;
         assert_eq!(hub.routes(), Vec::<String>::new());
@@ -382,7 +220,7 @@ fn a_server_that_dies_is_started_again_and_one_that_left_is_not() {
         hub.until_running(1).await;
         let second = hub.world.alive()[0].clone();
         assert_ne!(first, second);
-        hub.world.put(&second, Err(Exit::Code(0)));
+        hub.world.end(&second, Exit::Code(0));
         hub.until_stopped(Cause::Exited(0)).await;
     });
 }
@@ -390,26 +228,86 @@ fn a_server_that_dies_is_started_again_and_one_that_left_is_not() {
 #[test]
 fn an_early_exit_ends_the_start_at_once() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
+        let hub = Hub::new().await;
         let patient = spawner::Settings { http_timeout: LONG * 10, ..spawner::Settings::default() };
         hub.settings.store(Arc::new(patient));
-        hub.world.silent.store(true, Ordering::SeqCst);
+        hub.probe.set_silent(Some("refused"));
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until("alive", |hub| !hub.world.alive().is_empty()).await;
         let order = hub.world.alive()[0].clone();
-        hub.world.put(&order, Err(Exit::Code(7)));
+        hub.world.end(&order, Exit::Code(7));
         hub.until_stopped(Cause::Exited(7)).await;
+    });
+}
+
+#[test]
+fn a_start_goes_on_at_another_port() {
+    System::new().block_on(async {
+        let hub = Hub::new().await;
+        hub.probe.next_error(ProbeError::Stranger { uid: 99 });
+        hub.client.start(key(1), Ask::default()).await.unwrap();
+        assert!(hub.client.settled(&key(1), LONG).await);
+        hub.until_running(1).await;
+        assert_eq!((hub.world.starts(), hub.world.alive().len()), (2, 1));
+        let report = hub.client.report(&key(1)).unwrap().borrow().clone();
+        assert_eq!(report.outcome, Some(Ok(())));
+        let begun = report.events.iter().filter(|event| event.progress == 0).count();
+        assert_eq!(begun, 1, "one start to the person who waits: {:?}", report.events);
+        assert!(report.events.iter().any(|event| event.message.contains("trying another")));
+        hub.client.stop(key(1)).await.unwrap();
+        hub.until_stopped(Cause::Stopped).await;
+    });
+}
+
+#[test]
+fn a_start_whose_every_port_is_taken_ends_with_that_cause() {
+    System::new().block_on(async {
+        let hub = Hub::new().await;
+        let tries = 1 + u64::from(OTHER_PORTS);
+        // One more than it may meet.
+        for _ in 0..=tries {
+            hub.probe.next_error(ProbeError::Stranger { uid: 99 });
+        }
+        hub.client.start(key(1), Ask::default()).await.unwrap();
+        assert!(hub.client.settled(&key(1), LONG).await);
+        let state = hub.state(1);
+        let taken = |state| matches!(state, Some(ServerState::Stopped(Some(Cause::PortTaken(_)))));
+        assert!(taken(state.clone()), "{state:?}");
+        assert_eq!((hub.world.starts(), hub.world.alive().len()), (tries, 0));
+        assert!(matches!(hub.client.trouble(&key(1)).unwrap().cause, Cause::PortTaken(_)));
+        // A person's start begins to count anew: it meets the one that is left over, and goes on.
+        hub.client.start(key(1), Ask::default()).await.unwrap();
+        hub.until_running(1).await;
+        assert_eq!(hub.world.starts(), tries + 2);
+    });
+}
+
+#[test]
+fn last_words_of_an_address_in_use_are_understood() {
+    System::new().block_on(async {
+        let hub = Hub::new().await;
+        let patient = spawner::Settings { http_timeout: LONG * 10, ..spawner::Settings::default() };
+        hub.settings.store(Arc::new(patient));
+        hub.world.set_log_tail("OSError: [Errno 98] Address already in use");
+        hub.probe.set_silent(Some("refused"));
+        hub.client.start(key(1), Ask::default()).await.unwrap();
+        hub.until("alive", |hub| !hub.world.alive().is_empty()).await;
+        let first = hub.world.alive()[0].clone();
+        hub.world.end(&first, Exit::Code(1));
+        hub.probe.set_silent(None);
+        hub.until_running(1).await;
+        assert_ne!(hub.world.alive(), [first]);
     });
 }
 
 #[test]
 fn nothing_is_done_that_cannot_be_recorded() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
+        let hub = Hub::new().await;
         hub.full.store(true, Ordering::SeqCst);
         let refused = hub.client.start(key(1), Ask::default()).await;
         assert!(matches!(refused, Err(StartRefused::NotRecorded(_))), "{refused:?}");
-        assert_eq!(hub.world.starts.load(Ordering::SeqCst), 0);
+        assert_eq!(hub.world.starts(), 0);
         hub.full.store(false, Ordering::SeqCst);
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_running(1).await;
@@ -419,7 +317,7 @@ fn nothing_is_done_that_cannot_be_recorded() {
         assert_eq!(hub.world.alive().len(), 1);
         // What has happened is recorded as soon as that is possible.
         let order = hub.world.alive()[0].clone();
-        hub.world.put(&order, Err(Exit::Code(0)));
+        hub.world.end(&order, Exit::Code(0));
         hub.until("unrouted", |hub| hub.routes().is_empty()).await;
         assert!(hub.state(1).unwrap().is_ready(), "nothing could be written");
         hub.full.store(false, Ordering::SeqCst);
@@ -430,21 +328,21 @@ fn nothing_is_done_that_cannot_be_recorded() {
 #[test]
 fn starting_is_recovering() {
     System::new().block_on(async {
-        let world = World::default();
-        world.put(&order(1), Ok(()));
-        world.put(&order(3), Ok(()));
-        world.silent.store(true, Ordering::SeqCst);
-        let image = with_server(people(), 1, in_service(1));
+        let (world, probe) = (Arc::<ScriptedSpawner>::default(), ScriptedProbe::default());
+        let bobs = in_service(1, world.plant(&order(1)));
+        world.plant(&order(3));
+        probe.set_silent(Some("refused"));
+        let image = with_server(people(), 1, bobs.clone());
         let image = with_server(image, 2, ServerState::Starting { order: order(2) });
-        let hub = Hub::new(image, world).await;
+        let hub = Hub::over(image, world, probe).await;
         let interrupted = ServerState::Stopped(Some(Cause::Interrupted));
         hub.until("interrupted", |hub| hub.state(2).as_ref() == Some(&interrupted)).await;
         hub.until("routed", |hub| hub.routes() == ["/user/bob/"]).await;
-        hub.until("synced", |hub| hub.proxy.synced.load(Ordering::SeqCst)).await;
+        hub.until("synced", |hub| hub.proxy.synced_count() > 0).await;
         hub.until("no orphan", |hub| hub.world.alive() == [order(1)]).await;
-        assert_eq!(hub.state(1), Some(in_service(1)), "nothing that ran was restarted");
-        assert_eq!(hub.world.starts.load(Ordering::SeqCst), 0);
-        hub.world.put(&order(1), Err(Exit::Code(0)));
+        assert_eq!(hub.state(1), Some(bobs), "nothing that ran was restarted");
+        assert_eq!(hub.world.orders().len(), 0);
+        hub.world.end(&order(1), Exit::Code(0));
         hub.until_stopped(Cause::Exited(0)).await;
     });
 }
@@ -452,7 +350,9 @@ fn starting_is_recovering() {
 #[test]
 fn what_ended_unwatched_is_noticed() {
     System::new().block_on(async {
-        let hub = Hub::new(with_server(people(), 1, in_service(1)), World::default()).await;
+        let (handle, url) = (Handle(String::new()), "http://127.0.0.1:1".to_owned());
+        let image = with_server(people(), 1, in_service(1, Started { handle, url }));
+        let hub = Hub::over(image, Arc::default(), ScriptedProbe::default()).await;
         hub.until_stopped(Cause::Vanished).await;
         assert_eq!(hub.routes(), Vec::<String>::new());
     });
@@ -461,7 +361,7 @@ fn what_ended_unwatched_is_noticed() {
 #[test]
 fn all_can_be_stopped() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
+        let hub = Hub::new().await;
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_running(1).await;
         assert_eq!(hub.client.stop_all(LONG).await, 0);
@@ -472,12 +372,12 @@ fn all_can_be_stopped() {
 #[test]
 fn a_panic_costs_nobody_a_server() {
     System::new().block_on(async {
-        let hub = Hub::new(people(), World::default()).await;
-        hub.world.panic.store(true, Ordering::SeqCst);
+        let hub = Hub::new().await;
+        hub.probe.panic_next(1);
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_running(1).await;
-        assert!(!hub.world.panic.load(Ordering::SeqCst));
-        assert_eq!(hub.world.starts.load(Ordering::SeqCst), 1);
+        assert_eq!(hub.probe.panics_left(), 0);
+        assert_eq!(hub.world.starts(), 1);
         hub.client.stop(key(1)).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
     });
@@ -487,7 +387,7 @@ fn a_panic_costs_nobody_a_server() {
 fn a_user_at_rest_has_no_actor_and_gets_a_new_one() {
     System::new().block_on(async {
         tokio::time::pause();
-        let hub = Hub::new(people(), World::default()).await;
+        let hub = Hub::new().await;
         let alone = Arc::strong_count(&hub.world);
         for _ in 0..2 {
             hub.client.start(key(1), Ask::default()).await.unwrap();
@@ -504,10 +404,10 @@ fn a_user_at_rest_has_no_actor_and_gets_a_new_one() {
 
 /// A hub that is cut off after so many turns of its runtime, while it starts (or stops) a server; and the next one.
 fn cut_off_after(turns: u32, stopping: bool) -> ServerState {
-    let world = Arc::new(World::default());
+    let world = Arc::<ScriptedSpawner>::default();
     let image = System::new().block_on(async {
         tokio::time::pause();
-        let hub = Hub::over(people(), world.clone()).await;
+        let hub = Hub::over(people(), world.clone(), ScriptedProbe::default()).await;
         let start = hub.client.clone();
         actix::spawn(async move { start.start(key(1), Ask::default()).await });
         if stopping {
@@ -522,7 +422,7 @@ fn cut_off_after(turns: u32, stopping: bool) -> ServerState {
     });
     System::new().block_on(async {
         tokio::time::pause();
-        let hub = Hub::over((*image).clone(), world).await;
+        let hub = Hub::over((*image).clone(), world, ScriptedProbe::default()).await;
         assert!(hub.client.settled(&key(1), LONG).await, "after {turns} turns");
         let agrees = |hub: &Hub| {
             let state = hub.state(1);
@@ -533,7 +433,7 @@ fn cut_off_after(turns: u32, stopping: bool) -> ServerState {
         hub.until("store and world agree", agrees).await;
         let ready = hub.state(1).is_some_and(|state| state.is_ready());
         hub.until("routes agree", |hub| hub.routes().len() == usize::from(ready)).await;
-        assert!(hub.world.starts.load(Ordering::SeqCst) <= 1, "after {turns} turns");
+        assert!(hub.world.starts() <= 1, "after {turns} turns");
         let tokens = hub.store.image().tokens().count();
         assert_eq!(tokens, usize::from(ready), "after {turns} turns");
         hub.state(1).unwrap_or(ServerState::Stopped(None))

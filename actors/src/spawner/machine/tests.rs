@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ports::Started;
+use crate::{ports::Started, spawner::Restart};
 
 fn order(n: u8) -> OrderId {
     OrderId::from_bytes([n; 16])
