@@ -12,11 +12,29 @@
 //!    └─ janitor      removes what has expired
 //! ```
 //!
-//! Started from top to bottom, stopped from bottom to top. Requests go upwards here only (spawners ask routes and the
-//! store, logins ask the store), so two actors never wait for each other.
+//! Started from top to bottom, each once the one before is up; stopped from bottom to top. Requests go upwards here
+//! only (spawners ask routes and the store; activity, logins and the janitor the store; recovery asks spawners and
+//! routes), so two actors never wait for each other. Within `spawners` the registry asks a user's spawner, never the
+//! reverse.
 //!
-//! To add an actor: its module with `actor.rs` and `client.rs`, a line in the drawing, a child in [`grow`], a client in
-//! [`Tree`].
+//! What a panic costs, and from where the next life has its state:
+//!
+//! | who | is lost | comes back from |
+//! |---|---|---|
+//! | store | changes in hand: refused or "not known" to their askers | the journal; its queue outlives it |
+//! | activity | nothing | the notes, which its clients keep |
+//! | routes | nothing that is recorded | the records and the list of proxies; every table is compared anew |
+//! | spawners | starts that were admitted and not yet recorded | the records; every user's spawner ends and is made anew |
+//! | a user's spawner | nothing that is recorded; the others do not notice | the records, and the spawner by order |
+//! | logins | attempts in hand, and what it remembered of failed ones | nowhere: the throttle begins anew |
+//! | janitor | its round | nothing: it looks again |
+//!
+//! The first restart is immediate, the next ones wait up to a second; the sixth exit within ten seconds is given up on
+//! ([`Limits`](crate::supervise::Limits)), which ends the tree with its name. Only a user's spawner is never given up
+//! on, so that no single user can end the hub: it waits ever longer instead ([`spawners::actor::LONGEST`]).
+//!
+//! To add an actor: its module with `actor.rs` and `client.rs`, lines in the drawing and the table, a child in
+//! [`grow`], a client in [`Tree`], and a test of its panic (`tree/tests.rs`).
 
 use std::{sync::Arc, time::Duration};
 

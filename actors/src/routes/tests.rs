@@ -1,11 +1,7 @@
 //! The actor with proxies that come, go and fail.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -14,65 +10,14 @@ use actix::{Actor as _, System};
 use super::{Actor, Client, RouteError, Settings, actor::Sinks};
 use crate::{
     domain::{Route, RouteSpec},
-    ports::{Boxed, RouteSink, SinkError},
     spawner::Facts,
     spawners::doubles::{Fixed, LONG, people, store},
     supervise::{Publisher, named},
+    testing::MemoryRoutes,
 };
 
-/// A proxy that fails or hangs when told.
-#[derive(Default)]
-struct Proxy {
-    name: &'static str,
-    table: Mutex<BTreeMap<RouteSpec, Route>>,
-    fails: AtomicBool,
-    hangs: AtomicBool,
-    synced: AtomicU64,
-}
-
-impl Proxy {
-    fn new(name: &'static str) -> Arc<Self> {
-        Arc::new(Self { name, ..Self::default() })
-    }
-
-    fn has(&self) -> Vec<String> {
-        self.table.lock().unwrap().keys().map(ToString::to_string).collect()
-    }
-
-    fn act<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut BTreeMap<RouteSpec, Route>) -> T,
-    ) -> Boxed<'_, Result<T, SinkError>> {
-        if self.hangs.load(Ordering::SeqCst) {
-            return Box::pin(std::future::pending());
-        }
-        let fails = self.fails.load(Ordering::SeqCst);
-        let done = if fails {
-            Err(SinkError { doing: "work", error: "told to fail".to_owned() })
-        } else {
-            Ok(act(&mut self.table.lock().unwrap()))
-        };
-        Box::pin(std::future::ready(done))
-    }
-}
-
-impl RouteSink for Proxy {
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn list(&self) -> Boxed<'_, Result<Vec<Route>, SinkError>> {
-        self.act(|table| table.values().cloned().collect())
-    }
-    fn set(&self, routes: Vec<Route>) -> Boxed<'_, Result<(), SinkError>> {
-        self.act(|table| table.extend(routes.into_iter().map(|it| (it.spec.clone(), it))))
-    }
-    fn remove(&self, specs: Vec<RouteSpec>) -> Boxed<'_, Result<(), SinkError>> {
-        self.act(|table| table.retain(|spec, _| !specs.contains(spec)))
-    }
-    fn synced(&self) -> Boxed<'_, Result<(), SinkError>> {
-        self.synced.fetch_add(1, Ordering::SeqCst);
-        self.act(|_| ())
-    }
+fn has(proxy: &MemoryRoutes) -> Vec<String> {
+    proxy.routes().iter().map(|route| route.spec.to_string()).collect()
 }
 
 fn route(path: &str) -> Route {
@@ -109,23 +54,23 @@ fn proxies_that_come_are_brought_into_step() {
         launch(&publisher, Sinks::default());
         let client = Client::new(name, LONG);
         client.set(route("/user/bob")).await.unwrap();
-        let (one, other) = (Proxy::new("one"), Proxy::new("other"));
-        one.table.lock().unwrap().insert(RouteSpec::new("/old"), route("/old"));
-        client.add_sink(one.clone()).await.unwrap();
-        until("filled", || one.has() == ["/services/x/", "/user/bob/"]).await;
-        assert_eq!(one.synced.load(Ordering::SeqCst), 0, "not before recovery is complete");
+        let (one, other) = (MemoryRoutes::named("one"), MemoryRoutes::named("other"));
+        one.plant(route("/old"));
+        client.add_sink(Arc::new(one.clone())).await.unwrap();
+        until("filled", || has(&one) == ["/services/x/", "/user/bob/"]).await;
+        assert_eq!(one.synced_count(), 0, "not before recovery is complete");
         client.recovered().await.unwrap();
-        until("synced", || one.synced.load(Ordering::SeqCst) == 1).await;
-        let id = client.add_sink(other.clone()).await.unwrap();
+        until("synced", || one.synced_count() == 1).await;
+        let id = client.add_sink(Arc::new(other.clone())).await.unwrap();
         client.remove(RouteSpec::new("/user/bob")).await.unwrap();
-        assert_eq!((one.has(), other.has()), (vec!["/services/x/".to_owned()], one.has()));
+        assert_eq!((has(&one), has(&other)), (vec!["/services/x/".to_owned()], has(&one)));
         // What somebody else did to its table is put right at the next check.
-        one.table.lock().unwrap().clear();
-        until("put right", || one.has() == ["/services/x/"]).await;
+        one.forget_all();
+        until("put right", || has(&one) == ["/services/x/"]).await;
         client.remove_sink(id).await.unwrap();
         client.set(route("/user/eve")).await.unwrap();
-        assert_eq!(other.has(), ["/services/x/"], "it has gone");
-        assert_eq!(one.synced.load(Ordering::SeqCst), 1, "said once");
+        assert_eq!(has(&other), ["/services/x/"], "it has gone");
+        assert_eq!(one.synced_count(), 1, "said once");
     });
 }
 
@@ -136,19 +81,19 @@ fn a_failing_proxy_holds_nobody_up_and_is_put_right_later() {
         let (publisher, name) = named("routes");
         launch(&publisher, Sinks::default());
         let client = Client::new(name, LONG);
-        let (good, bad) = (Proxy::new("good"), Proxy::new("bad"));
-        bad.fails.store(true, Ordering::SeqCst);
-        client.add_sink(good.clone()).await.unwrap();
-        client.add_sink(bad.clone()).await.unwrap();
+        let (good, bad) = (MemoryRoutes::named("good"), MemoryRoutes::named("bad"));
+        bad.set_failing(true);
+        client.add_sink(Arc::new(good.clone())).await.unwrap();
+        client.add_sink(Arc::new(bad.clone())).await.unwrap();
         client.set(route("/user/bob")).await.unwrap();
-        assert_eq!(good.has(), ["/services/x/", "/user/bob/"]);
-        bad.fails.store(false, Ordering::SeqCst);
-        until("put right", || bad.has() == good.has()).await;
-        bad.hangs.store(true, Ordering::SeqCst);
+        assert_eq!(has(&good), ["/services/x/", "/user/bob/"]);
+        bad.set_failing(false);
+        until("put right", || has(&bad) == has(&good)).await;
+        bad.set_hanging(true);
         let late = client.set(route("/user/eve")).await;
         assert!(matches!(late, Err(RouteError::Late)), "{late:?}");
-        bad.hangs.store(false, Ordering::SeqCst);
-        until("still wanted", || bad.has() == ["/services/x/", "/user/bob/", "/user/eve/"]).await;
+        bad.set_hanging(false);
+        until("still wanted", || has(&bad) == ["/services/x/", "/user/bob/", "/user/eve/"]).await;
     });
 }
 
@@ -160,15 +105,15 @@ fn a_new_life_finds_the_proxies_and_one_of_the_same_name_is_replaced() {
         let sinks = Sinks::default();
         launch(&publisher, sinks.clone());
         let client = Client::new(name, LONG);
-        let (old, new) = (Proxy::new("proxy"), Proxy::new("proxy"));
-        client.add_sink(old.clone()).await.unwrap();
+        let (old, new) = (MemoryRoutes::named("proxy"), MemoryRoutes::named("proxy"));
+        client.add_sink(Arc::new(old.clone())).await.unwrap();
         client.set(route("/user/bob")).await.unwrap();
         publisher.publish(None);
         launch(&publisher, sinks);
-        until("without what was only asked", || old.has() == ["/services/x/"]).await;
-        client.add_sink(new.clone()).await.unwrap();
+        until("without what was only asked", || has(&old) == ["/services/x/"]).await;
+        client.add_sink(Arc::new(new.clone())).await.unwrap();
         client.set(route("/user/eve")).await.unwrap();
-        assert_eq!(new.has(), ["/services/x/", "/user/eve/"]);
-        assert_eq!(old.has(), ["/services/x/"]);
+        assert_eq!(has(&new), ["/services/x/", "/user/eve/"]);
+        assert_eq!(has(&old), ["/services/x/"]);
     });
 }

@@ -1,4 +1,5 @@
-//! Ports and a store from memory, as far as the tests here need them.
+//! What `testing` cannot give to tests that pause time: a store without a thread of its own (time would run on while
+//! that works), a clock that follows the paused one, and numbers that tell which secret a digest is of.
 
 use std::{
     sync::{
@@ -12,9 +13,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    domain::{Moment, TokenHash, User, UserId, Username},
+    domain::{Moment, TokenHash},
     ports::{Clock, Entropy, StoreError},
     store::{self, Image, Write},
+    testing,
 };
 
 pub(crate) const LONG: Duration = Duration::from_secs(20);
@@ -70,15 +72,7 @@ pub(crate) fn store(image: Image, full: Arc<AtomicBool>) -> store::Client {
 pub(crate) fn people() -> Image {
     let mut image = Image::default();
     for (id, name) in [(1, "bob"), (2, "eve")] {
-        image.apply(&Write::User(Arc::new(User {
-            id: UserId(id),
-            name: Username::new(name).unwrap(),
-            admin: false,
-            created: Moment(0),
-            last_activity: None,
-            cookie_id: String::new(),
-            user_info: None,
-        })));
+        image.apply(&Write::User(Arc::new(testing::user(id, name))));
     }
     image
 }

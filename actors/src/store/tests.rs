@@ -10,26 +10,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::{Moment, User, UserId, Username},
+    domain::UserId,
     ports::StoreError,
     supervise::{Supervision, Supervisor},
-    testing::{MemoryJournal, SeededEntropy},
+    testing::{self, MemoryJournal, SeededEntropy},
 };
 
-fn user_record(id: u64, name: &str) -> User {
-    User {
-        id: UserId(id),
-        name: Username::new(name).unwrap(),
-        admin: false,
-        created: Moment(0),
-        last_activity: None,
-        cookie_id: String::new(),
-        user_info: None,
-    }
-}
-
 fn user(id: u64, name: &str) -> Write {
-    Write::User(Arc::new(user_record(id, name)))
+    Write::User(Arc::new(testing::user(id, name)))
 }
 
 struct Fixture {
@@ -342,7 +330,7 @@ async fn a_group_has_a_size() {
                 client
                     .change(|image| {
                         let id = image.next_id();
-                        let mut large = user_record(id, &format!("u{id}"));
+                        let mut large = testing::user(id, &format!("u{id}"));
                         large.cookie_id = "x".repeat(300 << 10);
                         Ok::<_, Infallible>((vec![Write::User(Arc::new(large))], ()))
                     })

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
+    domain::{Moment, User, UserId, Username},
     store::{self, Settings},
     supervise::{Supervision, Supervisor},
 };
@@ -21,6 +22,19 @@ pub use entropy::SeededEntropy;
 pub use journal::MemoryJournal;
 pub use routes::MemoryRoutes;
 pub use spawner::{NextStart, ScriptedProbe, ScriptedSpawner};
+
+/// A user of this name, of whom nothing else is known.
+pub fn user(id: u64, name: &str) -> User {
+    User {
+        id: UserId(id),
+        name: Username::new(name).expect("a test gives a valid name"),
+        admin: false,
+        created: Moment(0),
+        last_activity: None,
+        cookie_id: String::new(),
+        user_info: None,
+    }
+}
 
 /// A store at work over this journal, on the current runtime. It ends with the supervision. A second one over the same
 /// journal is what the hub is after a restart.

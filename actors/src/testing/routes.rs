@@ -11,19 +11,39 @@ use crate::{
 };
 
 /// The table; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryRoutes(Arc<Mutex<Table>>);
+#[derive(Debug, Clone)]
+pub struct MemoryRoutes {
+    name: &'static str,
+    table: Arc<Mutex<Table>>,
+}
+
+impl Default for MemoryRoutes {
+    fn default() -> Self {
+        Self::named("memory")
+    }
+}
 
 #[derive(Debug, Default)]
 struct Table {
     routes: BTreeMap<RouteSpec, Route>,
     failing: bool,
+    hanging: bool,
     fail_next: u32,
     synced: u32,
     calls: Vec<&'static str>,
 }
 
 impl MemoryRoutes {
+    /// An empty table of a proxy of this name.
+    pub fn named(name: &'static str) -> Self {
+        Self { name, table: Arc::default() }
+    }
+
+    /// No call is answered from now on, or all are again (those in between never).
+    pub fn set_hanging(&self, hanging: bool) {
+        self.table(|it| it.hanging = hanging);
+    }
+
     /// Every call fails from now on, or no longer.
     pub fn set_failing(&self, failing: bool) {
         self.table(|it| it.failing = failing);
@@ -60,7 +80,7 @@ impl MemoryRoutes {
     }
 
     fn table<T>(&self, edit: impl FnOnce(&mut Table) -> T) -> T {
-        edit(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        edit(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn call<T: Send + 'static>(
@@ -70,19 +90,25 @@ impl MemoryRoutes {
     ) -> Boxed<'_, Result<T, SinkError>> {
         let outcome = self.table(|it| {
             it.calls.push(doing);
+            if it.hanging {
+                return None;
+            }
             if it.failing || it.fail_next > 0 {
                 it.fail_next = it.fail_next.saturating_sub(1);
-                return Err(SinkError { doing, error: "told to fail".to_owned() });
+                return Some(Err(SinkError { doing, error: "told to fail".to_owned() }));
             }
-            Ok(act(it))
+            Some(Ok(act(it)))
         });
-        Box::pin(std::future::ready(outcome))
+        match outcome {
+            Some(outcome) => Box::pin(std::future::ready(outcome)),
+            None => Box::pin(std::future::pending()),
+        }
     }
 }
 
 impl RouteSink for MemoryRoutes {
     fn name(&self) -> &str {
-        "memory"
+        self.name
     }
 
     fn list(&self) -> Boxed<'_, Result<Vec<Route>, SinkError>> {
