@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::client::Notes;
+use super::{client::Notes, pending::Pending};
 use crate::store::{self, ChangeError};
 
 /// Records per change: far below what one frame of the journal holds.
@@ -27,20 +27,46 @@ impl Actor {
     }
 }
 
+/// Notes that were taken out to be written. Dropped before that is certain (the disk refused, the actor panicked) they
+/// are noted again; written twice they do no harm.
+struct Taken {
+    notes: Notes,
+    group: Pending,
+}
+
+impl Taken {
+    fn from(notes: &Notes) -> Self {
+        Self { notes: notes.clone(), group: notes.with(|pending| pending.take(GROUP)) }
+    }
+
+    fn written(mut self) {
+        self.group = Pending::default();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        self.notes.with(|pending| pending.merge(group));
+    }
+}
+
 /// Writes all of it; what could not be written is noted again.
-async fn flush(notes: Notes, store: store::Client) {
+pub(super) async fn flush(notes: Notes, store: store::Client) {
     loop {
-        let group = notes.with(|pending| pending.take(GROUP));
-        if group.is_empty() {
+        let taken = Taken::from(&notes);
+        if taken.group.is_empty() {
             return;
         }
-        let wanted = group.clone();
+        let wanted = taken.group.clone();
         let written: Result<(), ChangeError<std::convert::Infallible>> =
             store.change(move |image| Ok((wanted.writes(image), ()))).await;
-        if let Err(error) = written {
-            warn!(%error, "activity not written");
-            notes.with(|pending| pending.merge(group));
-            return;
+        match written {
+            Ok(()) => taken.written(),
+            Err(error) => {
+                warn!(%error, "activity not written");
+                return;
+            }
         }
     }
 }

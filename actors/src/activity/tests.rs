@@ -5,18 +5,36 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use actix::{Actor as _, System};
 use arc_swap::ArcSwap;
 
-use super::{Actor, Client, client::Notes};
+use super::{Actor, Client, actor::flush, client::Notes};
 use crate::{
     domain::{Moment, UserId},
     spawners::doubles::{LONG, people, store},
     supervise::named,
 };
+
+#[test]
+fn notes_in_hand_are_not_lost_with_the_actor() {
+    System::new().block_on(async {
+        let (store, notes) = (store(people(), Arc::default()), Notes::default());
+        notes.with(|pending| pending.user(UserId(1), Moment(7)));
+        let noted = || !notes.with(|pending| pending.is_empty());
+        let mut writing = Box::pin(flush(notes.clone(), store.clone()));
+        let begun = std::future::poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
+        assert!(begun.is_pending() && !noted(), "taken out, and not written yet");
+        drop(writing);
+        assert!(noted());
+        flush(notes.clone(), store.clone()).await;
+        assert!(!noted());
+        assert_eq!(store.image().user(UserId(1)).unwrap().last_activity, Some(Moment(7)));
+    });
+}
 
 #[test]
 fn what_is_noted_is_written_in_time_and_survives_a_full_disk() {
