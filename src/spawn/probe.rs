@@ -13,8 +13,9 @@ use super::listeners::Expected;
 /// How long connecting may take, and then the answer.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Most of an answer's body that is read, in bytes.
-const MOST: usize = 64 * 1024;
+/// How long the rest of an answer is read, and how much of it: a connection closed with unread bytes in it is reset,
+/// and servers fill their logs with that.
+const REST: (Duration, usize) = (Duration::from_millis(500), 64 * 1024);
 
 /// Probes over HTTP/1.1, and checks that the listener is the user's own.
 #[derive(Debug)]
@@ -73,20 +74,26 @@ async fn ask(stream: TcpStream, address: &str, prefix: &str) -> Result<String, P
         .await
         .map_err(|error| failed("handshake", &error))?;
     let serving = tokio::spawn(connection);
-    let request =
-        Request::get(format!("{prefix}api")).header("host", address).header("connection", "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed("request", &error))?;
-    let answer = sender.send_request(request).await.map_err(|error| failed("no answer", &error));
-    let answer = answer.map(|answer| {
-        let (head, body) = answer.into_parts();
-        // Read to its end elsewhere: a connection that is dropped in the middle makes servers write about it, and
-        // their last words are for the user.
-        tokio::spawn(async move {
-            _ = timeout(ATTEMPT, Limited::new(body, MOST).collect()).await;
-            serving.abort();
-        });
-        Response::from_parts(head, ())
-    })?;
+    let request = Request::get(format!("{prefix}api"))
+        .header("host", address)
+        .header("connection", "close")
+        .body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| failed("request", &error))?;
+    let outcome = match sender.send_request(request).await {
+        Ok(answer) => {
+            let outcome = judge(&answer);
+            let rest = Limited::new(answer.into_body(), REST.1).collect();
+            _ = timeout(REST.0, rest).await;
+            outcome
+        }
+        Err(error) => Err(failed("no answer", &error)),
+    };
+    serving.abort();
+    outcome
+}
+
+/// What the head of an answer says.
+fn judge<B>(answer: &Response<B>) -> Result<String, ProbeError> {
     if answer.status().is_server_error() {
         return Err(not_yet(&format!("it answered {}", answer.status())));
     }
