@@ -14,7 +14,7 @@ use super::statics;
 #[derive(Debug, Error)]
 pub enum TemplateError {
     /// A folder or file cannot be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read {}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -23,13 +23,14 @@ pub enum TemplateError {
         error: std::io::Error,
     },
     /// It is no template.
-    #[error("{name} is not a valid template")]
+    #[error("{}, line {line}: {why}", path.display())]
     Parse {
         /// Which.
-        name: String,
-        /// Where and why.
-        #[source]
-        error: minijinja::Error,
+        path: PathBuf,
+        /// Where in it, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        why: String,
     },
 }
 
@@ -64,17 +65,16 @@ impl Templates {
         env.add_function("static_file", |path: String| {
             format!("static/{path}?v={}", statics::version())
         });
-        let mut add = |name: String, text: String| {
-            env.add_template_owned(name.clone(), text)
-                .map_err(|error| TemplateError::Parse { name, error })
+        let mut add = |name: String, path: PathBuf, text: String| {
+            env.add_template_owned(name, text).map_err(|error| broken(path, &error))
         };
         for (name, text) in OURS {
-            add(format!("templates/{name}"), (*text).to_owned())?;
-            add((*name).to_owned(), (*text).to_owned())?;
+            add(format!("templates/{name}"), PathBuf::from(name), (*text).to_owned())?;
+            add((*name).to_owned(), PathBuf::from(name), (*text).to_owned())?;
         }
         for folder in folders.iter().rev() {
-            for (name, text) in read(folder)? {
-                add(name, text)?;
+            for (name, path, text) in read(folder)? {
+                add(name, path, text)?;
             }
         }
         Ok(Self(env))
@@ -93,6 +93,12 @@ impl Templates {
     ) -> Result<String, minijinja::Error> {
         self.0.get_template(name)?.render(value(values))
     }
+}
+
+fn broken(path: PathBuf, error: &minijinja::Error) -> TemplateError {
+    let kind = error.kind();
+    let why = error.detail().map_or(kind.to_string(), |detail| format!("{kind}: {detail}"));
+    TemplateError::Parse { path, line: error.line().unwrap_or(1), why }
 }
 
 /// Escapes text in HTML as Jinja does: addresses keep their slashes, and stay readable for simple clients.
@@ -119,8 +125,8 @@ fn escaped(
     Ok(out.write_str(&safe)?)
 }
 
-/// The `.html` files of a folder.
-fn read(folder: &PathBuf) -> Result<Vec<(String, String)>, TemplateError> {
+/// The `.html` files of a folder: name, place, text.
+fn read(folder: &PathBuf) -> Result<Vec<(String, PathBuf, String)>, TemplateError> {
     let at = |path: &PathBuf| {
         let path = path.clone();
         move |error| TemplateError::Read { path, error }
@@ -131,7 +137,7 @@ fn read(folder: &PathBuf) -> Result<Vec<(String, String)>, TemplateError> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if name.ends_with(".html") {
             let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-            out.push((name, text));
+            out.push((name, path, text));
         }
     }
     Ok(out)
@@ -175,9 +181,11 @@ mod tests {
     #[test]
     fn a_broken_template_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("home.html"), "{% if %}").unwrap();
-        let error = Templates::load(&[folder.path().to_owned()]).err().unwrap();
-        assert!(error.to_string().contains("home.html"), "{error}");
+        let file = folder.path().join("home.html");
+        std::fs::write(&file, "<p>\n{% if %}\n").unwrap();
+        let error = Templates::load(&[folder.path().to_owned()]).err().unwrap().to_string();
+        let place = format!("{}, line 2: syntax error: ", file.display());
+        assert!(error.starts_with(&place), "{error}");
         let missing = folder.path().join("none");
         assert!(matches!(Templates::load(&[missing]), Err(TemplateError::Read { .. })));
     }

@@ -43,6 +43,8 @@ pub(crate) enum Fate {
     Runs,
     /// Goes on starting until [`Hub::finish`].
     Hangs,
+    /// Runs at once, but goes on stopping until [`Hub::finish_stop`].
+    Clings,
     /// Fails at once.
     Fails,
 }
@@ -261,7 +263,7 @@ impl Doors for Fake {
                 self.0.reports.lock().unwrap().insert(key.clone(), sender);
                 self.0.set(&key, ServerState::Starting { order: OrderId::from_bytes([1; 16]) });
                 match *self.0.fate.lock().unwrap() {
-                    Fate::Runs => self.0.run(&key),
+                    Fate::Runs | Fate::Clings => self.0.run(&key),
                     Fate::Hangs => {}
                     Fate::Fails => self.0.fail(&key),
                 }
@@ -273,17 +275,31 @@ impl Doors for Fake {
 
     fn stop(&self, key: ServerKey) -> Boxed<'_, Result<(), StopRefused>> {
         let active = self.image().server(&key).is_some_and(|server| server.state.is_active());
-        if active {
+        if active && *self.0.fate.lock().unwrap() == Fate::Clings {
+            self.0.set(
+                &key,
+                ServerState::Stopping {
+                    order: OrderId::from_bytes([1; 16]),
+                    handle: None,
+                    cause: Cause::Stopped,
+                },
+            );
+        } else if active {
             self.0.set(&key, ServerState::Stopped(Some(Cause::Stopped)));
         }
         Box::pin(async move { if active { Ok(()) } else { Err(StopRefused::NotRunning) } })
     }
 
-    fn settled<'a>(&'a self, key: &'a ServerKey, _patience: Duration) -> Boxed<'a, bool> {
-        let state = self.image().server(key).map(|server| server.state.clone());
+    fn settled<'a>(&'a self, key: &'a ServerKey, patience: Duration) -> Boxed<'a, bool> {
+        let idle = || self.image().server(key).is_none_or(|it| it.state.pending().is_none());
         Box::pin(async move {
             tokio::task::yield_now().await;
-            state.is_none_or(|state| state.pending().is_none())
+            // Who waits for an answer is told at once what there is; only work behind the scenes waits.
+            let end = Instant::now() + patience;
+            while patience > Duration::from_secs(60) && !idle() && Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            idle()
         })
     }
 
@@ -401,6 +417,11 @@ impl Hub {
     /// Lets a hanging start succeed.
     pub(crate) fn finish(&self, user: &str) {
         self.doubles.run(&self.key(user));
+    }
+
+    /// Lets a hanging stop succeed.
+    pub(crate) fn finish_stop(&self, key: &ServerKey) {
+        self.doubles.set(key, ServerState::Stopped(Some(Cause::Stopped)));
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {

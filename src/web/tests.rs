@@ -1,8 +1,14 @@
 //! Whole requests against doubles: what a browser and a single-user server do, in their order.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use jovis_actors::{logins::SignInRefused, ports::StoreError, spawners::StartRefused};
+use jovis_actors::{
+    domain::{ClientId, OAuthClient, ServerKey, ServerName, ServiceName, oauth::ClientOf},
+    logins::SignInRefused,
+    ports::StoreError,
+    spawners::StartRefused,
+    store::Write,
+};
 use serde_json::json;
 
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
@@ -591,4 +597,53 @@ async fn answers_without_a_body_say_nothing_about_one() {
     assert!(peek.starts_with("http/1.1 200") && peek.ends_with("\r\n\r\n"), "{peek}");
     end.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(15), serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_to_stop_is_removed_all_the_same() {
+    let hub = Hub::with(|hub| hub.allow_named_servers = true);
+    let mut bob = hub.browser("bob").await;
+    assert_eq!(bob.script("POST", "/hub/api/users/bob/servers/lab", "").await.status, 201);
+    *hub.doubles.fate.lock().unwrap() = Fate::Clings;
+    let path = "/hub/api/users/bob/servers/lab";
+    let removed = bob.script("DELETE", path, "{\"remove\": true}").await;
+    assert_eq!((removed.status, removed.text.as_str()), (202, ""));
+    assert_eq!(bob.script("GET", path, "").await.json()["pending"], "stop");
+    let key = ServerKey { name: ServerName::new("lab").unwrap(), ..hub.key("bob") };
+    hub.finish_stop(&key);
+    let gone = async {
+        while hub.app.doors.image().server(&key).is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    assert_eq!(bob.script("GET", path, "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_sign_in_for_a_client_on_another_host_may_lead_there() {
+    let hub = Hub::new();
+    for (name, uri) in [("far", "https://far.example:8443/x/cb"), ("odd", "https://a;b c/cb")] {
+        let name = ServiceName::new(name).unwrap();
+        hub.doubles.write(Write::Client(Arc::new(OAuthClient {
+            id: ClientId::of_service(&name),
+            secret: hub.app.entropy.digest("s"),
+            redirect_uri: uri.to_owned(),
+            description: String::new(),
+            allowed_scopes: Vec::new(),
+            of: ClientOf::Service(name),
+        })));
+    }
+    let to = |client: &str| format!("/hub/api/oauth2/authorize%3Fclient_id%3D{client}");
+    for (next, wanted) in [
+        (to("service-far"), "form-action 'self' https://far.example:8443;"),
+        (to("service-odd"), "form-action 'self';"),
+        (to("nobody"), "form-action 'self';"),
+        ("/hub/home%3Fclient_id%3Dservice-far".to_owned(), "form-action 'self';"),
+        (String::new(), "form-action 'self';"),
+    ] {
+        let page = hub.visitor().get(&format!("/hub/login?next={next}")).await;
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains(wanted), "{next}: {policy}");
+    }
 }

@@ -1,11 +1,14 @@
 //! Servers: look at, start, stop (`spec/rest-api.md` 4.6).
 
+use std::time::Duration;
+
 use http::StatusCode;
 use jovis_actors::{
-    domain::ServerState,
+    domain::{ServerKey, ServerState},
     spawners::{Ask, Begun, StopRefused},
 };
 use serde_json::Value;
+use tracing::{Instrument, warn};
 
 use super::{failure, key_to_start, server, user};
 use crate::web::{
@@ -15,6 +18,9 @@ use crate::web::{
     guard::About,
     model,
 };
+
+/// A stop may take so much longer than its signals.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// One server, running or not.
 pub(crate) async fn show(call: &Call, name: &str, server_name: &str) -> Answer {
@@ -87,12 +93,35 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
     }
     let patience = call.settings.hub.slow_stop_timeout.duration();
     if !call.app.doors.settled(&key, patience).await {
+        if remove {
+            remove_later(call, key);
+        }
         return Ok(answer::bare(StatusCode::ACCEPTED, "text/plain"));
     }
     if remove {
         call.app.doors.drop_server(key).await?;
     }
     Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// Drops the record once the server has stopped; the client has its answer by then. A server that was started again
+/// meanwhile keeps its record.
+fn remove_later(call: &Call, key: ServerKey) {
+    let spawner = &call.settings.spawner;
+    let waits = [spawner.interrupt_timeout, spawner.term_timeout, spawner.kill_timeout];
+    let patience = waits.iter().map(|wait| wait.duration()).sum::<Duration>() + SLACK;
+    let app = call.app.clone();
+    tokio::spawn(
+        async move {
+            if !app.doors.settled(&key, patience).await {
+                return warn!(server = %key.name, "server not removed: it does not stop");
+            }
+            if let Err(error) = app.doors.drop_server(key).await {
+                warn!(error = ?error, "server not removed");
+            }
+        }
+        .in_current_span(),
+    );
 }
 
 /// With what to start. An object with neither known key is a client's of before 6.0: all of it is options.

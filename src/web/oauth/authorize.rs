@@ -97,11 +97,7 @@ fn consent(call: &mut Call, asked: &Asked) -> Answer {
     });
     let mut out = pages::page(call, "oauth.html", StatusCode::OK, values)?;
     // The answer to the form leads to the client, perhaps on another host.
-    let uri = &asked.client.redirect_uri;
-    let other = uri.split_once("://").map(|(scheme, rest)| {
-        format!("{scheme}://{}", rest.split(['/', '?', '#']).next().unwrap_or_default())
-    });
-    if let Some(other) = other {
+    if let Some(other) = request::other_host(&asked.client) {
         let policy = answer::page_policy(&call.hub(), &call.nonce, &other);
         answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
     }

@@ -32,6 +32,23 @@ pub(crate) struct Asked {
     pub(crate) challenge: Option<String>,
 }
 
+/// The host a client's answers go to, where that is not ours: `scheme://host[:port]`.
+pub(crate) fn other_host(client: &OAuthClient) -> Option<String> {
+    let (scheme, rest) = client.redirect_uri.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    // It goes into a header among other words.
+    (matches!(scheme, "http" | "https") && !host.is_empty() && host.chars().all(plain))
+        .then(|| format!("{scheme}://{host}"))
+}
+
+/// The same for whoever is signed in and then goes to `next`, an address of ours.
+pub(crate) fn led_to_host(image: &Image, hub: &str, next: &str) -> Option<String> {
+    let query = next.strip_prefix(hub)?.strip_prefix("api/oauth2/authorize?")?;
+    let query = Form::parse(query).ok()?;
+    other_host(image.client(&ClientId::claimed(query.get("client_id")?))?)
+}
+
 /// Scopes of identity every OAuth token has.
 const IDENTITY: [&str; 2] = ["read:users:name!user", "read:users:groups!user"];
 

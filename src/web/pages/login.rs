@@ -1,6 +1,6 @@
 //! Signing in and out, and where `/hub/` leads.
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 use jovis_actors::{
     domain::{Secret, quote, scope},
     logins::SignInRefused,
@@ -16,6 +16,7 @@ use crate::web::{
     csrf,
     error::Error,
     guard::Who,
+    oauth::request,
 };
 
 /// Longest sign-in form.
@@ -60,7 +61,15 @@ fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>
         "no_login": true,
     });
     let mut out = page(call, "login.html", status, values)?;
-    answer::put(&mut out, http::header::REFERRER_POLICY, "no-referrer");
+    answer::put(&mut out, header::REFERRER_POLICY, "no-referrer");
+    // Browsers hold `form-action` against each redirect that follows on a form. Signing in for a client on another host
+    // leads there, without a page of ours between.
+    let next = super::given_next(call);
+    let host = next.and_then(|next| request::led_to_host(&call.image, &call.hub(), &next));
+    if let Some(host) = host {
+        let policy = answer::page_policy(&call.hub(), &call.nonce, &host);
+        answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
+    }
     Ok(out)
 }
 

@@ -82,6 +82,7 @@ pub(crate) fn idle(
         "failed": trouble.is_some(),
         "failed_message": trouble.map(|it| it.cause.to_string()),
         "tail": trouble.map(|it| last_lines(&it.tail)),
+        "comes_back": !query.is_empty(),
         "cause": cause.map(ToString::to_string),
         "implicit_spawn_seconds": if trouble.is_none() && status != StatusCode::OK {
             f64::from(call.settings.hub.implicit_spawn_seconds)

@@ -2,13 +2,22 @@ import { api, busy, stop } from "./page.js";
 
 const start = document.getElementById("start");
 const halt = document.getElementById("stop");
+const state = document.getElementById("state");
 
 halt.addEventListener("click", (event) => {
   event.preventDefault();
   if (halt.getAttribute("aria-disabled") === "true") return;
   busy([halt, start], async () => {
-    await stop(halt.dataset.api);
+    state.textContent = "It is stopping.";
+    try {
+      await stop(halt.dataset.api);
+    } catch (error) {
+      state.textContent = "";
+      throw error;
+    }
+    state.textContent = "It is not running.";
     halt.hidden = true;
+    start.focus();
     start.textContent = "Start My Server";
     start.href = start.dataset.spawn;
   });
@@ -34,7 +43,7 @@ for (const row of document.querySelectorAll("tr[data-api]")) {
     location.reload();
   });
   on(".delete-server", async () => {
-    if (!window.confirm("Delete this server?")) return;
+    if (!window.confirm("Delete this server? Its files stay.")) return;
     await api(row.dataset.api, { method: "DELETE", body: { remove: true } });
     row.remove();
   });

@@ -19,10 +19,11 @@ form.addEventListener("submit", (event) => {
 
 for (const row of document.querySelectorAll(".token-row")) {
   const button = row.querySelector(".revoke-token-btn");
-  button.addEventListener("click", () =>
+  button.addEventListener("click", () => {
+    if (!window.confirm("Revoke this? Whatever uses it stops working.")) return;
     busy([button], async () => {
       await api(`${form.dataset.api}/${row.dataset.tokenId}`, { method: "DELETE" });
       row.remove();
-    }),
-  );
+    });
+  });
 }
