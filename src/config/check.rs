@@ -214,6 +214,11 @@ fn hub(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             say.error("hub.template_paths", format!("there is no folder {}", folder.display()));
         }
     }
+    let all_there = hub.template_paths.iter().all(|folder| world.facts(folder).is_some());
+    // A hub that found this out by itself would be started again and again.
+    if let Some(fault) = all_there.then(|| world.template_fault(&hub.template_paths)).flatten() {
+        say.error("hub.template_paths", fault);
+    }
     if !hub.default_url.is_empty()
         && (!hub.default_url.starts_with('/') || hub.default_url.starts_with("//"))
     {

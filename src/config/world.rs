@@ -3,8 +3,10 @@
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use crate::{telemetry::logs, web};
 
 /// The facts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub trait World {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// A variable of our environment.
     fn variable(&self, name: &str) -> Option<String>;
+    /// What is wrong with the page templates in these folders, with file and line.
+    fn template_fault(&self, _folders: &[PathBuf]) -> Option<String> {
+        None
+    }
     /// Can this program be found in PATH and run?
     fn program_exists(&self, name: &str) -> bool {
         let runs = |path: &Path| {
@@ -57,6 +63,10 @@ impl World for Machine {
 
     fn account_exists(&self, name: &str) -> bool {
         matches!(nix::unistd::User::from_name(name), Ok(Some(_)))
+    }
+
+    fn template_fault(&self, folders: &[PathBuf]) -> Option<String> {
+        web::check_templates(folders).err().map(|error| logs::chain(&error).to_string())
     }
 
     fn facts(&self, path: &Path) -> Option<FileFacts> {

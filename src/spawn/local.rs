@@ -295,6 +295,10 @@ fn explain(error: RootError, cmd: &[String]) -> SpawnError {
         RootError::Birth { ref step, errno } if step.starts_with("exec") => {
             SpawnError::Refused(match errno {
                 libc::ENOENT => format!("the server's program {program} was not found in PATH"),
+                // A folder in PATH that the user may not look into gives this as well.
+                libc::EACCES if !program.contains('/') => format!(
+                    "the server's program {program} was not found in this user's PATH, or may not be executed"
+                ),
                 libc::EACCES => {
                     format!("the server's program {program} may not be executed by this user")
                 }

@@ -95,6 +95,15 @@ impl Templates {
     }
 }
 
+/// Can the templates in these folders be used?
+///
+/// # Errors
+///
+/// The first file that cannot be read or is no template, and where in it.
+pub fn check(folders: &[PathBuf]) -> Result<(), TemplateError> {
+    Templates::load(folders).map(drop)
+}
+
 fn broken(path: PathBuf, error: &minijinja::Error) -> TemplateError {
     let kind = error.kind();
     let why = error.detail().map_or(kind.to_string(), |detail| format!("{kind}: {detail}"));

@@ -56,6 +56,10 @@ impl World for Fake {
         let file = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(file.1.as_bytes().to_vec())
     }
+    fn template_fault(&self, folders: &[PathBuf]) -> Option<String> {
+        let bad = folders.first()?.join("home.html");
+        self.files.contains_key(&bad).then(|| format!("{}, line 2: broken", bad.display()))
+    }
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
     }
@@ -270,4 +274,17 @@ fn a_missing_program_and_a_taken_port_are_found() {
     assert_eq!(paths(&world), ["spawner.cmd", "hub.port"]);
     world.file("/bin/jupyterhub-singleuser", 0o755, "");
     assert_eq!(paths(&world), ["hub.port"]);
+}
+
+#[test]
+fn a_broken_template_is_found_before_the_start() {
+    let mut fake = Fake::usual();
+    fake.folders.insert("/tpl".into(), 0o755);
+    let text = "(hub: (template_paths: [\"/tpl\"]))";
+    assert!(!findings(text, &fake).iter().any(|one| one.path == "hub.template_paths"));
+    fake.file("/tpl/home.html", 0o644, "");
+    let found = findings(text, &fake);
+    let found = found.iter().find(|one| one.path == "hub.template_paths").unwrap();
+    assert_eq!(found.severity, Severity::Error);
+    assert!(found.words.contains("/tpl/home.html, line 2"), "{}", found.words);
 }

@@ -16,7 +16,7 @@ pub(crate) async fn show(call: &mut Call) -> Answer {
     let mut named: Vec<Value> = Vec::new();
     for server in call.image.servers_of(user.id) {
         let name = server.key.name.as_str();
-        active |= server.state.is_active();
+        active |= name.is_empty() && server.state.is_active();
         let cause = server.state.cause().filter(|cause| **cause != Cause::Stopped);
         let about = json!({
             "name": name,

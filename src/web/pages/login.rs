@@ -130,7 +130,9 @@ fn sentence(refused: &SignInRefused) -> String {
         SignInRefused::Refused => "Invalid username or password.".to_owned(),
         SignInRefused::Throttled { retry_after } => {
             let seconds = retry_after.as_secs().max(1);
-            let wait = if seconds < 120 {
+            let wait = if seconds == 1 {
+                "a second".to_owned()
+            } else if seconds < 120 {
                 format!("{seconds} seconds")
             } else {
                 format!("{} minutes", seconds.div_ceil(60))
@@ -185,6 +187,7 @@ mod tests {
     fn a_throttled_visitor_hears_how_long() {
         let wait =
             |secs| sentence(&SignInRefused::Throttled { retry_after: Duration::from_secs(secs) });
+        assert!(wait(1).contains("in a second."));
         assert!(wait(30).contains("30 seconds"));
         assert!(wait(600).contains("10 minutes"));
         assert!(!sentence(&SignInRefused::Unable("secret".into())).contains("secret"));
