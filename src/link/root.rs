@@ -1,7 +1,8 @@
 //! The hub's end of its link to root: requests with deadlines, and root's table of children as the hub knows it.
 //!
 //! `Exited` is a bell: the copy of the table here is brought up by bells and, in case one was missed, read anew every
-//! [`RESYNC`].
+//! [`RESYNC`]. Everything root says about children is put into the copy where it is heard, in the order root said it;
+//! who asked is woken afterwards. So an older list never overwrites newer news.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -105,6 +106,18 @@ pub enum Event {
     Closed,
 }
 
+/// Root's table as the hub knows it. An order that is missing is unknown to root; one without exit lives.
+pub type Table = BTreeMap<OrderId, Known>;
+
+/// One child in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its process.
+    pub pid: i32,
+    /// How it ended; none: it lives.
+    pub exit: Option<Exit>,
+}
+
 type Answer = (RootSays, Vec<OwnedFd>);
 
 /// The link. Shared by everybody who needs root.
@@ -113,7 +126,7 @@ pub struct Root {
     channel: Channel,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
-    children: watch::Sender<BTreeMap<OrderId, Option<Exit>>>,
+    children: watch::Sender<Table>,
 }
 
 impl Root {
@@ -172,10 +185,7 @@ impl Root {
             holes: birth.holes,
         };
         match self.ask(message, &[birth.log], BIRTH).await?.0 {
-            RootSays::Spawned { pid, .. } => {
-                self.children.send_modify(|table| _ = table.entry(order).or_insert(None));
-                Ok(pid)
-            }
+            RootSays::Spawned { pid, .. } => Ok(pid),
             other => Err(refusal(other)),
         }
     }
@@ -199,25 +209,16 @@ impl Root {
         }
     }
 
-    /// Root's table, read anew.
-    pub async fn resync(&self) -> Result<Vec<Child>, RootError> {
-        let (answer, fds) = self.ask(HubSays::Children, &[], PATIENCE).await?;
-        let (RootSays::Children, Some(file)) = (answer, fds.into_iter().next()) else {
-            return Err(RootError::Link("root did not send its table".into()));
-        };
-        let children: Vec<Child> = frame::unseal(file)?;
-        let table = children.iter().map(|child| (child.order.clone(), child.exit)).collect();
-        self.children.send_if_modified(|known| {
-            let changed = *known != table;
-            *known = table;
-            changed
-        });
-        Ok(children)
+    /// Has root's table read anew; it is in [`Root::children`] then.
+    pub async fn resync(&self) -> Result<(), RootError> {
+        match self.ask(HubSays::Children, &[], PATIENCE).await?.0 {
+            RootSays::Children => Ok(()),
+            other => Err(refusal(other)),
+        }
     }
 
-    /// The table as it is known now, and a way to wait until it changes. An order that is missing is unknown to root;
-    /// one without exit lives.
-    pub fn children(&self) -> watch::Receiver<BTreeMap<OrderId, Option<Exit>>> {
+    /// The table as it is known now, and a way to wait until it changes.
+    pub fn children(&self) -> watch::Receiver<Table> {
         self.children.subscribe()
     }
 
@@ -280,10 +281,13 @@ impl Root {
     async fn listen(self: Arc<Self>, events: mpsc::Sender<Event>) {
         loop {
             match self.channel.recv::<Envelope<RootSays>>().await {
-                Ok((Envelope { id: Some(id), message }, fds)) => match self.waiting().remove(&id) {
-                    Some(asker) => _ = asker.send((message, fds)),
-                    None => debug!(id, "late answer from root"),
-                },
+                Ok((Envelope { id: Some(id), message }, fds)) => {
+                    let fds = self.note(&message, fds);
+                    match self.waiting().remove(&id) {
+                        Some(asker) => _ = asker.send((message, fds)),
+                        None => debug!(id, "late answer from root"),
+                    }
+                }
                 Ok((Envelope { id: None, message }, fds)) => {
                     if let Some(event) = self.heard(message, fds).await
                         && events.send(event).await.is_err()
@@ -303,6 +307,36 @@ impl Root {
         }
     }
 
+    /// Puts what an answer says about children into the table; hands on the descriptors it does not need.
+    fn note(&self, message: &RootSays, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
+        match message {
+            RootSays::Spawned { order, pid } => {
+                let born = Known { pid: *pid, exit: None };
+                self.children.send_modify(|table| _ = table.entry(order.clone()).or_insert(born));
+                fds
+            }
+            RootSays::Children => {
+                let file = fds.into_iter().next().ok_or(FrameError::Closed);
+                match file.and_then(frame::unseal::<Vec<Child>>) {
+                    Ok(children) => {
+                        let known = |child: Child| {
+                            (child.order, Known { pid: child.pid, exit: child.exit })
+                        };
+                        let table: Table = children.into_iter().map(known).collect();
+                        self.children.send_if_modified(|old| {
+                            let changed = *old != table;
+                            *old = table;
+                            changed
+                        });
+                    }
+                    Err(error) => error!(%error, "table of children not understood"),
+                }
+                Vec::new()
+            }
+            _ => fds,
+        }
+    }
+
     async fn heard(&self, message: RootSays, fds: Vec<OwnedFd>) -> Option<Event> {
         let mut fds = fds.into_iter();
         match (message, fds.next()) {
@@ -313,7 +347,9 @@ impl Root {
                 None
             }
             (RootSays::Exited { order, exit }, _) => {
-                self.children.send_modify(|table| _ = table.insert(order, Some(exit)));
+                let unknown = Known { pid: 0, exit: None };
+                self.children
+                    .send_modify(|table| table.entry(order).or_insert(unknown).exit = Some(exit));
                 None
             }
             (RootSays::Proxy, Some(link)) => Some(Event::Proxy(link)),

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::sections,
     ipc::root::SignalKind,
-    link::root::{Birth, Root, RootError},
+    link::root::{Birth, Known, Root, RootError, Table},
 };
 
 /// How many ports are tried before giving up.
@@ -154,34 +154,38 @@ impl Local {
         Ok(Started { handle: handle(&url), url })
     }
 
+    /// What root's table says of an order, as it is known here; read anew where it says nothing.
+    async fn look_up(&self, order: &OrderId) -> Result<Option<Known>, SpawnError> {
+        let known = || self.root.children().borrow().get(order).copied();
+        if let Some(child) = known() {
+            return Ok(Some(child));
+        }
+        self.root.resync().await.map_err(|error| SpawnError::Failed(error.to_string()))?;
+        Ok(known())
+    }
+
     async fn recover(&self, order: &OrderId) -> Result<Recovered, SpawnError> {
-        let children =
-            self.root.resync().await.map_err(|error| SpawnError::Failed(error.to_string()))?;
-        let Some(child) = children.into_iter().find(|child| child.order == *order) else {
+        let Some(child) = self.look_up(order).await? else {
             return Ok(Recovered::Unknown);
         };
-        Ok(match (child.exit, self.outputs.url(order)) {
-            (Some(exit), _) => Recovered::Ended(exit),
-            (None, Some(url)) => {
-                let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-                if let (Some(port), Some(uid)) = (port, uid_of(child.pid)) {
-                    self.expected.expect(&url, port, uid);
-                }
-                Recovered::Alive(Started { handle: handle(&url), url })
-            }
-            (None, None) => {
-                return Err(SpawnError::Failed(
-                    "the server runs, but where it listens was lost".to_owned(),
-                ));
-            }
-        })
+        if let Some(exit) = child.exit {
+            return Ok(Recovered::Ended(exit));
+        }
+        // A server whose address was lost cannot be used, but it can be ended: that takes no address.
+        let url = self.outputs.url(order).unwrap_or_default();
+        let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        if let (Some(port), Some(uid)) = (port, uid_of(child.pid)) {
+            self.expected.expect(&url, port, uid);
+        }
+        Ok(Recovered::Alive(Started { handle: handle(&url), url }))
     }
 
     /// Resolves with the exit once the order's process has ended.
     async fn ended(&self, order: &OrderId) -> Exit {
         let mut children = self.root.children();
-        let seen = children.wait_for(|table| table.get(order).is_none_or(Option::is_some)).await;
-        seen.ok().and_then(|table| table.get(order).copied().flatten()).unwrap_or(Exit::Unknown)
+        let over = |table: &Table| table.get(order).is_none_or(|child| child.exit.is_some());
+        let seen = children.wait_for(over).await;
+        seen.ok().and_then(|table| table.get(order)?.exit).unwrap_or(Exit::Unknown)
     }
 
     async fn stop(&self, order: &OrderId, how: Stop) -> Result<(), SpawnError> {
@@ -210,7 +214,7 @@ impl Local {
     }
 
     fn is_over(&self, order: &OrderId) -> bool {
-        self.root.children().borrow().get(order).is_none_or(Option::is_some)
+        self.root.children().borrow().get(order).is_none_or(|child| child.exit.is_some())
     }
 }
 
@@ -251,7 +255,8 @@ impl Spawner for Local {
     fn forget<'a>(&'a self, order: &'a OrderId) -> Boxed<'a, ()> {
         Box::pin(async move {
             if let Err(error) = self.root.forget(order).await {
-                warn!(%order, %error, "cannot forget order");
+                // It may live: what is needed to find it stays.
+                return warn!(%order, %error, "cannot forget order");
             }
             if let Some(url) = self.outputs.url(order) {
                 self.expected.drop_url(&url);
@@ -268,13 +273,10 @@ impl Spawner for Local {
 
     fn inventory(&self) -> Boxed<'_, Result<Vec<OrderId>, SpawnError>> {
         Box::pin(async {
-            let children =
-                self.root.resync().await.map_err(|error| SpawnError::Failed(error.to_string()))?;
-            Ok(children
-                .into_iter()
-                .filter(|child| child.exit.is_none())
-                .map(|child| child.order)
-                .collect())
+            self.root.resync().await.map_err(|error| SpawnError::Failed(error.to_string()))?;
+            let table = self.root.children().borrow().clone();
+            let alive = table.into_iter().filter(|(_, child)| child.exit.is_none());
+            Ok(alive.map(|(order, _)| order).collect())
         })
     }
 }
