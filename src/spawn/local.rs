@@ -136,7 +136,6 @@ impl Local {
             ("base_url".to_owned(), self.base_url.clone()),
             ("port".to_owned(), port.to_string()),
         ]);
-        tell.tell(format!("Starting the server process as {}", order.user));
         let birth = Birth {
             order: &order.id,
             user: &order.user,
@@ -150,7 +149,7 @@ impl Local {
             self.expected.expect(&url, port, uid);
         }
         info!(user = %order.user, server = %order.server, order = %order.id, pid, port, "server process started");
-        tell.tell(format!("The server process runs (pid {pid}); waiting for its first answer"));
+        tell.tell(format!("Its process runs as {} (pid {pid})", order.user));
         Ok(Started { handle: handle(&url), url })
     }
 

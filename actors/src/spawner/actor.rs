@@ -274,7 +274,6 @@ impl Actor {
                 // To the person who waits a start on another port is the same one.
                 if starting && (fresh || !elsewhere) {
                     self.kit.board.begin(&key);
-                    self.kit.board.say(&key, 0, "The server was asked for");
                 }
                 self.carry(name, ctx);
             }
