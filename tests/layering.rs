@@ -126,6 +126,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         &["web", "store", "auth", "spawn", "link", "channel", "telemetry", "config", "ipc", "os"],
         "roles never name each other",
     ),
+    ("run", &["root", "cli", "telemetry", "config", "ipc", "os"], "run puts root together"),
     ("cli", &["telemetry", "config", "ipc", "os"], "the command line hands over to its caller"),
     ("run", &["root", "telemetry", "config", "os"], "it joins a checked configuration to root"),
 ];
@@ -190,15 +191,15 @@ fn code(text: &str) -> Vec<(usize, String)> {
         if bare.starts_with("#[cfg(test)]") || bare.starts_with("#[cfg(any(test") {
             let indent = line.len() - bare.len();
             let end = format!("{}}}", " ".repeat(indent));
+            let mut block = false;
             for (_, line) in lines.by_ref() {
                 let item = line.len() - line.trim_start().len() == indent
                     && !line.trim_start().starts_with("#[");
-                if line.starts_with(&end)
-                    || item && line.ends_with(';')
-                    || item && line.ends_with('}')
-                {
+                let whole = item && !block && line.ends_with([';', '}']);
+                if line.starts_with(&end) || whole {
                     break;
                 }
+                block |= item && line.ends_with('{');
             }
             continue;
         }
@@ -493,7 +494,8 @@ fn the_reader_reads() {
     let found: Vec<_> = names(&code(quoted)).into_iter().map(|(_, path)| path).collect();
     assert_eq!(found, ["z::w", "e::f"]);
     let text = "use a::{b, c::{d as x, e}};\n// use f::g;\nfn y() { crate::web::z(); }\n#[cfg(test)]\nmod tests {\n    use h::i;\n}\n\
-                #[cfg(test)]\nuse j::k;\npub(crate) use l::m;\nuse n::{\n    o,\n    p,\n};\n#[cfg(test)]\nmod tests;\nuse q::r;\n";
+                #[cfg(test)]\nuse j::k;\npub(crate) use l::m;\nuse n::{\n    o,\n    p,\n};\n#[cfg(test)]\nmod tests;\nuse q::r;\n\
+                #[cfg(test)]\nmod t {\n    const S: &str = \"\n\";\n    use s::t;\n}\n";
     let found: Vec<_> =
         names(&code(text)).into_iter().map(|(line, path)| format!("{line} {path}")).collect();
     assert_eq!(

@@ -125,8 +125,9 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
             named(&config.root.proxy_user, "root.proxy_user")?,
         )
     } else {
+        // Servers run as nobody else, and nothing parts root, hub and proxy.
         let only = users::own().name;
-        warn!(uid, %only, "not started by root: serves one user, all processes share that account");
+        warn!(uid, %only, "not started by root");
         (users::own(), users::own())
     };
     let we = policy::Ourselves { privileged, uid, hub: hub.uid, proxy: proxy.uid };

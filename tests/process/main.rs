@@ -8,9 +8,13 @@ pub mod support;
 
 mod hub_crash;
 mod login;
+mod logs;
 mod proxy_crash;
+mod reload;
 mod root;
+mod simple;
 mod spawn;
+mod unprivileged;
 
 use support::{Account, PATIENCE, Site, Visitor, wait_until};
 

@@ -242,6 +242,11 @@ impl Visitor {
         all.find(|cookie| cookie.name == name && cookie.path == path).map(|it| it.value.clone())
     }
 
+    /// The values of all cookies.
+    pub fn cookie_values(&self) -> Vec<String> {
+        self.cookies.iter().map(|cookie| cookie.value.clone()).collect()
+    }
+
     fn cookies_for(&self, path: &str) -> String {
         let path = path.split('?').next().unwrap_or(path);
         let mut fitting: Vec<&Cookie> =

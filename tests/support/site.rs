@@ -5,7 +5,10 @@ use std::{
     fmt::Write,
     fs,
     net::{SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -18,7 +21,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::{Line, Log, PATIENCE, Visitor, process::Process, unique, wait_for};
+use super::{Account, Line, Log, PATIENCE, Visitor, process::Process, unique, wait_for};
 
 /// How a hub shall be.
 pub struct Plan {
@@ -29,6 +32,8 @@ pub struct Plan {
     private: bool,
     /// Its runtime directory (as root), unless a test gives it another name.
     runtime: PathBuf,
+    /// Started by this account (user and group); none: by whoever runs the tests.
+    starter: Option<(u32, u32)>,
 }
 
 impl Plan {
@@ -38,7 +43,8 @@ impl Plan {
         let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
         let name = format!("test-{}", unique());
         let runtime = Path::new("/run/jovis").join(&name);
-        let mut plan = Self { settings: BTreeMap::new(), path, private: false, runtime };
+        let mut plan =
+            Self { settings: BTreeMap::new(), path, private: false, runtime, starter: None };
         plan.put("hub.name", &format!("{name:?}"));
         plan.put("hub.port", &base.to_string());
         plan.put("hub.hub_port", "0");
@@ -78,6 +84,12 @@ impl Plan {
     /// In a folder that only root can enter, as a checkout in root's home is.
     pub fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// Started by an ordinary user, with a copy of the binary that one can reach.
+    pub fn started_by(mut self, account: &Account) -> Self {
+        self.starter = Some((account.uid, account.gid));
         self
     }
 
@@ -124,13 +136,23 @@ impl Plan {
         let text = self.ron().replace("FOLDER", &folder.path().display().to_string());
         fs::write(home.join("hub.ron"), text).expect("the folder is ours");
         let file = home.join("hub.ron");
+        let mut binary = PathBuf::from(env!("CARGO_BIN_EXE_jovis"));
+        if let Some((uid, gid)) = self.starter {
+            chown(&home, Some(uid), Some(gid)).expect("the tests run as root");
+            let copy = folder.path().join("jovis");
+            fs::copy(&binary, &copy).expect("the folder is ours");
+            open(&copy, 0o755);
+            binary = copy;
+        }
         let name = self.setting("hub", "name").trim_matches('"').to_owned();
         Site {
             name,
             public,
             file,
             log: Log::default(),
-            path: self.path,
+            binary,
+            starter: self.starter,
+            variables: vec![("PATH", self.path), ("LANG", "C.UTF-8".to_owned())],
             runtime: self.runtime,
             child: None,
             known: Mutex::default(),
@@ -156,7 +178,10 @@ pub struct Site {
     pub file: PathBuf,
     /// What root, hub and proxy say.
     pub log: Log,
-    path: String,
+    /// Its environment.
+    pub variables: Vec<(&'static str, String)>,
+    binary: PathBuf,
+    starter: Option<(u32, u32)>,
     runtime: PathBuf,
     child: Option<Child>,
     /// All processes of ours ever seen: the last to be ended, also where their parent is long gone.
@@ -173,21 +198,24 @@ impl Site {
 
     /// Starts the binary; the place in the log where it begins.
     pub fn launch(&mut self) -> usize {
-        assert!(self.child.is_none(), "it runs already");
         let mark = self.log.mark();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_jovis"))
-            .arg("-f")
-            .arg(&self.file)
-            .env_clear()
-            .envs([("PATH", self.path.as_str()), ("LANG", "C.UTF-8")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary is built");
-        self.log.read(child.stderr.take().expect("it is piped"));
-        self.child = Some(child);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        self.launch_into(writer.into());
+        self.log.read(reader);
         mark
+    }
+
+    /// Starts the binary with this as its standard error.
+    pub fn launch_into(&mut self, errors: Stdio) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut command = Command::new(&self.binary);
+        command.arg("-f").arg(&self.file).args(["--ip", "127.0.0.1"]).env_clear();
+        command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        if let Some((uid, gid)) = self.starter {
+            command.uid(uid).gid(gid);
+        }
+        self.child = Some(command.spawn().expect("the binary is built"));
     }
 
     /// The folder everybody can read, which holds the fake server.
