@@ -7,7 +7,7 @@
 //! | [`outline`] | where each name stands in a file |
 //! | [`load`] | a file and overrides become an [`load::Effective`] configuration, or faults with their place |
 //! | [`check`] | all that is wrong with a configuration on this machine, at once |
-//! | `pam_stack` | what a PAM service's file says, includes followed |
+//! | [`pam_stack`] | what a PAM service's file says, includes followed |
 //! | [`world`] | what `check` asks of the machine |
 //! | [`secret`] | cookie secret and TLS key: read by root, made if missing |
 //! | [`slice`] | what each role gets |
@@ -24,7 +24,7 @@ pub mod check;
 pub mod legacy;
 pub mod load;
 pub mod outline;
-mod pam_stack;
+pub mod pam_stack;
 pub mod secret;
 pub mod sections;
 pub mod slice;

@@ -1,4 +1,5 @@
-//! What a PAM service's file says about `auth`, its includes followed. We read it to warn; PAM itself decides.
+//! What a PAM service's file says about `auth`, its includes followed. We read it to warn, and the helper to refuse what
+//! would let everybody in; PAM itself decides.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -9,15 +10,28 @@ const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct AuthStack {
+pub struct AuthStack {
     /// Files that the service needs and that are not there.
-    pub(super) missing: Vec<String>,
+    pub missing: Vec<String>,
     /// Modules of the `auth` stack, with the file that names each.
-    pub(super) modules: Vec<(String, String)>,
+    pub modules: Vec<(String, String)>,
+}
+
+impl AuthStack {
+    /// The file that names a module which takes the caller's being root for a password. Whoever checks passwords as root
+    /// must not ask such a service.
+    pub fn lets_root_in(&self) -> Option<&str> {
+        let found = self.modules.iter().find(|(module, _)| takes_root(module));
+        found.map(|(_, file)| file.as_str())
+    }
+}
+
+pub(super) fn takes_root(module: &str) -> bool {
+    module.contains("pam_rootok")
 }
 
 /// Reads the `auth` stack of a service.
-pub(super) fn read(world: &dyn World, service: &str) -> AuthStack {
+pub fn read(world: &dyn World, service: &str) -> AuthStack {
     let mut stack = AuthStack::default();
     follow(world, service, &mut BTreeSet::new(), &mut stack);
     stack

@@ -65,8 +65,17 @@ fn refused(text: &str) -> Verdict {
 fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
     use std::ffi::{CStr, CString};
 
-    use crate::os::pam;
+    use crate::{
+        config::{pam_stack, world::Machine},
+        os::pam,
+    };
 
+    // Such a module asks whether we are root, not whether the password is right; and we are root.
+    let stack = pam_stack::read(&Machine, &question.service);
+    if let Some(file) = stack.lets_root_in() {
+        let text = format!("the PAM service {file} has pam_rootok, which lets everybody in here");
+        return Verdict::Failed { text };
+    }
     password.push(0);
     let text = |text: &str| CString::new(text).ok();
     let (Some(service), Some(user), Ok(password)) =
@@ -128,6 +137,16 @@ mod tests {
             ask("login", "no\0body", b"x"),
             Verdict::Refused { .. } | Verdict::Failed { .. }
         ));
+    }
+
+    #[test]
+    fn a_service_that_lets_root_in_is_not_asked() {
+        if !std::path::Path::new("/etc/pam.d/su").exists() {
+            return;
+        }
+        let verdict = ask("su", "root", b"x");
+        let Verdict::Failed { text } = verdict else { panic!("{verdict:?}") };
+        assert!(text.contains("pam_rootok"), "{text}");
     }
 
     #[test]

@@ -92,6 +92,12 @@ struct Cookie {
     path: String,
 }
 
+impl Cookie {
+    fn bare(&self) -> String {
+        self.value.trim_matches('"').to_owned()
+    }
+}
+
 /// A person's browser: an address and cookies.
 #[derive(Clone)]
 pub struct Visitor {
@@ -236,15 +242,15 @@ impl Visitor {
         Ok(Socket(stream))
     }
 
-    /// The value of a cookie that is set for exactly this path.
+    /// The value of a cookie that is set for exactly this path, without the quotes it may stand in.
     pub fn cookie(&self, name: &str, path: &str) -> Option<String> {
         let mut all = self.cookies.iter();
-        all.find(|cookie| cookie.name == name && cookie.path == path).map(|it| it.value.clone())
+        all.find(|cookie| cookie.name == name && cookie.path == path).map(Cookie::bare)
     }
 
-    /// The values of all cookies.
+    /// The values of all cookies, without the quotes they may stand in.
     pub fn cookie_values(&self) -> Vec<String> {
-        self.cookies.iter().map(|cookie| cookie.value.clone()).collect()
+        self.cookies.iter().map(Cookie::bare).collect()
     }
 
     fn cookies_for(&self, path: &str) -> String {

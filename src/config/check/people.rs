@@ -80,7 +80,7 @@ fn pam_service(say: &mut Say<'_>, service: &str, world: &dyn World) {
         }
     }
     for (module, file) in &stack.modules {
-        if module.contains("pam_rootok") {
+        if pam_stack::takes_root(module) {
             say.error(
                 path,
                 format!("/etc/pam.d/{file} accepts root's word for a password (pam_rootok), and jovis asks as root: anybody could sign in; take a service without it"),
