@@ -28,6 +28,7 @@ pub mod pam_stack;
 pub mod secret;
 pub mod sections;
 pub mod slice;
+pub mod templates;
 pub mod world;
 
 pub use load::{Effective, Override, Source};

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{telemetry::logs, web};
+use super::templates;
 
 /// The facts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,10 @@ impl World for Machine {
     }
 
     fn template_fault(&self, folders: &[PathBuf]) -> Option<String> {
-        web::check_templates(folders).err().map(|error| logs::chain(&error).to_string())
+        templates::check(folders).err().map(|error| match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })
     }
 
     fn facts(&self, path: &Path) -> Option<FileFacts> {

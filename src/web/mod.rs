@@ -36,4 +36,4 @@ mod tests;
 
 pub use app::{App, Parts};
 pub use serve::{Listeners, serve};
-pub use templates::{TemplateError, check as check_templates};
+pub use templates::TemplateError;

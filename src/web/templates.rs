@@ -6,33 +6,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value, escape_formatter,
 };
-use thiserror::Error;
 
 use super::statics;
-
-/// An operator's template cannot be used.
-#[derive(Debug, Error)]
-pub enum TemplateError {
-    /// A folder or file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        error: std::io::Error,
-    },
-    /// It is no template.
-    #[error("{}, line {line}: {why}", path.display())]
-    Parse {
-        /// Which.
-        path: PathBuf,
-        /// Where in it, counted from 1.
-        line: usize,
-        /// What is wrong there.
-        why: String,
-    },
-}
+pub use crate::config::templates::TemplateError;
+use crate::config::templates::{broken, read};
 
 macro_rules! built_in {
     ($($name:literal),*) => { &[$(($name, include_str!(concat!("templates/", $name)))),*] };
@@ -95,21 +72,6 @@ impl Templates {
     }
 }
 
-/// Can the templates in these folders be used?
-///
-/// # Errors
-///
-/// The first file that cannot be read or is no template, and where in it.
-pub fn check(folders: &[PathBuf]) -> Result<(), TemplateError> {
-    Templates::load(folders).map(drop)
-}
-
-fn broken(path: PathBuf, error: &minijinja::Error) -> TemplateError {
-    let kind = error.kind();
-    let why = error.detail().map_or(kind.to_string(), |detail| format!("{kind}: {detail}"));
-    TemplateError::Parse { path, line: error.line().unwrap_or(1), why }
-}
-
 /// Escapes text in HTML as Jinja does: addresses keep their slashes, and stay readable for simple clients.
 fn escaped(
     out: &mut Output<'_>,
@@ -132,24 +94,6 @@ fn escaped(
         }
     }
     Ok(out.write_str(&safe)?)
-}
-
-/// The `.html` files of a folder: name, place, text.
-fn read(folder: &PathBuf) -> Result<Vec<(String, PathBuf, String)>, TemplateError> {
-    let at = |path: &PathBuf| {
-        let path = path.clone();
-        move |error| TemplateError::Read { path, error }
-    };
-    let mut out = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(at(folder))? {
-        let path = entry.map_err(at(folder))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        if name.ends_with(".html") {
-            let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-            out.push((name, path, text));
-        }
-    }
-    Ok(out)
 }
 
 /// JSON as a value of the template language.
