@@ -48,6 +48,24 @@ impl Disk {
         file.sync_data()
     }
 
+    /// Cuts a file off behind so many bytes and waits until that is on the medium.
+    pub(super) fn cut(&self, file: &File, length: u64) -> io::Result<()> {
+        self.may_fail("cut")?;
+        file.set_len(length)?;
+        // A length alone is not always part of what `sync_data` waits for.
+        file.sync_all()
+    }
+
+    /// Bytes that may still be written on the volume of this folder.
+    pub(super) fn room(&self, folder: &Path) -> io::Result<u64> {
+        #[cfg(test)]
+        if let Some(room) = self.faults.as_ref().and_then(|faults| *faults.room.lock().unwrap()) {
+            return Ok(room);
+        }
+        let volume = nix::sys::statvfs::statvfs(folder)?;
+        Ok(volume.blocks_available().saturating_mul(volume.fragment_size()))
+    }
+
     /// Waits until the names in a folder are on the medium.
     pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
         self.may_fail("sync_folder")?;
@@ -83,6 +101,15 @@ impl Disk {
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' twin uses both")]
     fn may_fail(&self, _call: &'static str) -> io::Result<()> {
         Ok(())
+    }
+
+    /// One on which the calls with these numbers fail, and what counts them.
+    #[cfg(test)]
+    pub(super) fn failing_at<const N: usize>(
+        calls: [u64; N],
+    ) -> (Self, std::sync::Arc<super::tests::Faults>) {
+        let faults = std::sync::Arc::new(super::tests::Faults::at(&calls));
+        (Self { faults: Some(faults.clone()) }, faults)
     }
 
     #[cfg(test)]

@@ -84,9 +84,7 @@ pub(super) fn keep_reserve(disk: &Disk, dir: &Path, size: u64) -> bool {
     if path.exists() {
         return true;
     }
-    let room = nix::sys::statvfs::statvfs(dir)
-        .map(|it| it.blocks_available().saturating_mul(it.fragment_size()));
-    if room.is_err() || room.is_ok_and(|room| room < size.saturating_mul(2)) {
+    if disk.room(dir).map_or(true, |room| room < size.saturating_mul(2)) {
         return false;
     }
     let Ok(file) = disk.create(&path) else {

@@ -2,7 +2,8 @@
 //!
 //! Every opening begins a new segment with its first append, as does every failed append and a segment that has grown
 //! long. A new segment's header names the place it continues from; what stands behind that place in older segments is
-//! void. So nothing is ever cut off or overwritten.
+//! void. So nothing that counts is ever overwritten. Only the frame of a failed append is cut off: its callers are told
+//! that it failed, and there may be no room for the segment that would make it void.
 
 use std::{
     fs::{self, File},
@@ -133,7 +134,7 @@ pub(super) fn read(folder: &Path, acknowledged: Option<u64>) -> Result<Found, St
 /// Where new frames go.
 #[derive(Debug)]
 pub(super) struct Journal {
-    disk: Disk,
+    pub(super) disk: Disk,
     folder: PathBuf,
     open: Option<Open>,
     files: Vec<Segment>,
@@ -198,6 +199,11 @@ impl Journal {
         self.disk.sync_folder(&self.folder).map_err(&making)?;
         self.open = Some(Open { file, bytes: segment::HEADER as u64 });
         Ok(())
+    }
+
+    /// The segment in use, and where in it ends what was acknowledged.
+    pub(super) fn into_tail(self) -> Option<(File, u64)> {
+        self.open.map(|open| (open.file, open.bytes))
     }
 
     /// The next append begins a new segment, so that the present one can go once snapshots cover it.

@@ -11,6 +11,7 @@
 
 use std::{
     fs::File,
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,7 +21,7 @@ use jovis_actors::{
     ports::{Journal as Port, Loaded, StoreError},
     store::{Image, Write},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     disk::{Disk, failed},
@@ -30,7 +31,7 @@ use super::{
     records,
     segment::Point,
     sled::Base,
-    snapshot::{self, Running},
+    snapshot::{self, Running, SnapshotError},
 };
 use crate::telemetry::chain;
 
@@ -70,19 +71,26 @@ pub struct DiskJournal {
     lock: Option<File>,
     /// Where this process knows the store to be, once it has loaded.
     acknowledged: Option<Point>,
-    open: Option<Open>,
+    /// The segment of an append that may have failed, and where in it ends what was acknowledged. What stands behind
+    /// must never be believed: see [`disown`](Self::disown).
+    tail: Option<(File, u64)>,
+    /// The log knows that there are no snapshots for now.
+    pub(super) told: bool,
+    pub(super) open: Option<Open>,
 }
 
 #[derive(Debug)]
-struct Open {
-    journal: Journal,
+pub(super) struct Open {
+    pub(super) journal: Journal,
     base: Option<Box<Base>>,
     /// When to try again after sled was lost.
     base_again: Instant,
     marked: u64,
     /// Newest snapshot, if any.
     snapshot: Option<u64>,
-    running: Option<(Running, u64)>,
+    /// Bytes the next snapshot needs, as far as the last attempt told.
+    needs: u64,
+    pub(super) running: Option<(Running, u64)>,
     snapshot_due: Instant,
     reserve_again: Instant,
     /// Is the reserve in place?
@@ -101,6 +109,8 @@ impl DiskJournal {
             paths: Paths::new(&dir),
             lock: None,
             acknowledged: None,
+            tail: None,
+            told: false,
             open: None,
         }
     }
@@ -123,11 +133,21 @@ impl DiskJournal {
 
     /// What was being done when this was called is over, one way or another.
     fn close(&mut self) {
-        if let Some(open) = self.open.take()
-            && let Some((running, _)) = open.running
-        {
+        let Some(open) = self.open.take() else { return };
+        if let Some((running, _)) = open.running {
             let _ = running.finish();
         }
+        // Another segment is begun only when this one is settled.
+        self.tail = open.journal.into_tail().or(self.tail.take());
+    }
+
+    /// Cuts off what a failed append may have left behind, and waits until that is on the medium.
+    fn disown(&mut self) -> io::Result<()> {
+        if let Some((file, length)) = &self.tail {
+            self.disk.cut(file, *length)?;
+        }
+        self.tail = None;
+        Ok(())
     }
 }
 
@@ -148,10 +168,15 @@ impl Port for DiskJournal {
             self.limits.segment,
         );
         if self.acknowledged.is_some() {
-            // What an append left behind that failed is void from now on. If there is no room for saying so, the next
-            // append says it.
-            if let Err(error) = journal.begin() {
-                warn!(%error, "journal segment missing");
+            // What an append left behind that failed is void from now on: a new segment says so, or it is cut off,
+            // for which there is always room. While neither can be done, nothing may go on: whoever was told that his
+            // change failed would find it after a crash.
+            match journal.begin() {
+                Ok(()) => self.tail = None,
+                Err(error) => {
+                    self.disown().map_err(failed("cut off what was refused"))?;
+                    warn!(%error, "journal segment missing");
+                }
             }
         }
         self.acknowledged = Some(at);
@@ -161,6 +186,7 @@ impl Port for DiskJournal {
             base_again: now + self.limits.pause,
             marked: truth.marked,
             snapshot: truth.snapshot,
+            needs: 0,
             running: None,
             snapshot_due: if truth.snapshot.is_none() { now } else { now + self.limits.period },
             reserve_again: now,
@@ -197,6 +223,10 @@ impl Port for DiskJournal {
                 warn!("store reserve given up");
             }
             self.close();
+            // Before anybody hears of it, lest a crash here make it true. If it cannot be done, loading tries again.
+            if let Err(error) = self.disown() {
+                warn!(%error, "refused changes not cut off yet");
+            }
             return Err(error);
         }
         let at = open.journal.at;
@@ -221,7 +251,7 @@ impl Port for DiskJournal {
                 Err(error) => warn!(%error, "store mark not written"),
             }
         }
-        open.take_snapshot_in(&self.limits);
+        open.take_snapshot_in(&self.limits, &mut self.told);
         if now >= open.reserve_again {
             open.roomy = guard::keep_reserve(&self.disk, &self.paths.dir, self.limits.reserve);
             open.reserve_again = now + self.limits.pause;
@@ -229,11 +259,13 @@ impl Port for DiskJournal {
         // An image that is not of this very moment can be neither a snapshot nor a new sled.
         if sequence == at.sequence {
             let due = now >= open.snapshot_due || open.journal.grown >= self.limits.grown;
-            if open.running.is_none() && open.snapshot.unwrap_or(0) != sequence && due {
+            let idle = open.running.is_none() && open.snapshot.unwrap_or(0) != sequence;
+            if idle && due && open.has_room(&self.disk, &self.paths, self.limits.reserve) {
                 let folder = self.paths.snapshots.clone();
                 open.snapshot_due = now + self.limits.period;
                 open.journal.rotate();
-                match Running::begin(self.disk.clone(), folder, image.clone(), at) {
+                let spare = self.limits.reserve;
+                match Running::begin(self.disk.clone(), folder, image.clone(), at, spare) {
                     Ok(running) => open.running = Some((running, sequence)),
                     Err(error) => warn!(%error, "snapshot not begun"),
                 }
@@ -262,7 +294,16 @@ impl Open {
         }
     }
 
-    fn take_snapshot_in(&mut self, limits: &Limits) {
+    /// Is there room for a snapshot like the last attempt's? The next one looks for itself; this spares the work.
+    fn has_room(&self, disk: &Disk, paths: &Paths, spare: u64) -> bool {
+        self.needs == 0
+            || disk
+                .room(&paths.snapshots)
+                .is_ok_and(|room| room >= self.needs.saturating_add(spare))
+    }
+
+    /// `told`: the log knows already that snapshots fail.
+    fn take_snapshot_in(&mut self, limits: &Limits, told: &mut bool) {
         let Some((running, sequence)) = self.running.take() else {
             return;
         };
@@ -273,13 +314,20 @@ impl Open {
         match running.finish() {
             Ok(older) => {
                 self.snapshot = Some(sequence);
+                (self.needs, *told) = (0, false);
                 info!(sequence, "snapshot written");
                 if let Some(Err(error)) = older.map(|older| self.journal.forget(older)) {
                     warn!(%error, "journal segments stay");
                 }
             }
             Err(error) => {
-                warn!(error = %chain(&error), "snapshot failed");
+                if *told {
+                    debug!(error = %chain(&error), "snapshot failed again");
+                } else {
+                    warn!(error = %chain(&error), "snapshot failed");
+                }
+                *told = true;
+                self.needs = if let SnapshotError::NoRoom(bytes) = error { bytes } else { 0 };
                 self.snapshot_due = Instant::now() + limits.pause;
             }
         }

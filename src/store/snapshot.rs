@@ -44,6 +44,9 @@ pub(super) enum SnapshotError {
     /// Cut short or changed.
     #[error("the snapshot is damaged")]
     Damaged,
+    /// The volume would be fuller than it may be. Nothing was begun.
+    #[error("there is no room for a snapshot of {0} bytes")]
+    NoRoom(u64),
     /// What was read back is not what was written.
     #[error("the snapshot differs from what was written")]
     Differs,
@@ -78,12 +81,40 @@ pub(super) fn read(path: &Path) -> Result<(Point, Image), SnapshotError> {
     if count == u64_at(content, 36) { Ok((point, image)) } else { Err(SnapshotError::Damaged) }
 }
 
-/// Writes one and reads it back.
+/// Bytes the snapshot of this image will have.
+fn size(image: &Image) -> Result<u64, SnapshotError> {
+    let mut size = HEAD + 16;
+    for write in image.writes() {
+        size += 4 + records::encode(&write)?.len();
+    }
+    Ok(size as u64)
+}
+
+/// Writes one and reads it back. What fails takes no room afterwards: the journal needs it.
 fn write(disk: &Disk, folder: &Path, image: &Image, at: Point) -> Result<(), SnapshotError> {
     let path = folder.join(format!("{:020}.snap", at.sequence));
     let beside = path.with_extension("tmp");
-    disk.remove(&beside)?;
-    let mut file = disk.create(&beside)?;
+    let written = write_beside(disk, &beside, image, at)
+        .and_then(|()| disk.rename(&beside, &path).map_err(SnapshotError::Disk));
+    if let Err(error) = written {
+        // What cannot be removed now is swept before the next one.
+        let _ = disk.remove(&beside);
+        return Err(error);
+    }
+    let checked =
+        disk.sync_folder(folder).map_err(SnapshotError::Disk).and_then(|()| match read(&path)? {
+            (point, back) if point == at && &back == image => Ok(()),
+            _ => Err(SnapshotError::Differs),
+        });
+    if checked.is_err() {
+        let _ = disk.remove(&path);
+    }
+    checked
+}
+
+fn write_beside(disk: &Disk, beside: &Path, image: &Image, at: Point) -> Result<(), SnapshotError> {
+    disk.remove(beside)?;
+    let mut file = disk.create(beside)?;
     let mut sums = ring::digest::Context::new(&ring::digest::SHA256);
     let mut chunk = MAGIC.to_vec();
     chunk.extend(VERSION.to_be_bytes());
@@ -104,23 +135,24 @@ fn write(disk: &Disk, folder: &Path, image: &Image, at: Point) -> Result<(), Sna
     let end: Sum = first_16(sums.finish().as_ref());
     chunk.extend(end);
     disk.write(&mut file, &chunk)?;
-    disk.sync(&file)?;
-    disk.rename(&beside, &path)?;
-    disk.sync_folder(folder)?;
-    match read(&path)? {
-        (point, back) if point == at && &back == image => Ok(()),
-        _ => Err(SnapshotError::Differs),
-    }
+    Ok(disk.sync(&file)?)
 }
 
 /// Writes a snapshot, then removes those that two good ones make needless. Tells the number of the older good one:
-/// nothing before it is needed any more. `None` while there is only one.
+/// nothing before it is needed any more. `None` while there is only one. So many bytes stay `spare` on the volume, or
+/// nothing is begun.
 fn renew(
     disk: &Disk,
     folder: &Path,
     image: &Image,
     at: Point,
+    spare: u64,
 ) -> Result<Option<u64>, SnapshotError> {
+    sweep(disk, folder)?;
+    let size = size(image)?;
+    if disk.room(folder)? < size.saturating_add(spare) {
+        return Err(SnapshotError::NoRoom(size));
+    }
     write(disk, folder, image, at)?;
     let mut good = Vec::new();
     for (number, path) in list(folder)?.into_iter().rev() {
@@ -154,10 +186,11 @@ impl Running {
         folder: PathBuf,
         image: Arc<Image>,
         at: Point,
+        spare: u64,
     ) -> io::Result<Self> {
         let thread = thread::Builder::new()
             .name("snapshot".to_owned())
-            .spawn(move || renew(&disk, &folder, &image, at))?;
+            .spawn(move || renew(&disk, &folder, &image, at, spare))?;
         Ok(Self { thread })
     }
 
@@ -190,7 +223,7 @@ mod tests {
         let mut older = Vec::new();
         for sequence in [3, 5, 9] {
             let at = Point { sequence, chain: [7; 16] };
-            older.push(renew(&Disk::default(), dir.path(), &image, at).unwrap());
+            older.push(renew(&Disk::default(), dir.path(), &image, at, 0).unwrap());
             let (_, newest) = list(dir.path()).unwrap().pop().unwrap();
             assert_eq!(read(&newest).unwrap(), (at, image.clone()));
         }
@@ -198,18 +231,72 @@ mod tests {
         assert_eq!(list(dir.path()).unwrap().len(), 2);
     }
 
+    /// The names in a folder.
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_failed_one_takes_no_room() {
+        let image = three_records();
+        let at = Point { sequence: 3, chain: [7; 16] };
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, calls) = Disk::failing_at([]);
+        renew(&disk, dir.path(), &image, at, 0).unwrap();
+        let calls = calls.said();
+        assert_eq!(calls, ["remove", "create", "write", "sync", "rename", "sync_folder"]);
+        for call in 1..=calls.len() as u64 {
+            let dir = tempfile::tempdir().unwrap();
+            let (disk, _) = Disk::failing_at([call]);
+            renew(&disk, dir.path(), &image, at, 0).unwrap_err();
+            assert_eq!(names(dir.path()), [""; 0], "call {call} failed");
+        }
+    }
+
+    #[test]
+    fn what_a_failed_one_left_behind_goes_before_the_next() {
+        let image = three_records();
+        let at = |sequence| Point { sequence, chain: [0; 16] };
+        let dir = tempfile::tempdir().unwrap();
+        // Writing fails, and so does removing.
+        let (disk, _) = Disk::failing_at([3, 4]);
+        renew(&disk, dir.path(), &image, at(1), 0).unwrap_err();
+        assert!(names(dir.path())[0].ends_with(".tmp"));
+        // Its own number is another.
+        renew(&disk, dir.path(), &image, at(2), 0).unwrap();
+        assert_eq!(names(dir.path()), [format!("{:020}.snap", 2)]);
+    }
+
+    #[test]
+    fn none_is_begun_without_room_for_it_and_the_reserve() {
+        let image = three_records();
+        let at = Point { sequence: 3, chain: [7; 16] };
+        let dir = tempfile::tempdir().unwrap();
+        let needed = size(&image).unwrap();
+        let (disk, calls) = Disk::failing_at([]);
+        *calls.room.lock().unwrap() = Some(needed + 99);
+        let error = renew(&disk, dir.path(), &image, at, 100).unwrap_err();
+        assert!(matches!(error, SnapshotError::NoRoom(bytes) if bytes == needed), "{error}");
+        assert_eq!(calls.said(), [""; 0], "the disk was not touched");
+        *calls.room.lock().unwrap() = Some(needed + 100);
+        renew(&disk, dir.path(), &image, at, 100).unwrap();
+        let (_, path) = list(dir.path()).unwrap().pop().unwrap();
+        assert_eq!(fs::metadata(path).unwrap().len(), needed, "the size was told right");
+    }
+
     #[test]
     fn a_damaged_one_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let image = three_records();
         let at = |sequence| Point { sequence, chain: [0; 16] };
-        renew(&Disk::default(), dir.path(), &image, at(1)).unwrap();
+        renew(&Disk::default(), dir.path(), &image, at(1), 0).unwrap();
         let (_, path) = list(dir.path()).unwrap().pop().unwrap();
         let mut bytes = fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 16;
         fs::write(&path, bytes).unwrap();
-        assert_eq!(renew(&Disk::default(), dir.path(), &image, at(2)).unwrap(), None);
+        assert_eq!(renew(&Disk::default(), dir.path(), &image, at(2), 0).unwrap(), None);
     }
 
     #[test]

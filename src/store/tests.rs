@@ -28,15 +28,30 @@ pub(super) struct Faults {
     calls: AtomicU64,
     from: AtomicU64,
     to: AtomicU64,
+    /// Single ones besides.
+    at: Vec<u64>,
     full: bool,
     said: Mutex<Vec<&'static str>>,
+    /// What the volume says is left, if not the truth.
+    pub(super) room: Mutex<Option<u64>>,
 }
 
 impl Faults {
+    /// The calls with these numbers fail.
+    pub(super) fn at(calls: &[u64]) -> Self {
+        Self { at: calls.to_vec(), ..Self::default() }
+    }
+
+    /// The calls since this was last asked.
+    pub(super) fn said(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.said.lock().unwrap())
+    }
+
     pub(super) fn next(&self, name: &'static str) -> io::Result<()> {
         self.said.lock().unwrap().push(name);
         let call = self.calls.fetch_add(1, Relaxed) + 1;
-        if (self.from.load(Relaxed)..self.to.load(Relaxed)).contains(&call) {
+        let range = self.from.load(Relaxed)..self.to.load(Relaxed);
+        if range.contains(&call) || self.at.contains(&call) {
             let number = if self.full { 28 } else { 5 };
             return Err(io::Error::from_raw_os_error(number));
         }
@@ -537,7 +552,7 @@ fn nothing_is_acknowledged_before_it_is_synced() {
     subject.disk.faults = Some(calls.clone());
     // The disk is handed on when loading.
     subject.load().unwrap();
-    let said = || std::mem::take(&mut *calls.said.lock().unwrap());
+    let said = || calls.said();
     said();
     subject.append(1, &group(0)).unwrap();
     assert_eq!(said(), ["write", "sync"], "a reload begins a segment at once");
@@ -626,6 +641,109 @@ fn when_all_calls_fail_from_one_on_nothing_acknowledged_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         story(dir.path(), call, u64::MAX, call % 4 == 1);
     }
+}
+
+/// One group is acknowledged and one refused, as its sync fails; so do these later calls, counted from that sync. Then
+/// the store is loaded again until it is ready, or six times, and crashes. Tells the calls from the sync on, if it was.
+fn refused(later: &[u64]) -> Option<Vec<&'static str>> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut subject = journal(dir.path());
+    subject.load().unwrap();
+    subject.append(1, &group(0)).unwrap();
+    // Calls one and two: the frame is written, and may be whole on the medium when the sync says that it failed.
+    let failing: Vec<u64> = [2].into_iter().chain(later.iter().map(|call| call + 2)).collect();
+    let faults = Arc::new(Faults::at(&failing));
+    let open = subject.open.as_mut().unwrap();
+    subject.disk.faults = Some(faults.clone());
+    open.journal.disk = subject.disk.clone();
+    subject.append(after(1).1 + 1, &group(1)).unwrap_err();
+    let ready = (0..6).any(|_| match subject.load() {
+        Ok(found) => {
+            assert_eq!((found.image, found.sequence), after(1), "{later:?}");
+            true
+        }
+        Err(StoreError::Disk { .. }) => false,
+        Err(other) => panic!("{later:?}: {other}"),
+    });
+    drop(subject);
+    if ready {
+        let found = journal(dir.path()).load().unwrap();
+        assert_eq!((found.image, found.sequence), after(1), "{later:?}: a refused group is back");
+    }
+    ready.then(|| faults.said().split_off(2))
+}
+
+#[test]
+fn no_order_of_reloads_brings_a_refused_group_back() {
+    let calls = refused(&[]).unwrap();
+    let plain =
+        ["cut", "folder", "folder", "sync_folder", "create", "write", "sync", "sync_folder"];
+    assert_eq!(calls, plain);
+    for one in 1..=14 {
+        for other in one..=14 {
+            let some = refused(&[1, one, other]);
+            assert!(some.is_some(), "{one} {other}: it recovers");
+        }
+    }
+    // No room for a new segment, and cutting fails until the third load.
+    let calls = refused(&[1, 5, 6, 10, 11, 15]).unwrap();
+    let cuts = calls.iter().filter(|call| **call == "cut").count();
+    assert_eq!(cuts, 4, "{calls:?}");
+    // Nothing works any more: then it never says that it is ready.
+    assert!(refused(&(1..500).collect::<Vec<_>>()).is_none());
+}
+
+#[test]
+fn a_refused_group_is_gone_before_anybody_hears_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut subject = journal(dir.path());
+    subject.disk.faults = Some(Arc::new(Faults::default()));
+    subject.load().unwrap();
+    subject.append(1, &group(0)).unwrap();
+    let faults = subject.disk.faults.clone().unwrap();
+    let next = faults.calls.load(Relaxed) + 1;
+    // The write succeeds, the sync does not.
+    faults.from.store(next + 1, Relaxed);
+    faults.to.store(next + 2, Relaxed);
+    subject.append(after(1).1 + 1, &group(1)).unwrap_err();
+    // A crash before any reload.
+    drop(subject);
+    let found = journal(dir.path()).load().unwrap();
+    assert_eq!((found.image, found.sequence), after(1));
+}
+
+#[test]
+fn a_snapshot_waits_for_room_and_then_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let mut subject = journal(dir.path());
+    subject.disk.faults = Some(faults.clone());
+    subject.load().unwrap();
+    subject.append(1, &group(0)).unwrap();
+    let (image, sequence) = after(1);
+    let image = Arc::new(image);
+    let snapshots = dir.path().join("snapshots");
+    *faults.room.lock().unwrap() = Some(4_096);
+    let begun = Instant::now();
+    while !subject.told {
+        subject.idle(&image, sequence).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was refused");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 0);
+    // While there is no room it does not even begin, and the journal's segment is not ended for nothing.
+    faults.said();
+    for _ in 0..5 {
+        subject.idle(&image, sequence).unwrap();
+    }
+    assert!(subject.open.as_ref().unwrap().running.is_none());
+    assert!(!faults.said().contains(&"create"));
+    subject.append(sequence + 1, &group(1)).unwrap();
+    *faults.room.lock().unwrap() = None;
+    let (image, sequence) = after(2);
+    settle(&mut subject, &Arc::new(image), sequence, &snapshots);
+    assert!(!subject.told);
+    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 1);
 }
 
 /// Writes that the hub could make: names and hashes belong to one record at a time.
