@@ -122,7 +122,7 @@ fn continue_flush<W: AsyncWrite + Unpin>(cx: &mut Context<'_>, writer: &mut W) -
 }
 
 /// Relays until both sides have ended, or one has and the other doesn't follow. `early`: what was read of each side
-/// already. `on_bytes` is called for every piece, in both directions.
+/// already. `on_bytes` is called for every piece from `a` to `b`, and never for what `b` says.
 pub(super) async fn relay<A, B>(
     mut a: A,
     mut b: B,
@@ -134,9 +134,12 @@ where
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut out, mut back) = (Way::new(early.0), Way::new(early.1));
+    if !out.rest.is_empty() {
+        on_bytes();
+    }
     let mut poll = |cx: &mut Context<'_>, all: bool| {
         let there = out.poll(cx, &mut a, &mut b, &mut on_bytes)?;
-        let here = back.poll(cx, &mut b, &mut a, &mut on_bytes)?;
+        let here = back.poll(cx, &mut b, &mut a, &mut || ())?;
         let done = if all {
             there.is_ready() && here.is_ready()
         } else {
@@ -177,5 +180,22 @@ mod tests {
         let (outcome, ()) = tokio::join!(relaying, talking);
         assert!(outcome.is_ok() || pieces > 0);
         assert!(pieces >= 2);
+    }
+
+    #[tokio::test]
+    async fn only_what_the_first_side_says_is_counted() {
+        for (first, second, early, expected) in
+            [("", "printed", "", 0), ("", "", "typed", 1), ("typed", "printed", "", 1)]
+        {
+            let (mut left, a) = duplex(100);
+            let (b, mut right) = duplex(100);
+            left.write_all(first.as_bytes()).await.unwrap();
+            right.write_all(second.as_bytes()).await.unwrap();
+            drop((left.shutdown().await, right.shutdown().await));
+            let mut pieces = 0;
+            let early = (early.as_bytes().to_vec(), b"printed".to_vec());
+            relay(a, b, early, || pieces += 1).await.unwrap();
+            assert_eq!(pieces, expected, "{first} {second}");
+        }
     }
 }

@@ -118,6 +118,7 @@ async fn carry(
         return;
     };
     let mut phase = shared.phase.subscribe();
+    // Only what the visitor says is use: a server may print for ever into a page that everybody has forgotten.
     let note = || shared.activity.note(&entry);
     let outcome = tokio::select! {
         outcome = relay(visitor, backend, (early_out, early_back), note) => outcome,
