@@ -51,6 +51,13 @@ fn is_end_to_end(name: &HeaderName) -> bool {
         || *name == X_REQUEST_ID
 }
 
+/// Is it one of the family `X-Forwarded-…`? Some backends read an underscore as a hyphen.
+fn is_forwarded(name: &&HeaderName) -> bool {
+    let plain = |byte| if byte == b'_' { b'-' } else { byte };
+    let mut name = name.as_str().bytes().map(plain);
+    b"x-forwarded-".iter().all(|byte| name.next() == Some(*byte))
+}
+
 /// Does it claim to come from somewhere else?
 pub(super) fn claims(headers: &HeaderMap) -> bool {
     headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(X_FORWARDED_PROTO)
@@ -78,7 +85,8 @@ pub(super) fn prepare(headers: &mut HeaderMap, origin: Origin<'_>) {
         headers.remove(name);
     }
     if !origin.trusted {
-        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO] {
+        let claimed: Vec<HeaderName> = headers.keys().filter(is_forwarded).cloned().collect();
+        for name in claimed {
             headers.remove(name);
         }
     }
@@ -167,6 +175,11 @@ mod tests {
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "evil"),
         ("x-forwarded-port", "444"),
+        ("x-forwarded-user", "root"),
+        ("x-forwarded-email", "root@evil"),
+        ("x-forwarded-ssl", "on"),
+        ("x-forwarded-uri", "/x"),
+        ("x_forwarded_user", "root"),
         ("x-request-id", "mine-1"),
         ("forwarded", "for=1.2.3.4"),
         ("x-real-ip", "1.2.3.4"),
@@ -192,6 +205,14 @@ mod tests {
     #[test]
     fn a_strangers_claims_are_replaced() {
         let headers = prepared(false);
+        let forwarded = |name: &&str| name.replace('_', "-").starts_with("x-forwarded-");
+        let mut forwarded: Vec<_> =
+            headers.keys().map(HeaderName::as_str).filter(forwarded).collect();
+        forwarded.sort_unstable();
+        assert_eq!(
+            forwarded,
+            ["x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"]
+        );
         assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "hub.example:8443");
@@ -206,6 +227,7 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "evil");
         assert_eq!(headers["x-forwarded-port"], "444");
+        assert_eq!(headers["x-forwarded-user"], "root");
         assert_eq!(headers["x-request-id"], "mine-1");
     }
 
