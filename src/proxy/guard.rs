@@ -89,14 +89,15 @@ impl Notes {
         let tick = Duration::from_millis(20);
         let head = self.head_since.load(Relaxed);
         let since = self.idle_since.load(Relaxed);
-        if head != 0 {
-            left(head, header_timeout).map_or(Health::Slow, |left| Health::Fine(left + tick))
-        } else if self.busy.load(Relaxed) > 0 {
+        // What is in hand comes first: half a head behind it waits for us, not we for it.
+        if self.busy.load(Relaxed) > 0 {
             let again = Health::Fine(header_timeout.min(keep_alive) + tick);
             match self.body_since.load(Relaxed) {
                 0 => again,
                 since => left(since, settings.body_timeout).map_or(Health::Slow, |_| again),
             }
+        } else if head != 0 {
+            left(head, header_timeout).map_or(Health::Slow, |left| Health::Fine(left + tick))
         } else if self.requests.load(Relaxed) == 0 {
             left(since, header_timeout).map_or(Health::Slow, |left| Health::Fine(left + tick))
         } else {
@@ -109,7 +110,12 @@ impl Notes {
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.0.idle_since.store(now_ms(), Relaxed);
+        let now = now_ms();
+        self.0.idle_since.store(now, Relaxed);
+        if self.0.head_since.load(Relaxed) != 0 {
+            // Half a head has come in the meantime: its time begins now.
+            self.0.head_since.store(now, Relaxed);
+        }
         self.0.busy.fetch_sub(1, Relaxed);
     }
 }
