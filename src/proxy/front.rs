@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri,
-    header::{CONNECTION, HOST, UPGRADE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY, UPGRADE},
     request::Parts,
     uri::PathAndQuery,
 };
@@ -25,6 +25,8 @@ use super::{
 
 /// A day in milliseconds.
 const DAY: u64 = 24 * 3600 * 1000;
+/// Said with every answer by TLS, unless the backend says something else: for a year, nothing but TLS.
+const ONLY_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// A visitor, as far as the connection tells.
 #[derive(Debug, Clone, Copy)]
@@ -35,27 +37,47 @@ pub(super) struct Visit {
     pub(super) tls: bool,
 }
 
-/// Answers a request, by a backend or by ourselves.
+/// Answers a request, by a backend or by ourselves. This is the only way out: what holds for every answer is done here.
 pub(super) async fn answer(
     shared: Arc<Shared>,
     visit: Visit,
     notes: Arc<Notes>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
-    let began = Instant::now();
-    let Some(in_hand) = notes.begin() else {
+    let asked_upgrade = request.headers().contains_key(UPGRADE);
+    let in_hand = notes.begin();
+    let mut response = if in_hand.is_some() {
+        serve(&shared, visit, notes, request).await
+    } else {
         debug!(peer = %visit.peer, "request refused");
-        return Page::BadRequest.answer(&HeaderMap::new());
+        Page::BadRequest.answer(&HeaderMap::new())
     };
+    if asked_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What follows such a request was not read as HTTP by the guard.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if visit.tls {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(ONLY_TLS);
+    }
+    response.map(|body| body.holding(in_hand))
+}
+
+/// Answers a request that the guard has let through.
+async fn serve(
+    shared: &Arc<Shared>,
+    visit: Visit,
+    notes: Arc<Notes>,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let began = Instant::now();
     let (mut parts, incoming) = request.into_parts();
-    let asked_upgrade = parts.headers.contains_key(UPGRADE);
-    let checked = check(&mut parts).and_then(|()| route(&shared, &parts));
+    let checked = check(&mut parts).and_then(|()| route(shared, &parts));
     let entry = match checked {
         Ok(Some(entry)) => entry,
-        Ok(None) => return pages::health().map(|body| body.holding(in_hand)),
+        Ok(None) => return pages::health(),
         Err(page) => {
             debug!(peer = %visit.peer, ?page, "request refused");
-            return page.answer(&parts.headers).map(|body| body.holding(in_hand));
+            return page.answer(&parts.headers);
         }
     };
     let asked = asked_for_pages(&parts.headers);
@@ -70,25 +92,21 @@ pub(super) async fn answer(
     let id =
         tracing::enabled!(tracing::Level::DEBUG).then(|| parts.headers["x-request-id"].clone());
     let outcome = if websocket {
-        upgrade::tunnel(&shared, &entry, parts, notes).await
+        upgrade::tunnel(shared, &entry, parts, notes).await
     } else {
-        forward(&shared, &entry, parts, incoming).await
+        forward(shared, &entry, parts, incoming).await
     };
-    let mut response = outcome.unwrap_or_else(|error| {
+    let response = outcome.unwrap_or_else(|error| {
         complain(&entry, &error);
         error.page(&entry).answer(&asked)
     });
-    if asked_upgrade && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        // What follows such a request was not read as HTTP by the guard.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     if let Some(id) = id {
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = response.status().as_u16();
         let request = id.to_str().unwrap_or_default();
         debug!(request, route = %entry.route.spec, status, elapsed_ms, "request served");
     }
-    response.map(|body| body.holding(in_hand))
+    response
 }
 
 /// Only what [`Page::answer`] looks at, since the rest goes to the backend.
@@ -100,7 +118,7 @@ fn asked_for_pages(headers: &HeaderMap) -> HeaderMap {
 /// Where to? `None`: to ourselves.
 fn route(shared: &Shared, parts: &Parts) -> Result<Option<Arc<Entry>>, Page> {
     let raw = parts.uri.path();
-    if raw == "/_chp_healthz" {
+    if raw == "/_chp_healthz" && parts.uri.query().is_none() {
         return Ok(None);
     }
     let path = path::matchable(raw).map_err(|_| Page::BadRequest)?;

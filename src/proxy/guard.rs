@@ -149,6 +149,10 @@ impl Guarded {
                 (_, true) => self.notes.head_since.store(now_ms().max(1), Relaxed),
                 (_, false) => self.notes.head_since.store(0, Relaxed),
             }
+            if self.scanner.is_opaque() {
+                // Should hyper read on as HTTP, what it finds was not looked at and is not served.
+                self.notes.refuse_from.store(self.scanner.heads() + 1, Relaxed);
+            }
             return Ok(());
         }
         self.refused = true;
@@ -216,5 +220,53 @@ impl AsyncWrite for Guarded {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        net::{TcpListener, TcpStream},
+        sync::Semaphore,
+    };
+
+    use super::*;
+    use crate::{config::sections, proxy::drain::Crowd};
+
+    fn notes() -> Arc<Notes> {
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Notes::new(permit, Crowd::default().enter())
+    }
+
+    #[test]
+    fn half_a_head_has_its_time_from_the_end_of_the_request_before() {
+        let notes = notes();
+        let mut settings = Settings::new(&sections::Proxy::default());
+        let in_hand = notes.begin().unwrap();
+        let long_ago = now_ms();
+        notes.head_since.store(long_ago, Relaxed);
+        std::thread::sleep(Duration::from_millis(30));
+        settings.header_timeout = Duration::from_millis(10);
+        assert!(matches!(notes.health(&settings), Health::Fine(_)));
+        drop(in_hand);
+        assert!(notes.head_since.load(Relaxed) >= long_ago + 30);
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(notes.health(&settings), Health::Slow);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_looked_at_is_not_served() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let notes = notes();
+        let mut guarded = Guarded::new(Visitor::Plain(tcp), notes.clone());
+        let plain = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        guarded.look_at(plain).unwrap();
+        guarded.look_at(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n").unwrap();
+        guarded.look_at(plain).unwrap();
+        let begun: Vec<_> = (0..3).map(|_| notes.begin().is_some()).collect();
+        assert_eq!(begun, [true, true, false]);
     }
 }

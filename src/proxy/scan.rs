@@ -65,6 +65,11 @@ impl Scanner {
         !matches!(self.state, State::Head | State::Opaque)
     }
 
+    /// Does it read no further, for a change of the protocol?
+    pub(super) fn is_opaque(&self) -> bool {
+        self.state == State::Opaque
+    }
+
     /// Is it between messages or in a head?
     pub(super) fn at_head(&self) -> bool {
         self.state == State::Head

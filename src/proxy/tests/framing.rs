@@ -127,3 +127,39 @@ fn a_slow_head_is_cut_and_a_kept_connection_is_not() {
     assert_eq!(kept.all(), "");
     assert_eq!(backend.seen().len(), 2);
 }
+
+#[test]
+fn nothing_is_served_behind_an_upgrade_that_was_not_granted() {
+    // The guard reads no further than such a head; what follows must not be read by hyper either.
+    let backend = Backend::says(OK);
+    let proxy = Proxy::to(&backend);
+    let smuggled = "GET /user/a/smuggled HTTP/1.1\nHost: a\n\n";
+    for target in ["/_chp_healthz", "*", "/user/a/%00", "/user/a/.."] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n");
+        let answer = proxy.ask(&format!("{head}{smuggled}")).to_lowercase();
+        assert_eq!(answer.matches("http/1.1 ").count(), 1, "{target}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{target}: {answer}");
+        assert_eq!(backend.seen(), Vec::<String>::new(), "{target}");
+    }
+}
+
+#[test]
+fn half_a_head_behind_a_request_does_not_cut_its_answer() {
+    // The first answer takes longer than a head may take.
+    let backend = Backend::new(|visitor, this| {
+        while this.head(visitor).is_some() {
+            thread::sleep(Duration::from_millis(900));
+            visitor.say(OK);
+        }
+    });
+    let proxy = Proxy::to(&backend);
+    let mut visitor = proxy.visit();
+    let get = "GET /user/a/x HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (begin, rest) = get.split_at(20);
+    visitor.say(format!("{get}{begin}"));
+    assert!(visitor.until("ok").starts_with("HTTP/1.1 200"));
+    visitor.say(format!("{rest}{begin}"));
+    assert!(visitor.until("ok").starts_with("HTTP/1.1 200"));
+    // From here on the half head has the time of any other.
+    assert_eq!(visitor.all(), "");
+}

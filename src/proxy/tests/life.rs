@@ -363,3 +363,36 @@ fn an_unused_connection_does_not_hold_the_drain_up() {
     let limit = sections::Proxy::default().drain.duration();
     assert!(began.elapsed() < limit, "it was not the limit that ended it");
 }
+
+#[test]
+fn by_tls_every_answer_says_that_only_tls_will_do() {
+    const OWN: &str =
+        "HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=5\r\nContent-Length: 2\r\n\r\nok";
+    let backend = Backend::new(|visitor, this| {
+        while let Some(head) = this.head(visitor) {
+            visitor.say(if head.contains("/own") { OWN } else { OK });
+        }
+    });
+    let (role, _hub) = open(&slice(quick(), EC, include_bytes!("tls/ec-pkcs8.pem")), &backend);
+    let mut visitor = tls(role.address, EC).unwrap();
+    let ours = "\r\nstrict-transport-security: max-age=31536000\r\n";
+    let own = "\r\nstrict-transport-security: max-age=5\r\n";
+    let table = [
+        ("/user/a/x", "ok", ours),
+        ("/user/a/own", "ok", own),
+        ("/_chp_healthz", "\"OK\"}", ours),
+        ("/user/a/%00", "}", ours),
+    ];
+    for (path, end, expected) in table {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = exchange(&mut visitor, &request, end).unwrap().to_lowercase();
+        assert_eq!(answer.matches("strict-transport-security").count(), 1, "{path}: {answer}");
+        assert!(answer.contains(expected), "{path}: {answer}");
+    }
+    role.end().unwrap();
+    let (role, _hub) = open(&slice(quick(), b"", b""), &backend);
+    let mut visitor = role.visit();
+    visitor.say(GET);
+    assert!(!visitor.until("ok").to_lowercase().contains("strict-transport-security"));
+    role.end().unwrap();
+}

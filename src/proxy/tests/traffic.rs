@@ -274,6 +274,45 @@ fn the_proxy_says_it_is_well() {
 }
 
 #[test]
+fn the_address_of_the_health_check_with_a_query_is_routed() {
+    let backend = Backend::says(OK);
+    let proxy = Proxy::start(&quick(), std::path::Path::new("/nonexistent/hub"));
+    proxy.route("/_chp_healthz", backend.address);
+    for query in ["?x=1", "?"] {
+        let request = format!("GET /_chp_healthz{query} HTTP/1.1\r\nHost: a\r\n");
+        let answer = proxy.ask(&format!("{request}Connection: close\r\n\r\n"));
+        assert!(answer.ends_with("\r\n\r\nok"), "{query}: {answer}");
+    }
+}
+
+#[test]
+fn what_a_server_prints_into_a_websocket_is_no_use_of_it() {
+    let go = Arc::new(AtomicBool::new(false));
+    let told = go.clone();
+    let backend = Backend::new(move |visitor, this| {
+        this.head(visitor);
+        visitor.say(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        wait_until("the tunnel is there", || told.load(SeqCst));
+        visitor.say("early");
+        visitor.until("?");
+        visitor.say("late");
+        visitor.all();
+    });
+    let proxy = Proxy::to(&backend);
+    let mut visitor = proxy.visit();
+    visitor.say(WEBSOCKET);
+    visitor.until("\r\n\r\n");
+    go.store(true, SeqCst);
+    visitor.until("early");
+    assert!(proxy.shared.activity.take().is_empty());
+    visitor.say("?");
+    visitor.until("late");
+    assert_eq!(proxy.shared.activity.take().len(), 1);
+}
+
+#[test]
 fn who_finds_no_room_waits_in_the_queue() {
     let backend = Backend::says(OK);
     let proxy = Proxy::with_room(&quick(), std::path::Path::new("/nonexistent/hub"), 2);
@@ -310,6 +349,14 @@ fn a_body_that_stops_is_cut_unless_it_is_the_server_who_does_not_read() {
     let mut stopped = proxy.visit();
     stopped.say("POST /user/a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab");
     assert_eq!(stopped.all(), "");
+    // Also when not a byte of it comes, and whatever else is asked.
+    for fields in
+        ["Content-Length: 1", "Transfer-Encoding: chunked", "Upgrade: x\r\nContent-Length: 1"]
+    {
+        let mut stopped = proxy.visit();
+        stopped.say(format!("POST /user/a/x HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+        assert_eq!(stopped.all(), "", "{fields}");
+    }
     let mut pushing = proxy.visit();
     pushing.say(format!(
         "POST /user/a/busy HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
