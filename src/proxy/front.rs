@@ -82,13 +82,7 @@ async fn serve(
     };
     let asked = asked_for_pages(&parts.headers);
     let websocket = upgrade::asks(&parts, &incoming);
-    let trusted = shared.settings.load().trusts(visit.peer);
-    if !trusted && headers::claims(&parts.headers) && due(&shared.warned, DAY) {
-        warn!(peer = %visit.peer, "forwarded headers not believed");
-    }
-    let host = parts.headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
-    let origin = Origin { peer: visit.peer, trusted, tls: visit.tls, host: &host };
-    headers::prepare(&mut parts.headers, origin);
+    introduce(shared, visit, &entry, &mut parts.headers);
     let id =
         tracing::enabled!(tracing::Level::DEBUG).then(|| parts.headers["x-request-id"].clone());
     let outcome = if websocket {
@@ -107,6 +101,24 @@ async fn serve(
         debug!(request, route = %entry.route.spec, status, elapsed_ms, "request served");
     }
     response
+}
+
+/// Tells the backend where the request comes from. Gives back the visitor's address.
+fn introduce(shared: &Shared, visit: Visit, entry: &Entry, fields: &mut HeaderMap) -> IpAddr {
+    let settings = shared.settings.load();
+    let claims = headers::claims(fields) && !settings.trusts(visit.peer);
+    if claims && due(&shared.warned, DAY) {
+        warn!(peer = %visit.peer, "forwarded headers not believed");
+    }
+    let host = fields.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+    let origin = Origin {
+        peer: visit.peer,
+        settings: &settings,
+        tls: visit.tls,
+        host: &host,
+        to_hub: entry.is_hub(),
+    };
+    headers::prepare(fields, origin)
 }
 
 /// Only what [`Page::answer`] looks at, since the rest goes to the backend.

@@ -9,7 +9,7 @@ use std::{
 
 use jovis_actors::domain::Seconds;
 
-use super::support::{Proxy, quick, read_head};
+use super::support::{Backend, Proxy, quick, read_head};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -87,4 +87,26 @@ fn patience_has_an_end() {
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("refresh"), "{answer}");
         assert!(began.elapsed() < Duration::from_secs(10));
     }
+}
+
+#[test]
+fn the_hub_learns_who_the_visitor_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hub");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let backend = Backend::says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let proxy = Proxy::start(&quick(), &socket);
+    proxy.route("/user/a", backend.address);
+    let fields = "Host: a\r\nX-Jovis-Client: 6.6.6.6\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n";
+    let mut visitor = proxy.visit();
+    visitor.say(format!("GET /hub/ HTTP/1.1\r\n{fields}\r\n"));
+    let mut hub = listener.accept().unwrap().0;
+    let head = read_head(&mut hub).unwrap().to_lowercase();
+    hub.write_all(OK).unwrap();
+    visitor.until("ok");
+    assert!(head.contains("\r\nx-jovis-client: 192.0.2.1\r\n"), "{head}");
+    assert_eq!(head.matches("x-jovis-client").count(), 1, "{head}");
+    visitor.say(format!("GET /user/a/ HTTP/1.1\r\n{fields}\r\n"));
+    visitor.until("ok");
+    assert!(!backend.seen()[0].to_lowercase().contains("x-jovis-client"));
 }
