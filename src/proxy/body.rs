@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{guard::InHand, pool, pool::Sender, shared::Shared, table::Entry};
 
@@ -58,6 +59,7 @@ impl Body for Upload {
 pub(super) struct Answer {
     content: Content,
     _in_hand: Option<InHand>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 enum Content {
@@ -109,17 +111,27 @@ impl Answer {
     /// Our own words.
     pub(super) fn own(text: impl Into<Bytes>) -> Self {
         let text = text.into();
-        Self { content: Content::Own((!text.is_empty()).then_some(text)), _in_hand: None }
+        Self {
+            content: Content::Own((!text.is_empty()).then_some(text)),
+            _in_hand: None,
+            _place: None,
+        }
     }
 
     /// A backend's.
     pub(super) fn relayed(relayed: Relayed) -> Self {
-        Self { content: Content::Relayed(relayed), _in_hand: None }
+        Self { content: Content::Relayed(relayed), _in_hand: None, _place: None }
     }
 
     /// The request is in hand until this is dropped.
     pub(super) fn holding(mut self, in_hand: Option<InHand>) -> Self {
         self._in_hand = in_hand;
+        self
+    }
+
+    /// Keeps a place at the hub until this is dropped.
+    pub(super) fn placed(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
+        self._place = place;
         self
     }
 }

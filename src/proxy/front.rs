@@ -9,6 +9,10 @@ use http::{
     uri::PathAndQuery,
 };
 use hyper::body::Incoming;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{error::Elapsed, timeout},
+};
 use tracing::{debug, warn};
 
 use super::{
@@ -82,7 +86,11 @@ async fn serve(
     };
     let asked = asked_for_pages(&parts.headers);
     let websocket = upgrade::asks(&parts, &incoming);
-    introduce(shared, visit, &entry, &mut parts.headers);
+    let client = introduce(shared, visit, &entry, &mut parts.headers);
+    let Ok(place) = place(shared, &entry, client).await else {
+        debug!(%client, "too many at the hub");
+        return Page::Crowded.answer(&asked);
+    };
     let id =
         tracing::enabled!(tracing::Level::DEBUG).then(|| parts.headers["x-request-id"].clone());
     let outcome = if websocket {
@@ -100,7 +108,24 @@ async fn serve(
         let request = id.to_str().unwrap_or_default();
         debug!(request, route = %entry.route.spec, status, elapsed_ms, "request served");
     }
-    response
+    response.map(|body| body.placed(place))
+}
+
+/// A place at the hub, when it is the visitor's turn. None is needed for user servers, nor by those we trust: many stand
+/// behind them.
+async fn place(
+    shared: &Shared,
+    entry: &Entry,
+    client: IpAddr,
+) -> Result<Option<OwnedSemaphorePermit>, Elapsed> {
+    let (share, patience) = {
+        let settings = shared.settings.load();
+        if !entry.is_hub() || settings.trusts(client) {
+            return Ok(None);
+        }
+        (shared.at_hub.of(client, settings.most_at_hub), settings.hub_patience)
+    };
+    Ok(timeout(patience, share.acquire_owned()).await?.ok())
 }
 
 /// Tells the backend where the request comes from. Gives back the visitor's address.

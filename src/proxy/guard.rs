@@ -34,6 +34,7 @@ pub(super) struct Notes {
     /// When the last answer ended, or the connection began.
     idle_since: AtomicU64,
     _permit: OwnedSemaphorePermit,
+    _share: Option<OwnedSemaphorePermit>,
     _present: Present,
 }
 
@@ -52,8 +53,12 @@ pub(super) enum Health {
 pub(super) struct InHand(Arc<Notes>);
 
 impl Notes {
-    /// For a new connection.
-    pub(super) fn new(permit: OwnedSemaphorePermit, present: Present) -> Arc<Self> {
+    /// For a new connection: its place among all, and among those of its peer.
+    pub(super) fn new(
+        permit: OwnedSemaphorePermit,
+        share: Option<OwnedSemaphorePermit>,
+        present: Present,
+    ) -> Arc<Self> {
         Arc::new(Self {
             refuse_from: AtomicU32::new(u32::MAX),
             requests: AtomicU32::new(0),
@@ -62,6 +67,7 @@ impl Notes {
             body_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(now_ms()),
             _permit: permit,
+            _share: share,
             _present: present,
         })
     }
@@ -237,7 +243,7 @@ mod tests {
 
     fn notes() -> Arc<Notes> {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        Notes::new(permit, Crowd::default().enter())
+        Notes::new(permit, None, Crowd::default().enter())
     }
 
     #[test]

@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -46,6 +46,13 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Longest head of a request in bytes, and most fields in it.
 const HEAD: (usize, usize) = (64 * 1024, 200);
 
+/// The connections that all workers together may serve.
+#[derive(Debug, Clone)]
+struct Room {
+    places: Arc<Semaphore>,
+    half: usize,
+}
+
 /// A running worker.
 pub(super) type Worker = thread::JoinHandle<()>;
 
@@ -58,7 +65,7 @@ pub(super) fn start(
     room: usize,
 ) -> io::Result<Vec<Worker>> {
     let count = count.clamp(1, listeners.len().max(1));
-    let room = Arc::new(Semaphore::new(room));
+    let room = Room { half: (room / 2).max(1), places: Arc::new(Semaphore::new(room)) };
     let mut shares: Vec<Vec<StdListener>> = (0..count).map(|_| Vec::new()).collect();
     for (k, listener) in listeners.into_iter().enumerate() {
         listener.set_nonblocking(true)?;
@@ -85,7 +92,7 @@ pub(super) fn most_connections() -> usize {
 }
 
 /// A worker's life, until the proxy is gone.
-async fn work(shared: Arc<Shared>, listeners: Vec<StdListener>, room: Arc<Semaphore>) {
+async fn work(shared: Arc<Shared>, listeners: Vec<StdListener>, room: Room) {
     let mut phase = shared.phase.subscribe();
     reached(&mut phase, Phase::Open).await;
     for listener in listeners {
@@ -108,13 +115,14 @@ async fn work(shared: Arc<Shared>, listeners: Vec<StdListener>, room: Arc<Semaph
 }
 
 /// Lets visitors in, as long as there is room; the others wait in the socket's queue.
-async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Arc<Semaphore>) {
+async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Room) {
     static WARNED: AtomicU64 = AtomicU64::new(0);
+    static CROWDED: AtomicU64 = AtomicU64::new(0);
     let mut phase = shared.phase.subscribe();
     let mut draining = pin!(reached(&mut phase, Phase::Draining));
     loop {
         let next = async {
-            let permit = room.clone().acquire_owned().await.ok();
+            let permit = room.places.clone().acquire_owned().await.ok();
             (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {
@@ -123,9 +131,17 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Arc<Semaphore>
             next = next => next,
         };
         match (permit, accepted) {
-            (Some(permit), Ok((tcp, peer))) => {
-                tokio::spawn(serve(shared.clone(), tcp, peer, permit));
-            }
+            (Some(permit), Ok((tcp, peer))) => match share(&shared, peer, room.half) {
+                Ok(share) => {
+                    // Notes hold the permits and count us, also while a tunnel outlives the function.
+                    let notes = Notes::new(permit, share, shared.crowd.enter());
+                    tokio::spawn(serve(shared.clone(), tcp, peer, notes));
+                }
+                Err(_) if due(&CROWDED, 60_000) => {
+                    warn!(peer = %peer.ip(), "too many connections");
+                }
+                Err(_) => {}
+            },
             (None, _) => return,
             (_, Err(error)) if is_the_visitors(&error) => {}
             (_, Err(error)) => {
@@ -136,6 +152,20 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Arc<Semaphore>
             }
         }
     }
+}
+
+/// A place among the peer's own connections; proxies that we trust need none.
+fn share(
+    shared: &Shared,
+    peer: SocketAddr,
+    half: usize,
+) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+    let settings = shared.settings.load();
+    if settings.trusts(peer.ip()) {
+        return Ok(None);
+    }
+    let most = settings.most_connections.min(half);
+    shared.connections.of(peer.ip(), most).try_acquire_owned().map(Some)
 }
 
 /// Did that one connection fail, rather than the listener?
@@ -151,14 +181,7 @@ fn is_the_visitors(error: &io::Error) -> bool {
 }
 
 /// A connection's life.
-async fn serve(
-    shared: Arc<Shared>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) {
-    // Notes hold the permit and count us, also while a tunnel outlives this function.
-    let notes = Notes::new(permit, shared.crowd.enter());
+async fn serve(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, notes: Arc<Notes>) {
     // Without these small answers come late, and the vanished are noticed late; that is all.
     let _ = tcp.set_nodelay(true).and_then(|()| probe_visitor(&tcp));
     let acceptor = shared.tls.load_full();

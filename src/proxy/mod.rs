@@ -6,6 +6,8 @@
 //! run (root's link) ─ control (hub's link: routes in, activity out) ─ drain
 //! ```
 //!
+//! `peers` sees that no one address takes all connections, or all places at the hub.
+//!
 //! Read `run` for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
@@ -20,6 +22,7 @@ mod headers;
 mod listen;
 mod pages;
 mod path;
+mod peers;
 mod pool;
 mod relay;
 mod run;

@@ -19,6 +19,8 @@ pub(super) enum Page {
     NotFound,
     /// `CONNECT`, `TRACE`.
     MethodNotAllowed,
+    /// Too many at once from one address.
+    Crowded,
     /// The backend's answer is not HTTP.
     BadGateway,
     /// The user's server does not answer.
@@ -33,6 +35,7 @@ impl Page {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::ServerAway | Self::HubAway => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -43,6 +46,9 @@ impl Page {
             Self::BadRequest => "This request cannot be understood.",
             Self::NotFound => "There is nothing here.",
             Self::MethodNotAllowed => "This method is not served.",
+            Self::Crowded => {
+                "Too many requests come from your address. This page tries again by itself."
+            }
             Self::BadGateway => "The server gave an answer that cannot be passed on.",
             Self::ServerAway => "This server does not answer just now.",
             Self::HubAway => "The hub is starting. This page tries again by itself.",
@@ -53,7 +59,7 @@ impl Page {
     fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::HubAway => Some("3"),
-            Self::ServerAway => Some("10"),
+            Self::Crowded | Self::ServerAway => Some("10"),
             Self::BadRequest | Self::NotFound | Self::MethodNotAllowed | Self::BadGateway => None,
         }
     }

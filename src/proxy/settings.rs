@@ -7,7 +7,13 @@ use crate::config::{sections, slice::ProxySlice};
 /// See [`Settings::body_timeout`].
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Durations and trust.
+/// See [`Settings::most_connections`]. A class of a hundred, each with a browser's six connections and some WebSockets,
+/// may stand behind one address.
+const MOST_CONNECTIONS: usize = 1024;
+/// See [`Settings::most_at_hub`]. The hub serves 4,096 connections of ours at once.
+const MOST_AT_HUB: usize = 256;
+
+/// Durations, shares and trust.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     /// See [`sections::Proxy`].
@@ -22,6 +28,15 @@ pub(super) struct Settings {
     pub(super) keep_alive_timeout: Duration,
     /// See [`sections::Proxy`].
     pub(super) connect_timeout: Duration,
+    /// Most connections of one stranger (an IPv4 address or an IPv6 network of 64 bits) at once, and never more than half
+    /// of all. More are closed unheard. Proxies that we trust may have as many as there are.
+    pub(super) most_connections: usize,
+    /// Most requests of one visitor (the same) that the hub has in hand at once. More wait for their turn as long as
+    /// they'd wait for the hub, then they are 429. So who sends bodies that never come, or reads no answers, takes
+    /// places from nobody else.
+    pub(super) most_at_hub: usize,
+    /// Is loopback trusted? Always so, but in tests that play strangers.
+    pub(super) trusts_loopback: bool,
     /// Whose forwarded headers are believed, besides loopback's.
     trusted: Vec<Network>,
 }
@@ -43,6 +58,9 @@ impl Settings {
             body_timeout: BODY_TIMEOUT,
             keep_alive_timeout: proxy.keep_alive_timeout.duration(),
             connect_timeout: proxy.connect_timeout.duration(),
+            most_connections: MOST_CONNECTIONS,
+            most_at_hub: MOST_AT_HUB,
+            trusts_loopback: true,
             trusted: proxy.trusted_proxies.iter().filter_map(network).collect(),
         }
     }
@@ -50,7 +68,8 @@ impl Settings {
     /// Are this peer's forwarded headers believed?
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        peer.is_loopback() || self.trusted.iter().any(|network| network.contains(peer))
+        self.trusts_loopback && peer.is_loopback()
+            || self.trusted.iter().any(|network| network.contains(peer))
     }
 }
 

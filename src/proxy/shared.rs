@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     activity::Activity,
     drain::{Crowd, Phase},
+    peers::Shares,
     settings::Settings,
     table::{Entry, Routes},
     target::Target,
@@ -47,6 +48,10 @@ pub(super) struct Shared {
     pub(super) activity: Activity,
     /// Connections and tunnels.
     pub(super) crowd: Crowd,
+    /// Connections, by the peer's address.
+    pub(super) connections: Shares,
+    /// Requests at the hub, by the visitor's address.
+    pub(super) at_hub: Shares,
     /// When forwarded headers of a stranger were last logged.
     pub(super) warned: AtomicU64,
 }
@@ -68,6 +73,8 @@ impl Shared {
             tls: ArcSwapOption::from_pointee(tls),
             activity: Activity::default(),
             crowd: Crowd::default(),
+            connections: Shares::default(),
+            at_hub: Shares::default(),
             warned: AtomicU64::new(0),
         })
     }

@@ -1,15 +1,17 @@
 //! The default route: a hub on a Unix socket that comes and goes.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     os::unix::net::{UnixListener, UnixStream},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use jovis_actors::domain::Seconds;
 
-use super::support::{Backend, Proxy, quick, read_head};
+use super::support::{Backend, Proxy, quick, read_head, wait_until};
+use crate::proxy::{settings::Settings, shared::Hub};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -109,4 +111,84 @@ fn the_hub_learns_who_the_visitor_is() {
     visitor.say(format!("GET /user/a/ HTTP/1.1\r\n{fields}\r\n"));
     visitor.until("ok");
     assert!(!backend.seen()[0].to_lowercase().contains("x-jovis-client"));
+}
+
+#[test]
+fn one_address_does_not_take_all_places_at_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hub");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, seen) = (stream.unwrap(), seen.clone());
+            thread::spawn(move || {
+                while let Some(head) = read_head(&mut stream) {
+                    let slow = head.starts_with("POST");
+                    seen.lock().unwrap().push(head);
+                    if slow && stream.read_exact(&mut [0]).is_err() {
+                        return;
+                    }
+                    stream.write_all(OK).unwrap();
+                }
+            });
+        }
+    });
+    let section =
+        crate::config::sections::Proxy { hub_patience: Seconds::try_from(1.0).unwrap(), ..quick() };
+    let proxy = Proxy::start(&section, &socket);
+    proxy.shared.hub_state.send_replace(Hub::Synced); // it is only busy
+    let mut settings = Settings::new(&section);
+    settings.most_at_hub = 3;
+    proxy.shared.settings.store(Arc::new(settings));
+    let slow = "POST /hub/login HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
+    let get = |from: &str| {
+        format!(
+            "GET /hub/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: {from}\r\n\r\n"
+        )
+    };
+    let mut greedy: Vec<_> = (0..6).map(|_| proxy.visit()).collect();
+    for visitor in &mut greedy[..3] {
+        visitor.say(slow);
+    }
+    wait_until("three are at the hub", || heads.lock().unwrap().len() == 3);
+    for visitor in &mut greedy[3..] {
+        visitor.say(slow);
+    }
+    // The others aren't in the way, nor those on this machine; only that address waits, in vain at last.
+    assert!(proxy.ask(&get("192.0.2.2")).starts_with("HTTP/1.1 200"));
+    assert!(proxy.ask(&get("127.0.0.1")).starts_with("HTTP/1.1 200"));
+    let crowded = proxy.ask(&get("192.0.2.1"));
+    assert!(crowded.starts_with("HTTP/1.1 429") && crowded.contains("retry-after: "), "{crowded}");
+    let posts = || heads.lock().unwrap().iter().filter(|head| head.starts_with("POST")).count();
+    assert_eq!(posts(), 3);
+    // A place is free again with its answer, and with its visitor.
+    greedy[0].say("x");
+    greedy[0].until("ok");
+    assert!(proxy.ask(&get("192.0.2.1")).starts_with("HTTP/1.1 200"));
+    drop(greedy);
+    let mut next: Vec<_> = (0..3).map(|_| proxy.visit()).collect();
+    for visitor in &mut next {
+        visitor.say(slow);
+        visitor.say("x");
+        visitor.until("ok");
+    }
+}
+
+#[test]
+fn a_place_at_the_hub_does_not_wait_for_a_body_that_never_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hub");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let proxy = Proxy::start(&quick(), &socket);
+    let mut settings = Settings::new(&quick());
+    settings.body_timeout = Duration::from_millis(300);
+    proxy.shared.settings.store(Arc::new(settings));
+    let mut visitor = proxy.visit();
+    visitor.say("POST /hub/login HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n");
+    let mut hub = listener.accept().unwrap().0;
+    read_head(&mut hub).unwrap();
+    assert_eq!(visitor.all(), "");
+    assert_eq!(hub.read(&mut [0]).unwrap(), 0, "the hub is let go");
 }

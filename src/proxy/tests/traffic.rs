@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use super::support::{Backend, Proxy, quick, wait_until};
+use super::support::{Backend, Proxy, Visitor, quick, wait_until};
 
 const GET: &str = "GET /user/a/x HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -328,6 +328,48 @@ fn who_finds_no_room_waits_in_the_queue() {
     assert_eq!(backend.seen().len(), 2);
     drop(visitors);
     third.until("ok");
+}
+
+#[test]
+fn one_address_does_not_take_all_connections() {
+    let backend = Backend::says(OK);
+    let (section, hub) = (quick(), std::path::Path::new("/nonexistent/hub"));
+    // The limit is one's own, or half of what there is.
+    for (most, room) in [(2, 1000), (1000, 4)] {
+        let proxy = Proxy::with_room(&section, hub, room);
+        proxy.route("/user/a", backend.address);
+        let mut settings = crate::proxy::settings::Settings::new(&section);
+        settings.most_connections = most;
+        settings.trusts_loopback = false;
+        proxy.shared.settings.store(Arc::new(settings.clone()));
+        let mut kept: Vec<_> = (0..2).map(|_| proxy.visit()).collect();
+        for visitor in &mut kept {
+            visitor.say(GET);
+            visitor.until("ok");
+        }
+        assert_eq!(proxy.visit().all(), "");
+        // Each address has its own share.
+        let other: std::net::SocketAddr = "127.0.0.2:0".parse().unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&other.into()).unwrap();
+        socket.connect(&proxy.address.into()).unwrap();
+        let mut other = Visitor::new(socket.into());
+        other.say(GET);
+        other.until("ok");
+        drop(other);
+        // Who leaves makes room; who is trusted needs none.
+        kept.pop();
+        wait_until("only one is left", || proxy.shared.crowd.count() == 1);
+        kept.push(proxy.visit());
+        kept[1].say(GET);
+        kept[1].until("ok");
+        settings.trusts_loopback = true;
+        proxy.shared.settings.store(Arc::new(settings));
+        let mut third = proxy.visit();
+        third.say(GET);
+        third.until("ok");
+    }
 }
 
 #[test]
