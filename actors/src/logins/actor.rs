@@ -99,23 +99,26 @@ impl Handler<Attempt> for Actor {
             let why = "too many people are signing in".to_owned();
             return Box::pin(fut::ready(Err(SignInRefused::Unable(why))));
         }
-        if let Err(retry_after) = self.throttle.begin(&name, from, self.kit.clock.instant()) {
-            warn!(user = shown(&name), from = %address(from), "attempt throttled");
-            return Box::pin(fut::ready(Err(SignInRefused::Throttled { retry_after })));
-        }
+        let admitted = match self.throttle.begin(&name, from, self.kit.clock.instant()) {
+            Ok(admitted) => admitted,
+            Err(retry_after) => {
+                warn!(user = shown(&name), from = %address(from), "attempt throttled");
+                return Box::pin(fut::ready(Err(SignInRefused::Throttled { retry_after })));
+            }
+        };
         self.waiting += 1;
         let attempt = attempt(self.kit.clone(), self.places.clone(), credentials);
         Box::pin(attempt.into_actor(self).map(move |outcome, act, _| {
             act.waiting -= 1;
             match &outcome {
-                Ok(_) => act.throttle.succeeded(&name, from),
+                Ok(_) => act.throttle.succeeded(admitted, act.kit.clock.instant()),
                 // The password may well have been guessed: it counts.
                 Err(SignInRefused::Refused | SignInRefused::Throttled { .. }) => {}
                 Err(
                     SignInRefused::Unable(_)
                     | SignInRefused::NotRecorded(_)
                     | SignInRefused::Unavailable(_),
-                ) => act.throttle.undecided(&name, from),
+                ) => act.throttle.undecided(admitted),
             }
             outcome
         }))

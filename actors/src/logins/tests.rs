@@ -155,6 +155,26 @@ fn guessing_is_throttled() {
     });
 }
 
+#[test]
+fn strangers_do_not_lock_a_user_out() {
+    System::new().block_on(async {
+        let (client, gate) = hub(Rules { allow_all: true, ..Rules::default() });
+        let from = |n: u8| Credentials { from: Some([192, 0, 2, n].into()), ..typed("Bob") };
+        client.password(from(1)).await.unwrap();
+        *gate.fails.lock().unwrap() = Some(LoginError::Refused("wrong password".to_owned()));
+        let mut throttled = 0;
+        for n in 2..100 {
+            let refused = client.password(from(n)).await;
+            throttled += usize::from(matches!(refused, Err(SignInRefused::Throttled { .. })));
+        }
+        assert!(throttled > 70, "{throttled}");
+        *gate.fails.lock().unwrap() = None;
+        client.password(from(1)).await.unwrap();
+        let elsewhere = client.password(from(200)).await;
+        assert!(matches!(elsewhere, Err(SignInRefused::Throttled { .. })), "{elsewhere:?}");
+    });
+}
+
 async fn until(holds: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
     while !holds() {

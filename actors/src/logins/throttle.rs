@@ -1,10 +1,15 @@
 //! How often may one try? Pure.
 //!
-//! Failures are counted per name and per address. Some are free; each further one makes the next attempt wait twice as
-//! long, up to a limit that keeps guessing slow but does not lock anybody out for good. Success clears the name and
-//! forgives the address some failures: many people behind one address sign in, and somebody with an account of his own
-//! cannot wipe the slate for guessing at others'. An attempt counts as failed from its beginning, so that many at once
-//! gain nothing.
+//! Three counts, of failures only; an attempt counts as failed from its beginning, so that many at once gain nothing:
+//!
+//! | of | limit | against |
+//! |---|---|---|
+//! | a name from one network | some free, then each waits twice as long, up to a minute | guessing one password |
+//! | a name from everywhere | 20 a minute | guessing one password from many networks |
+//! | a network | 300 a minute; what is refused here counts too | trying one password on many names, and noise |
+//!
+//! Nobody must be able to lock somebody else out. So who signed in from a network lately has to wait there for one's
+//! own failures only: strangers neither use up that name's limit for it nor, as neighbours, the network's.
 
 use std::{
     collections::HashMap,
@@ -13,46 +18,100 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So many names, and so many addresses, are kept in mind.
+/// So many names with their networks, so many names and so many networks are kept in mind.
 pub const MOST: usize = 20_000;
 
-/// A failure is forgotten when no other follows for so long.
+/// So many names that signed in are kept in mind, each with its last [`HOMES`] networks.
+pub const MOST_KNOWN: usize = 10_000;
+
+/// So many networks one name may be known at. Few, so that nobody can push others out by moving about.
+const HOMES: usize = 8;
+
+/// Who has not signed in from a network for so long is a stranger there.
+const KNOWN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Failures of a name from one network are forgotten when no other follows for so long.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
-/// Free failures per name.
-const FREE_NAME: u32 = 5;
+/// Free failures of a name from one network.
+const FREE: u32 = 5;
 
-/// Free failures per address: a classroom behind one address mistypes more often than one person.
-const FREE_ADDRESS: u32 = 50;
-
-/// Failures a success forgives its address.
-const FORGIVEN: u32 = 10;
-
-/// First wait, and the longest.
+/// First wait after those, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// What a count over a minute holds.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What one failure takes of a name's minute: 20 fit in.
+const OF_NAME: Duration = Duration::from_secs(3);
+
+/// What one attempt takes of a network's minute: 300 fit in. (A classroom behind one address mistypes more often than
+/// one person.)
+const OF_NETWORK: Duration = Duration::from_millis(200);
+
+/// An attempt that may be made; to be handed back with what came of it.
+#[derive(Debug)]
+#[must_use = "an attempt counts as failed until it is handed back"]
+pub struct Admitted {
+    name: String,
+    network: Option<IpAddr>,
+    /// Did the name's count take notice?
+    charged: bool,
+}
+
+/// Failures of a name from one network.
 #[derive(Debug, Clone, Copy)]
-struct Record {
-    failures: u32,
+struct Failures {
+    count: u32,
     last: Instant,
 }
 
-impl Record {
-    /// From when on is another attempt welcome?
-    fn open_at(&self, free: u32) -> Instant {
-        if self.failures < free {
-            return self.last;
+impl Failures {
+    fn fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) < WINDOW
+    }
+
+    /// How long until another attempt is welcome?
+    fn wait(&self, now: Instant) -> Duration {
+        if self.count < FREE || !self.fresh(now) {
+            return Duration::ZERO;
         }
-        let doublings = (self.failures - free).min(16);
-        self.last + (WAITS.0 * 2u32.pow(doublings)).min(WAITS.1)
+        let doublings = (self.count - FREE).min(16);
+        let pause = (WAITS.0 * 2u32.pow(doublings)).min(WAITS.1);
+        (self.last + pause).saturating_duration_since(now)
+    }
+}
+
+/// A minute that fills with attempts and drains with time.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    filled: Duration,
+    at: Instant,
+}
+
+impl Bucket {
+    fn filled(&self, now: Instant) -> Duration {
+        self.filled.saturating_sub(now.saturating_duration_since(self.at))
+    }
+
+    fn wait(&self, now: Instant, portion: Duration) -> Duration {
+        (self.filled(now) + portion).saturating_sub(MINUTE)
+    }
+
+    /// One more. No fuller than two minutes: who stops is heard again soon.
+    fn add(&mut self, now: Instant, portion: Duration) {
+        *self = Self { filled: (self.filled(now) + portion).min(MINUTE * 2), at: now };
     }
 }
 
 /// Counts.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    names: HashMap<String, Record>,
-    addresses: HashMap<IpAddr, Record>,
+    pairs: HashMap<(String, Option<IpAddr>), Failures>,
+    names: HashMap<String, Bucket>,
+    networks: HashMap<IpAddr, Bucket>,
+    /// Who signed in from where, and when last; the latest network last.
+    known: HashMap<String, Vec<(Option<IpAddr>, Instant)>>,
 }
 
 impl Throttle {
@@ -62,45 +121,81 @@ impl Throttle {
         name: &str,
         from: Option<IpAddr>,
         now: Instant,
-    ) -> Result<(), Duration> {
-        let name = cut(name);
-        let from = from.map(network);
-        let mut open = now;
-        for (record, free) in [
-            (self.names.get(name), FREE_NAME),
-            (from.and_then(|from| self.addresses.get(&from)), FREE_ADDRESS),
-        ] {
-            let fresh = record.filter(|it| now.saturating_duration_since(it.last) < WINDOW);
-            open = open.max(fresh.map_or(now, |record| record.open_at(free)));
+    ) -> Result<Admitted, Duration> {
+        let (name, network) = (cut(name).to_owned(), from.map(network));
+        let known = self.knows(&name, network, now);
+        let key = (name, network);
+        let mut wait = self.pairs.get(&key).map_or(Duration::ZERO, |it| it.wait(now));
+        if !known {
+            let of_name = self.names.get(&key.0).map(|it| it.wait(now, OF_NAME));
+            let network = network.and_then(|network| self.networks.get(&network));
+            let of_network = network.map(|it| it.wait(now, OF_NETWORK));
+            wait = of_name.into_iter().chain(of_network).fold(wait, Duration::max);
         }
-        if open > now {
-            return Err(open - now);
+        if let Some(network) = network {
+            fill(&mut self.networks, network, now, OF_NETWORK);
         }
-        count(&mut self.names, name.to_owned(), now);
-        if let Some(from) = from {
-            count(&mut self.addresses, from, now);
+        if !wait.is_zero() {
+            return Err(wait);
         }
-        Ok(())
+        if !known {
+            fill(&mut self.names, key.0.clone(), now, OF_NAME);
+        }
+        room(&mut self.pairs, &key, MOST, |it| it.fresh(now).then_some((it.count, it.last)));
+        let (name, _) = key.clone();
+        let record = self.pairs.entry(key).or_insert(Failures { count: 0, last: now });
+        if !record.fresh(now) {
+            record.count = 0;
+        }
+        *record = Failures { count: record.count.saturating_add(1), last: now };
+        Ok(Admitted { name, network, charged: !known })
     }
 
-    /// It succeeded.
-    pub fn succeeded(&mut self, name: &str, from: Option<IpAddr>) {
-        self.names.remove(cut(name));
-        self.forgive(from, FORGIVEN);
+    /// It succeeded. What this name failed here before was mistyped: it is forgotten, and nothing else is, so that an
+    /// account of one's own is of no use for guessing at others'.
+    pub fn succeeded(&mut self, attempt: Admitted, now: Instant) {
+        let pair = self.pairs.remove(&(attempt.name.clone(), attempt.network));
+        self.forgive(&attempt, pair.map_or(1, |failures| failures.count));
+        let Admitted { name, network, .. } = attempt;
+        room(&mut self.known, &name, MOST_KNOWN, |homes| {
+            let last = homes.last().map(|(_, last)| *last);
+            last.filter(|last| now.saturating_duration_since(*last) < KNOWN)
+        });
+        let homes = self.known.entry(name).or_default();
+        homes.retain(|(home, _)| *home != network);
+        if homes.len() >= HOMES {
+            homes.remove(0);
+        }
+        homes.push((network, now));
     }
 
     /// It neither succeeded nor failed: nobody could say.
-    pub fn undecided(&mut self, name: &str, from: Option<IpAddr>) {
-        if let Some(record) = self.names.get_mut(cut(name)) {
-            record.failures = record.failures.saturating_sub(1);
+    pub fn undecided(&mut self, attempt: Admitted) {
+        self.forgive(&attempt, 1);
+        let key = (attempt.name, attempt.network);
+        if let Some(record) = self.pairs.get_mut(&key) {
+            record.count = record.count.saturating_sub(1);
+            if record.count == 0 {
+                self.pairs.remove(&key);
+            }
         }
-        self.forgive(from, 1);
     }
 
-    fn forgive(&mut self, from: Option<IpAddr>, failures: u32) {
-        if let Some(record) = from.and_then(|from| self.addresses.get_mut(&network(from))) {
-            record.failures = record.failures.saturating_sub(failures);
+    fn forgive(&mut self, attempt: &Admitted, attempts: u32) {
+        let name = self.names.get_mut(&attempt.name).filter(|_| attempt.charged);
+        let network = attempt.network.and_then(|network| self.networks.get_mut(&network));
+        for (bucket, portion) in [(name, OF_NAME), (network, OF_NETWORK)] {
+            if let Some(bucket) = bucket {
+                bucket.filled = bucket.filled.saturating_sub(portion.saturating_mul(attempts));
+            }
         }
+    }
+
+    fn knows(&self, name: &str, network: Option<IpAddr>, now: Instant) -> bool {
+        let homes = self.known.get(name).into_iter().flatten();
+        homes
+            .filter(|(_, last)| now.saturating_duration_since(*last) < KNOWN)
+            .any(|(home, _)| *home == network)
     }
 }
 
@@ -120,110 +215,36 @@ fn network(from: IpAddr) -> IpAddr {
     }
 }
 
-fn count<K: Eq + Hash + Clone>(records: &mut HashMap<K, Record>, key: K, now: Instant) {
-    let fresh = |record: &Record| now.saturating_duration_since(record.last) < WINDOW;
-    if records.len() >= MOST && !records.contains_key(&key) {
-        records.retain(|_, record| fresh(record));
-        if records.len() >= MOST {
-            // The quiet tenth goes, so that this is seldom.
-            let mut times: Vec<_> = records.values().map(|record| record.last).collect();
-            times.sort_unstable();
-            let limit = times[MOST / 10];
-            records.retain(|_, record| record.last > limit);
-        }
+fn fill<K: Eq + Hash>(buckets: &mut HashMap<K, Bucket>, key: K, now: Instant, portion: Duration) {
+    room(buckets, &key, MOST, |it| Some(it.filled(now)).filter(|filled| !filled.is_zero()));
+    buckets.entry(key).or_insert(Bucket { filled: Duration::ZERO, at: now }).add(now, portion);
+}
+
+/// Makes room for this key, if it is new and there is none: what counts no more (its worth is none) goes; if that is
+/// not enough, the least worthy tenth, so that this is seldom.
+fn room<K: Eq + Hash, V, W: Ord + Copy>(
+    records: &mut HashMap<K, V>,
+    key: &K,
+    most: usize,
+    worth: impl Fn(&V) -> Option<W>,
+) {
+    if records.len() < most || records.contains_key(key) {
+        return;
     }
-    let record = records.entry(key).or_insert(Record { failures: 0, last: now });
-    if !fresh(record) {
-        record.failures = 0;
+    records.retain(|_, it| worth(it).is_some());
+    if records.len() < most {
+        return;
     }
-    record.failures = record.failures.saturating_add(1);
-    record.last = now;
+    let mut worths: Vec<_> = records.values().map(&worth).collect();
+    let mut surplus = most / 10 + 1;
+    let (_, limit, _) = worths.select_nth_unstable(surplus - 1);
+    let limit = *limit;
+    records.retain(|_, it| {
+        let goes = surplus > 0 && worth(it) <= limit;
+        surplus -= usize::from(goes);
+        !goes
+    });
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn start() -> Instant {
-        tokio::time::Instant::now().into_std()
-    }
-
-    fn home() -> Option<IpAddr> {
-        Some("192.0.2.1".parse().unwrap())
-    }
-
-    #[test]
-    fn guessing_at_one_name_gets_ever_slower() {
-        let (mut throttle, start) = (Throttle::default(), start());
-        for _ in 0..FREE_NAME {
-            throttle.begin("bob", home(), start).unwrap();
-        }
-        let mut now = start;
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let wait = throttle.begin("bob", home(), now).unwrap_err();
-            assert_eq!(wait.as_secs(), seconds);
-            throttle.begin("alice", home(), now).unwrap();
-            throttle.succeeded("alice", home());
-            now += wait;
-            throttle.begin("bob", home(), now).unwrap();
-        }
-        throttle.begin("bob", home(), now + WINDOW).unwrap();
-        throttle.begin("bob", home(), now + WINDOW).unwrap();
-    }
-
-    #[test]
-    fn success_clears_the_name() {
-        let (mut throttle, now) = (Throttle::default(), start());
-        for _ in 0..10 {
-            for _ in 0..FREE_NAME {
-                throttle.begin("bob", home(), now).unwrap();
-            }
-            throttle.succeeded("bob", home());
-        }
-    }
-
-    #[test]
-    fn guessing_at_many_names_from_one_address_is_slowed_but_a_classroom_is_not() {
-        let (mut throttle, now) = (Throttle::default(), start());
-        for n in 0..FREE_ADDRESS {
-            throttle.begin(&format!("u{n}"), home(), now).unwrap();
-        }
-        assert!(throttle.begin("x", home(), now).is_err());
-        throttle.begin("x", Some("192.0.2.2".parse().unwrap()), now).unwrap();
-        let mut classroom = Throttle::default();
-        for n in 0..300 {
-            let name = format!("u{n}");
-            classroom.begin(&name, home(), now).unwrap(); // mistyped
-            classroom.begin(&name, home(), now).unwrap();
-            classroom.succeeded(&name, home());
-        }
-    }
-
-    #[test]
-    fn an_attempt_nobody_could_decide_does_not_count() {
-        let (mut throttle, now) = (Throttle::default(), start());
-        for _ in 0..100 {
-            throttle.begin("bob", home(), now).unwrap();
-            throttle.undecided("bob", home());
-        }
-    }
-
-    #[test]
-    fn addresses_of_one_network_count_together() {
-        let one = network("2001:db8::1".parse().unwrap());
-        assert_eq!(one, network("2001:db8::ffff:1".parse().unwrap()));
-        assert_ne!(one, network("2001:db8:0:1::1".parse().unwrap()));
-        assert_eq!(network("::ffff:192.0.2.1".parse().unwrap()), home().unwrap());
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let (mut throttle, now) = (Throttle::default(), start());
-        for n in 0..MOST as u32 + 10 {
-            let from = IpAddr::V4((0x0a00_0000 + n).into());
-            let _ =
-                throttle.begin(&format!("u{n}"), Some(from), now + Duration::from_micros(n.into()));
-        }
-        assert!(throttle.names.len() <= MOST && throttle.addresses.len() <= MOST);
-    }
-}
+mod tests;
