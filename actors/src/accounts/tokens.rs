@@ -63,17 +63,7 @@ pub fn issue_token(image: &Image, new: NewToken, now: Moment) -> Decided<Arc<Tok
 
 /// The scopes this user does not hold in full, as written.
 fn excess<'a>(scopes: &'a [Scope], user: &User) -> Vec<&'a str> {
-    let held = |scope: &&Scope| match scope.as_str() {
-        "inherit" | "self" => true,
-        text => {
-            let granted = scope::effective(std::slice::from_ref(*scope), &user.name, user.admin);
-            let asked = match scope.filter() {
-                Some(("user", "")) => format!("{}!user={}", scope.base(), user.name),
-                _ => text.to_owned(),
-            };
-            granted.iter().any(|scope| scope.as_str() == asked)
-        }
-    };
+    let held = |scope: &&Scope| scope::holds(scope, &user.name, user.admin);
     scopes.iter().filter(|scope| !held(scope)).map(Scope::as_str).collect()
 }
 

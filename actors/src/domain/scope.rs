@@ -1,13 +1,21 @@
 //! Who may do what. A scope is a name with an optional filter: `access:servers!server=bob/`.
 //!
-//! Here: the form of a scope, and what the fixed roles hold. Expansion over the whole hierarchy comes with the whole
-//! REST API; what single-user servers need is decided by [`Scope::covers_server`] and [`own_scopes`].
+//! Here: the form of a scope, what the fixed roles hold, and what a token may do. Scopes are kept raw, as they were
+//! written; they are expanded over `table` each time they are used, so that what counts is what the owner holds then.
+//! Groups, and scopes of an operator's own, come with the whole REST API.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{ServerName, Username};
+
+mod table;
+#[cfg(test)]
+mod tests;
 
 /// A scope in its raw form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +53,12 @@ impl Scope {
         Some(filter.split_once('=').unwrap_or((filter, "")))
     }
 
+    /// Does it stand in the table, or is it one of the names with a meaning of their own; and is its filter one?
+    pub fn is_known(&self) -> bool {
+        matches!(self.as_str(), "self" | "inherit" | "(no_scope)")
+            || (table::find(self.base()).is_some() && Filter::of(self).is_some())
+    }
+
     /// Does holding this scope open this resource? (`spec/rbac.md` 5.1 without groups.)
     pub fn covers_server(&self, base: &str, user: &Username, server: &ServerName) -> bool {
         self.base() == base
@@ -75,174 +89,126 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What `self` expands to for a user (`spec/rbac.md` 4.1): every own resource.
-const SELF: &[&str] = &[
-    "access:servers",
-    "delete:servers",
-    "read:servers",
-    "read:shares",
-    "read:tokens",
-    "read:users",
-    "read:users:activity",
-    "read:users:groups",
-    "read:users:name",
-    "read:users:shares",
-    "servers",
-    "start:servers",
-    "tokens",
-    "users:activity",
-    "users:shares",
-];
-
-/// What the role `admin` expands to (`spec/rbac.md` 2 and 3).
-const ADMIN: &[&str] = &[
-    "access:servers",
-    "access:services",
-    "admin-ui",
-    "admin:auth_state",
-    "admin:groups",
-    "admin:server_state",
-    "admin:servers",
-    "admin:services",
-    "admin:users",
-    "delete:groups",
-    "delete:servers",
-    "delete:users",
-    "groups",
-    "groups:shares",
-    "list:groups",
-    "list:services",
-    "list:users",
-    "proxy",
-    "read:groups",
-    "read:groups:name",
-    "read:groups:shares",
-    "read:hub",
-    "read:metrics",
-    "read:roles",
-    "read:roles:groups",
-    "read:roles:services",
-    "read:roles:users",
-    "read:servers",
-    "read:services",
-    "read:services:name",
-    "read:shares",
-    "read:tokens",
-    "read:users",
-    "read:users:activity",
-    "read:users:groups",
-    "read:users:name",
-    "read:users:shares",
-    "servers",
-    "shares",
-    "shutdown",
-    "start:servers",
-    "tokens",
-    "users",
-    "users:activity",
-    "users:shares",
-];
-
-/// Everything a user holds: the role `user`, and the role `admin` where set.
-pub fn own_scopes(user: &Username, admin: bool) -> Vec<Scope> {
-    let own = SELF.iter().map(|name| Scope::new(&format!("{name}!user={user}")));
-    let all = ADMIN.iter().filter(|_| admin).map(|name| Scope::new(name));
-    own.chain(all).collect()
+/// What restricts a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filter<'a> {
+    /// Nothing.
+    All,
+    /// `!user`: whoever owns the token.
+    Own,
+    /// `!server`, `!service`: what the token's OAuth client is. Plain tokens have none.
+    OwnClient,
+    /// `!user=NAME`.
+    User(&'a str),
+    /// `!server=USER/SERVER`.
+    Server(&'a str),
+    /// `!group=NAME`, `!service=NAME`: holds what is written just so, no more.
+    Other,
 }
 
-/// The effective scopes of a token: its raw scopes expanded for the owner, cut to what the owner holds, and the two
-/// identify scopes every token of a user carries. Sorted.
-pub fn effective(raw: &[Scope], owner: &Username, admin: bool) -> Vec<Scope> {
-    let held = own_scopes(owner, admin);
-    let mut out = vec![
-        Scope::new(&format!("read:users:name!user={owner}")),
-        Scope::new(&format!("read:users:groups!user={owner}")),
-    ];
-    for scope in raw {
-        match scope.as_str() {
-            "inherit" => out.extend(held.iter().cloned()),
-            "self" => out.extend(own_scopes(owner, false)),
-            text => {
-                let filled = match scope.filter() {
-                    Some(("user", "")) => Scope::new(&format!("{}!user={owner}", scope.base())),
-                    _ => Scope::new(text),
-                };
-                out.extend(narrow(&filled, &held, owner));
-            }
+impl<'a> Filter<'a> {
+    /// None: it is not well-formed.
+    fn of(scope: &'a Scope) -> Option<Self> {
+        let Some((_, text)) = scope.0.split_once('!') else { return Some(Self::All) };
+        match text.split_once('=') {
+            None if text == "user" => Some(Self::Own),
+            None if matches!(text, "server" | "service") => Some(Self::OwnClient),
+            Some(("server", which)) => match which.split_once('/') {
+                Some((user, _)) if !user.is_empty() => Some(Self::Server(which)),
+                Some(_) | None => None,
+            },
+            Some((_, "")) | None => None,
+            Some(("user", name)) => Some(Self::User(name)),
+            Some(("group" | "service", _)) => Some(Self::Other),
+            Some(_) => None,
         }
     }
+}
+
+/// What `self` and the role `admin` expand to.
+static SELF: LazyLock<Vec<&str>> = LazyLock::new(|| table::closure(table::SELF));
+static ADMIN: LazyLock<Vec<&str>> = LazyLock::new(|| table::closure(table::ADMIN));
+
+/// Everything a user holds, expanded: the role `user`, and the role `admin` where set. Sorted.
+pub fn own_scopes(user: &Username, admin: bool) -> Vec<Scope> {
+    let own = SELF.iter().filter(|name| !admin || ADMIN.binary_search(name).is_err());
+    let own = own.map(|name| Scope::new(&format!("{name}!user={user}")));
+    let all = ADMIN.iter().filter(|_| admin).map(|name| Scope::new(name));
+    let mut out: Vec<_> = own.chain(all).collect();
     out.sort();
-    out.dedup();
     out
 }
 
-/// The part of one scope that lies within what is held.
-fn narrow(scope: &Scope, held: &[Scope], owner: &Username) -> Option<Scope> {
-    let covered = |other: &Scope| {
-        other.base() == scope.base()
-            && match (other.filter(), scope.filter()) {
-                (None, _) => true,
-                (Some(a), Some(b)) if a == b => true,
-                (Some(("user", name)), Some(("server", which))) => {
-                    which.split_once('/').is_some_and(|(user, _)| user == name)
-                }
-                _ => false,
-            }
-    };
-    if held.iter().any(covered) {
-        return Some(scope.clone());
+/// A raw scope with all it brings, for this owner: `self` resolved, `!user` filled in. Nothing, where it is not known,
+/// names something the owner is not, or is `inherit`, which says no more than its owner. (`spec/rbac.md` 3 and 4.)
+pub fn expand(scope: &Scope, owner: &Username) -> Vec<Scope> {
+    if scope.as_str() == "self" {
+        return SELF.iter().map(|name| Scope::new(&format!("{name}!user={owner}"))).collect();
     }
-    // Asked without filter, held for oneself only: what is left is one's own.
-    let own = Scope::new(&format!("{}!user={owner}", scope.base()));
-    (scope.filter().is_none() && held.contains(&own)).then_some(own)
+    let names = table::closure(&[scope.base()]);
+    let filtered = |filter: &str| -> Vec<Scope> {
+        names.iter().map(|name| Scope::new(&format!("{name}{filter}"))).collect()
+    };
+    let written = &scope.0[scope.base().len()..];
+    match Filter::of(scope) {
+        None | Some(Filter::OwnClient) => Vec::new(),
+        Some(Filter::Own) => filtered(&format!("!user={owner}")),
+        Some(Filter::All | Filter::User(_) | Filter::Other) => filtered(written),
+        // A server is not its user: nothing is read about that one.
+        Some(Filter::Server(_)) => {
+            let mut scopes = filtered(written);
+            scopes.retain(|scope| !scope.base().starts_with("read:user"));
+            scopes
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Does this user hold all that this raw scope stands for? Not, where it is not known.
+pub fn holds(scope: &Scope, owner: &Username, admin: bool) -> bool {
+    let held = own_scopes(owner, admin);
+    let covered = |it: &Scope| held.iter().any(|held| both(held, it).as_ref() == Some(it));
+    scope.is_known() && expand(scope, owner).iter().all(covered)
+}
 
-    fn texts(scopes: &[Scope]) -> Vec<&str> {
-        scopes.iter().map(Scope::as_str).collect()
+/// The effective scopes of a token: its raw scopes expanded for the owner, and the two identify scopes every token of a
+/// user carries, cut to what the owner holds. Sorted. (`spec/rbac.md` 5.)
+pub fn effective(raw: &[Scope], owner: &Username, admin: bool) -> Vec<Scope> {
+    let held = own_scopes(owner, admin);
+    if raw.iter().any(|scope| scope.as_str() == "inherit") {
+        return held;
     }
+    let identity = ["read:users:name!user", "read:users:groups!user"].map(Scope::new);
+    let asked = raw.iter().chain(&identity).flat_map(|scope| expand(scope, owner));
+    let mut out: Vec<_> =
+        asked.flat_map(|scope| held.iter().filter_map(move |held| both(held, &scope))).collect();
+    out.sort();
+    out.dedup();
+    reduce(out)
+}
 
-    #[test]
-    fn a_token_never_outgrows_its_owner() {
-        let bob = Username::new("bob").unwrap();
-        let raw = [
-            Scope::new("admin:users"),
-            Scope::new("access:servers!server=bob/"),
-            Scope::new("access:servers!user=eve"),
-        ];
-        assert_eq!(
-            texts(&effective(&raw, &bob, false)),
-            [
-                "access:servers!server=bob/",
-                "read:users:groups!user=bob",
-                "read:users:name!user=bob"
-            ]
-        );
-        assert!(
-            effective(&[Scope::new("inherit")], &bob, true).contains(&Scope::new("admin:users"))
-        );
-        assert_eq!(
-            effective(&[Scope::new("users:activity!user")], &bob, false)[2].as_str(),
-            "users:activity!user=bob"
-        );
+/// What two scopes have in common. (`spec/rbac.md` 5.1 without groups.)
+fn both(a: &Scope, b: &Scope) -> Option<Scope> {
+    if a.base() != b.base() {
+        return None;
     }
+    let within =
+        |server: &str, user: &str| server.split_once('/').is_some_and(|(it, _)| it == user);
+    let common = match (Filter::of(a)?, Filter::of(b)?) {
+        (Filter::All, _) => b,
+        (_, Filter::All) => a,
+        (Filter::User(user), Filter::Server(server)) if within(server, user) => b,
+        (Filter::Server(server), Filter::User(user)) if within(server, user) => a,
+        _ if a == b => a,
+        _ => return None,
+    };
+    Some(common.clone())
+}
 
-    #[test]
-    fn filters_select_servers() {
-        let (bob, lab) = (Username::new("bob").unwrap(), ServerName::new("lab").unwrap());
-        let covers = |text: &str| Scope::new(text).covers_server("access:servers", &bob, &lab);
-        assert!(
-            covers("access:servers")
-                && covers("access:servers!user=bob")
-                && covers("access:servers!server=bob/lab")
-        );
-        assert!(
-            !covers("access:servers!server=bob/")
-                && !covers("access:servers!user=bo")
-                && !covers("access:services")
-        );
-    }
+/// Without what stands there unfiltered too. `scopes` are sorted.
+fn reduce(scopes: Vec<Scope>) -> Vec<Scope> {
+    let whole: Vec<_> = scopes.iter().filter(|it| it.filter().is_none()).cloned().collect();
+    let swallowed = |it: &Scope| {
+        it.filter().is_some() && whole.binary_search_by(|held| held.as_str().cmp(it.base())).is_ok()
+    };
+    scopes.into_iter().filter(|it| !swallowed(it)).collect()
 }
