@@ -123,7 +123,10 @@ impl From<TokenRefused> for Error {
     fn from(why: TokenRefused) -> Self {
         match why {
             TokenRefused::NoOwner => Self::hidden(),
-            TokenRefused::Excess(_) => Self::bad(why),
+            TokenRefused::Excess(_)
+            | TokenRefused::LongNote
+            | TokenRefused::ManyScopes
+            | TokenRefused::ManyTokens => Self::bad(why),
         }
     }
 }
@@ -203,5 +206,6 @@ mod tests {
         assert_eq!(status(SignInRefused::Throttled { retry_after }.into()), (429, Some(31)));
         assert_eq!(status(SignInRefused::Unable("pam".into()).into()), (503, Some(5)));
         assert_eq!(status(TokenRefused::Excess("a".into()).into()), (400, None));
+        assert_eq!(status(TokenRefused::ManyTokens.into()), (400, None));
     }
 }

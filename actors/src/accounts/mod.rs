@@ -19,7 +19,10 @@ pub use oauth::{CODE_LIFE, NewCode, RedeemRefused, Redeemed, Redemption, give_co
 pub use servers::{
     Beginning, Moved, StepRefused, begin_server, move_server, remove_server, server_scopes,
 };
-pub use tokens::{NewToken, TokenRefused, delete_expired, issue_token, revoke_token};
+pub use tokens::{
+    LONGEST_NOTE, MOST_SCOPES, MOST_TOKENS, NewToken, TokenRefused, delete_expired, issue_token,
+    revoke_token,
+};
 pub use users::{sign_in, sign_out};
 
 /// What a decision yields: writes for the journal, and an answer for the caller.

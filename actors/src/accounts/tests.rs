@@ -194,6 +194,41 @@ fn a_token_holds_no_more_than_its_owner() {
 }
 
 #[test]
+fn tokens_are_bounded_in_size_and_number() {
+    let (mut image, bob) = bob_with_code();
+    let new = |life| NewToken {
+        owner: Owner::User(bob.id),
+        hash: hash(9),
+        scopes: scopes(&["self"]),
+        note: "n".repeat(LONGEST_NOTE),
+        expires_in: life,
+    };
+    let long = NewToken { note: "n".repeat(LONGEST_NOTE + 1), ..new(None) };
+    assert_eq!(issue_token(&image, long, NOW).unwrap_err(), TokenRefused::LongNote);
+    let with = |n| NewToken { scopes: scopes(&vec!["self"; n]), ..new(None) };
+    assert_eq!(issue_token(&image, with(201), NOW).unwrap_err(), TokenRefused::ManyScopes);
+    assert!(issue_token(&image, with(200), NOW).is_ok());
+
+    let redeemed = redeem_code(&image, redemption(&bob, 50, 60), NOW);
+    apply(&mut image, redeemed).unwrap();
+    for n in 0..MOST_TOKENS - 1 {
+        let decided = issue_token(&image, new(Some(HOUR).filter(|_| n % 2 == 0)), NOW);
+        apply(&mut image, decided);
+    }
+    assert_eq!(issue_token(&image, new(None), NOW).unwrap_err(), TokenRefused::ManyTokens);
+    let eve = join(&mut image, "eve", false);
+    let hers = NewToken { owner: Owner::User(eve.id), ..new(None) };
+    assert!(issue_token(&image, hers, NOW).is_ok(), "everybody has room of one's own");
+    let later = NOW.plus(HOUR);
+    let decided = issue_token(&image, new(None), later);
+    apply(&mut image, decided);
+    let left: Vec<_> = image.tokens_of(&Owner::User(bob.id)).cloned().collect();
+    // The server's own, the visitor's, those that stay for ever, and the new one.
+    assert_eq!(left.len(), 2 + (MOST_TOKENS - 1) / 2 + 1);
+    assert!(left.iter().all(|it| it.is_valid(later) || it.client.is_some()));
+}
+
+#[test]
 fn revoking_one_token_of_a_client_revokes_all_of_that_user() {
     let (mut image, bob) = bob_with_code();
     let eve = join(&mut image, "eve", false);

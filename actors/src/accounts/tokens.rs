@@ -10,6 +10,15 @@ use crate::{
     store::{Image, Write},
 };
 
+/// Longest note, in bytes.
+pub const LONGEST_NOTE: usize = 1_024;
+
+/// Most scopes one token may be given.
+pub const MOST_SCOPES: usize = 200;
+
+/// Most API tokens one owner may have at a time. Servers' own count, those given to OAuth clients do not.
+pub const MOST_TOKENS: usize = 1_000;
+
 /// A token to be made.
 #[derive(Debug, Clone)]
 pub struct NewToken {
@@ -34,11 +43,27 @@ pub enum TokenRefused {
     /// It would hold what its owner does not.
     #[error("not allowed to request scopes: {0}")]
     Excess(String),
+    /// Its note is longer than [`LONGEST_NOTE`].
+    #[error("a note has at most {LONGEST_NOTE} bytes")]
+    LongNote,
+    /// It was to have more than [`MOST_SCOPES`].
+    #[error("a token has at most {MOST_SCOPES} scopes")]
+    ManyScopes,
+    /// Its owner has [`MOST_TOKENS`] already.
+    #[error("there are {MOST_TOKENS} tokens already: revoke some first")]
+    ManyTokens,
 }
 
 /// Makes an API token. Its scopes are held against what the owner has now, where the owner is a user; what a service
-/// holds stands in the configuration, so the caller has looked already.
+/// holds stands in the configuration, so the caller has looked already. Where it gets tight, the owner's expired tokens
+/// are taken out.
 pub fn issue_token(image: &Image, new: NewToken, now: Moment) -> Decided<Arc<Token>, TokenRefused> {
+    if new.note.len() > LONGEST_NOTE {
+        return Err(TokenRefused::LongNote);
+    }
+    if new.scopes.len() > MOST_SCOPES {
+        return Err(TokenRefused::ManyScopes);
+    }
     if let Owner::User(id) = new.owner {
         let user = image.user(id).ok_or(TokenRefused::NoOwner)?;
         let excess = excess(&new.scopes, user);
@@ -46,6 +71,7 @@ pub fn issue_token(image: &Image, new: NewToken, now: Moment) -> Decided<Arc<Tok
             return Err(TokenRefused::Excess(excess.join(", ")));
         }
     }
+    let mut writes = make_room(image, &new.owner, now)?;
     let token = Token {
         id: TokenId(image.next_id()),
         owner: new.owner,
@@ -58,7 +84,24 @@ pub fn issue_token(image: &Image, new: NewToken, now: Moment) -> Decided<Arc<Tok
         client: None,
         session: None,
     };
-    Ok(record(token))
+    let (made, token) = record(token);
+    writes.extend(made);
+    Ok((writes, token))
+}
+
+/// There must be room for one more API token of this owner.
+fn make_room(image: &Image, owner: &Owner, now: Moment) -> Result<Vec<Write>, TokenRefused> {
+    let plain = || image.tokens_of(owner).filter(|token| token.client.is_none());
+    if plain().count() < MOST_TOKENS {
+        return Ok(Vec::new());
+    }
+    let expired = plain().filter(|token| !token.is_valid(now));
+    let gone: Vec<_> = expired.map(|token| Write::TokenGone(token.id)).collect();
+    if plain().count() - gone.len() < MOST_TOKENS {
+        Ok(gone)
+    } else {
+        Err(TokenRefused::ManyTokens)
+    }
 }
 
 /// The scopes this user does not hold in full, as written.
