@@ -1,9 +1,9 @@
 """jovis beside JupyterHub with configurable-http-proxy: both as whole systems, taking turns, in one run.
 
-Called by `.ci/bench` as `bench.py FOLDER HOME`: a folder of its own with the programs `jovis` and `load` in it, and the
-one of `.ci/install`. Both sides sign in by "dummy", start servers by "simple", and the user
-server is the same on both sides: `load serve`, which is there at once. All traffic stays on 127.0.0.1. Prints a table;
-each line is a median, and the median of the ratios of neighbouring runs with the lowest and highest of them.
+Called by `.ci/bench` as `bench.py FOLDER HOME`: a folder of its own that holds the programs `jovis` and `load`, and the
+folder that `.ci/install` fills. Both sides sign in by "dummy" and start servers by "simple"; the user server is the same
+on both, `load serve`, which is there at once. All traffic stays on 127.0.0.1. Prints a table: medians, and the median of
+the ratios of neighbouring runs with the lowest and the highest of them.
 """
 
 import getpass, json, os, re, shutil, signal, socket, statistics, subprocess, sys, time
@@ -306,6 +306,7 @@ def loaded(hub, note):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
+    busy = os.getloadavg()[0]
     lines, hubs = {}, []  # a line: is more better?, then the values of jovis and of JupyterHub
 
     def note(side):
@@ -323,6 +324,7 @@ def main():
             hubs.append(kind("loaded"))
             hubs[-1].start()
             hubs[-1].server()
+            loaded(hubs[-1], lambda *_, **__: None)  # to warm up: compilers at run time and caches
         for number in range(PAIRS):
             for side, hub in enumerate(hubs[-2:]):
                 loaded(hub, note(side))
@@ -342,7 +344,8 @@ def main():
         cells = (statistics.median(values) for values in (ours, theirs, ratios))
         ours, theirs, ratio = (f"{cell:,.0f}" if cell >= 100 else f"{cell:.3g}" for cell in cells)
         print(f"| {name} | {ours} | {theirs} | {ratio} × | {min(ratios):.3g} to {max(ratios):.3g} |")
-    print(f"\nThe user server alone, no proxy before it: {bare[0]:,.0f} requests/s, {bare[1]:,.0f} MiB/s.")
+    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load before the start {busy:.1f}, {PAIRS} pairs.")
+    print(f"The user server alone, no proxy before it: {bare[0]:,.0f} requests/s, {bare[1]:,.0f} MiB/s.")
 
 
 main()
