@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -65,7 +65,16 @@ impl Outputs {
 
     /// Cuts what is longer than `limit` to its last quarter, and removes what ended long ago. Called once a second
     /// from a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// The first there was; the other files are seen to all the same, since a user may get in the way of his own.
     pub fn tidy(&self, limit: u64, alive: impl Fn(&str) -> bool) -> io::Result<()> {
+        self.tidy_at(SystemTime::now(), limit, alive)
+    }
+
+    fn tidy_at(&self, now: SystemTime, limit: u64, alive: impl Fn(&str) -> bool) -> io::Result<()> {
+        let mut outcome = Ok(());
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let about = match entry.metadata() {
@@ -75,16 +84,27 @@ impl Outputs {
             let name = entry.file_name();
             let order = name.to_string_lossy();
             let order = order.strip_suffix(".url").unwrap_or(&order);
-            let age =
-                about.modified().ok().and_then(|then| SystemTime::now().duration_since(then).ok());
-            if age.is_some_and(|age| age > KEPT) && !alive(order) {
-                fs::remove_file(entry.path())?;
+            let done = if now.duration_since(touched(&about)).is_ok_and(|age| age > KEPT)
+                && !alive(order)
+            {
+                fs::remove_file(entry.path())
             } else if about.len() > limit.max(4096) {
-                cut(&entry.path(), limit / 4)?;
-            }
+                cut(&entry.path(), limit / 4)
+            } else {
+                Ok(())
+            };
+            outcome = outcome.and(done);
         }
-        Ok(())
+        outcome
     }
+}
+
+/// When a file was last touched. Its owner, the user, can set the time of its content to any he likes, also to one in
+/// the future, but not the time at which he did so.
+fn touched(about: &fs::Metadata) -> SystemTime {
+    let seconds = u64::try_from(about.ctime()).unwrap_or(0);
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    about.modified().map_or(changed, |modified| modified.min(changed))
 }
 
 fn tail(file: &Path, bytes: usize) -> io::Result<String> {
@@ -137,6 +157,25 @@ mod tests {
         outputs.forget(&order);
         assert_eq!(outputs.url(&order), None);
         assert_eq!(outputs.tail(&OrderId::from_bytes([8; 16]), 100), "");
+    }
+
+    #[test]
+    fn a_time_in_the_future_does_not_keep_output_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = Outputs::open(folder.path()).unwrap();
+        let (order, other) = (OrderId::from_bytes([7; 16]), OrderId::from_bytes([8; 16]));
+        let day = Duration::from_secs(24 * 3600);
+        let now = SystemTime::now();
+        for order in [&order, &other] {
+            let file = outputs.begin(order, "http://127.0.0.1:20000").unwrap();
+            file.set_modified(now + 4000 * day).unwrap();
+        }
+        let kept = |order: &OrderId| outputs.file(order).exists();
+        outputs.tidy_at(now + 6 * day, 8192, |_| false).unwrap();
+        assert!(kept(&order) && kept(&other), "a week is not over");
+        outputs.tidy_at(now + 8 * day, 8192, |known| known == other.as_str()).unwrap();
+        assert!(!kept(&order));
+        assert!(kept(&other), "its server runs");
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub struct Spawner {
     pub disable_user_config: bool,
     /// Start a server again that ended by itself.
     pub restart: Restart,
-    /// Bytes of a server's output that are kept (the newest).
+    /// Bytes of a server's output that are kept (the newest). They lie in `state_dir`, on the store's volume, and are
+    /// cut once a second; what a server writes in between can be more.
     pub log_size: u64,
     /// Most open files of a server. 0: as root has.
     pub open_files: u64,
