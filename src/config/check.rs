@@ -15,6 +15,7 @@ use super::{
     world::World,
 };
 
+mod folders;
 mod network;
 mod people;
 
@@ -72,6 +73,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     people::auth(&mut say, config, world);
     spawner(&mut say, config);
     waits(&mut say, config);
+    folders::of_roots_files(&mut say, config, world);
     people::accounts(&mut say, config, world);
     names(&mut say, world);
     say.findings.sort_by_key(|one| one.severity);

@@ -27,6 +27,14 @@ pub trait World {
     fn account_exists(&self, name: &str) -> bool;
     /// What there is at this path; `None` if nothing is.
     fn facts(&self, path: &Path) -> Option<FileFacts>;
+    /// Where this path leads to once all links are followed; `None` if nothing is there.
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        self.facts(path).map(|_| path.to_owned())
+    }
+    /// Is this account in the group to which the thing at this path belongs?
+    fn shares_group(&self, _account: &str, _path: &Path) -> bool {
+        false
+    }
     /// The content of a small file.
     ///
     /// # Errors
@@ -79,6 +87,19 @@ impl World for Machine {
             uid: facts.uid(),
             folder: facts.is_dir(),
         })
+    }
+
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        fs::canonicalize(path).ok()
+    }
+
+    fn shares_group(&self, account: &str, path: &Path) -> bool {
+        let Ok(facts) = fs::metadata(path) else { return false };
+        let Ok(Some(user)) = nix::unistd::User::from_name(account) else { return false };
+        let Ok(name) = std::ffi::CString::new(account) else { return false };
+        // If it cannot be told, the worse is assumed.
+        nix::unistd::getgrouplist(&name, user.gid)
+            .map_or(true, |groups| groups.iter().any(|group| group.as_raw() == facts.gid()))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

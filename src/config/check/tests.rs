@@ -15,6 +15,11 @@ struct Fake {
     files: BTreeMap<PathBuf, (u32, &'static str)>,
     folders: BTreeMap<PathBuf, u32>,
     variables: BTreeMap<&'static str, String>,
+    /// Owners other than root.
+    owners: BTreeMap<PathBuf, u32>,
+    links: BTreeMap<PathBuf, PathBuf>,
+    /// Accounts in the group of a folder.
+    members: BTreeMap<PathBuf, &'static str>,
 }
 
 impl Fake {
@@ -46,11 +51,18 @@ impl World for Fake {
         self.accounts.contains(&name)
     }
     fn facts(&self, path: &Path) -> Option<FileFacts> {
+        let uid = self.owners.get(path).copied().unwrap_or(0);
         let file =
-            self.files.get(path).map(|(mode, _)| FileFacts { mode: *mode, uid: 0, folder: false });
+            self.files.get(path).map(|(mode, _)| FileFacts { mode: *mode, uid, folder: false });
         file.or_else(|| {
-            self.folders.get(path).map(|mode| FileFacts { mode: *mode, uid: 0, folder: true })
+            self.folders.get(path).map(|mode| FileFacts { mode: *mode, uid, folder: true })
         })
+    }
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        self.facts(path).map(|_| self.links.get(path).map_or(path, |to| to).to_owned())
+    }
+    fn shares_group(&self, account: &str, path: &Path) -> bool {
+        self.members.get(path) == Some(&account)
     }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let file = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
@@ -225,6 +237,93 @@ fn a_file_that_others_can_change_does_not_command_root() {
     assert_eq!(errors("()", &world)[0].0, "file");
     world.root = false;
     assert!(errors("()", &world).is_empty());
+}
+
+/// What is said about the log in `/srv/log`, after this was done to the machine.
+fn about_log(change: impl Fn(&mut Fake)) -> Vec<(Severity, String)> {
+    let mut world = Fake::usual();
+    for folder in ["/", "/srv", "/srv/log"] {
+        world.folders.insert(folder.into(), 0o755);
+    }
+    change(&mut world);
+    let all = findings("(log: (file: \"/srv/log/hub.log\"))", &world);
+    all.into_iter()
+        .filter(|one| one.path == "log.file")
+        .map(|one| (one.severity, one.words))
+        .collect()
+}
+
+#[test]
+fn root_writes_no_log_where_somebody_could_swap_it() {
+    assert_eq!(about_log(|_| {}), []);
+    for folder in ["/", "/srv", "/srv/log"] {
+        for mode in [0o775, 0o777, 0o1777, 0o757] {
+            let found = about_log(|world| {
+                world.folders.insert(folder.into(), mode);
+                world.members.insert(folder.into(), "jovis");
+            });
+            assert!(found.len() == 1 && found[0].0 == Severity::Error, "{folder}: {found:?}");
+            assert!(found[0].1.contains(&format!("folder {folder} ")), "{found:?}");
+        }
+        let found = about_log(|world| _ = world.owners.insert(folder.into(), 998));
+        assert!(found.len() == 1 && found[0].0 == Severity::Error, "{folder}: {found:?}");
+        // Nobody of ours is in that group.
+        let found = about_log(|world| _ = world.folders.insert(folder.into(), 0o775));
+        assert!(found.len() == 1 && found[0].0 == Severity::Warning, "{folder}: {found:?}");
+    }
+    let found = about_log(|world| {
+        world.root = false;
+        world.owners.insert("/srv/log".into(), 998);
+    });
+    assert_eq!(found, [], "who is not root can only harm himself");
+}
+
+#[test]
+fn the_folders_a_link_leads_through_count_too() {
+    for link in ["/srv/log", "/srv/log/hub.log"] {
+        let found = about_log(|world| {
+            world.file("/srv/log/hub.log", 0o640, "");
+            world.folders.insert("/home/eve".into(), 0o755);
+            world.folders.insert("/home/eve/log".into(), 0o755);
+            world.owners.insert("/home/eve".into(), 1000);
+            world.links.insert(link.into(), "/home/eve/log/hub.log".into());
+        });
+        assert!(found.len() == 1 && found[0].0 == Severity::Error, "{link}: {found:?}");
+        assert!(found[0].1.contains("/home/eve "), "{found:?}");
+    }
+}
+
+#[test]
+fn a_key_that_somebody_could_swap_is_a_warning() {
+    let mut world = Fake::usual();
+    world.file("/tls/cert", 0o644, "-----BEGIN CERTIFICATE-----\n");
+    world.file("/tls/key", 0o600, "-----BEGIN PRIVATE KEY-----\n");
+    world.folders.insert("/tls".into(), 0o755);
+    let text = "(hub: (ssl_cert: \"/tls/cert\", ssl_key: \"/tls/key\"))";
+    let said = |world: &Fake| {
+        let all = findings(text, world).into_iter();
+        all.filter(|one| one.path.starts_with("hub.ssl"))
+            .map(|one| (one.severity, one.path))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said(&world), []);
+    world.owners.insert("/tls".into(), 998);
+    let expected = ["hub.ssl_key", "hub.ssl_cert"];
+    assert_eq!(said(&world), expected.map(|path| (Severity::Warning, path.to_owned())));
+}
+
+#[test]
+fn the_real_machine_follows_links() {
+    use crate::config::world::Machine;
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+    std::fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert_eq!(Machine.real(&link), Some(std::fs::canonicalize(&file).unwrap()));
+    assert_eq!(Machine.real(&dir.path().join("gone")), None);
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
+    assert!(Machine.shares_group(&me.name, &file), "our own file has our group");
+    assert!(!Machine.shares_group("no-such-account", &file));
 }
 
 #[test]
