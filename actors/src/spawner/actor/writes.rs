@@ -1,19 +1,21 @@
 //! What a spawner actor has recorded: intentions, which are waited for, and notes of what has happened, which are
 //! repeated until they are written.
 
+use std::convert::Infallible;
+
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tracing::{debug, info, warn};
 
 use super::Actor;
 use crate::{
     accounts::{Beginning, Moved, StepRefused, begin_server, move_server},
-    domain::{Cause, Secret, ServerName, ServerState},
+    domain::{Cause, Secret, ServerKey, ServerName, ServerState},
     spawner::{
-        acts::{CALL, TAIL},
+        acts::{Backoff, CALL, TAIL},
         messages::NotBegun,
     },
     spawners::{Ask, Trouble},
-    store::ChangeError,
+    store::{self, ChangeError, Image},
 };
 
 impl Actor {
@@ -44,6 +46,8 @@ impl Actor {
             slot.token = Some(Secret::new(secret));
         }
         let version = slot.version.clone();
+        let (who, backoff) = (self.who(), self.slow_backoff());
+        let (about, intended) = (key.clone(), state.clone());
         async move {
             let outcome = match starting {
                 Some(new) => {
@@ -73,10 +77,24 @@ impl Actor {
                     kit.store.change(move |image| move_server(image, what)).await
                 }
             };
-            outcome.map_err(|error| match error {
-                ChangeError::Refused(StepRefused::NoUser) => NotBegun::NoUser,
-                other => NotBegun::NotRecorded(other.to_string()),
-            })
+            match outcome {
+                Ok(()) => Ok(()),
+                Err(ChangeError::Refused(StepRefused::NoUser)) => Err(NotBegun::NoUser),
+                Err(ChangeError::Unavailable) => {
+                    warn!(user = who, server = %about.name, "record in doubt");
+                    if settled(&kit.store, &about, &intended, backoff).await {
+                        Ok(())
+                    } else {
+                        let error = ChangeError::<Infallible>::Unavailable;
+                        Err(NotBegun::NotRecorded(error.to_string()))
+                    }
+                }
+                Err(
+                    error @ (ChangeError::Refused(StepRefused::MovedOn)
+                    | ChangeError::Busy
+                    | ChangeError::Store(_)),
+                ) => Err(NotBegun::NotRecorded(error.to_string())),
+            }
         }
     }
 
@@ -155,6 +173,30 @@ impl Actor {
     }
 }
 
+/// Was it recorded after all? A change the store has not answered still waits there and may be made at any time; to
+/// guess would part this actor from the record for good. So a question is put behind it. Changes are made in the order
+/// they came, and an answer comes once all before it is durable: that one is believed. A store in trouble is asked again
+/// until it has made up its mind, since what broke off may be on its disk.
+async fn settled(
+    store: &store::Client,
+    key: &ServerKey,
+    intended: &ServerState,
+    mut backoff: Backoff,
+) -> bool {
+    loop {
+        let (key, intended) = (key.clone(), intended.clone());
+        let look = move |image: &Image| {
+            let recorded = image.server(&key).is_some_and(|server| server.state == intended);
+            Ok::<_, Infallible>((Vec::new(), recorded))
+        };
+        match store.change(look).await {
+            Ok(recorded) => return recorded,
+            Err(error) => debug!(%error, "record still in doubt"),
+        }
+        backoff.pause().await;
+    }
+}
+
 /// Does this state end a life with something to say?
 fn ended(state: &ServerState) -> Option<&Cause> {
     match state {
@@ -166,3 +208,6 @@ fn ended(state: &ServerState) -> Option<&Cause> {
         | ServerState::Stopping { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
