@@ -34,7 +34,7 @@ pub(super) const CALL: Duration = Duration::from_secs(10);
 const LATE: Duration = Duration::from_secs(120);
 
 /// How soon a new server is asked for the first time again, and how seldom at most.
-const PROBE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+const PROBE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// While a server is this young its next probe waits for at most [`SHORT`]: people wait for it, and a refused
 /// connection on this machine costs nothing.
