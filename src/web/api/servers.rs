@@ -7,7 +7,7 @@ use jovis_actors::{
     domain::{ServerKey, ServerState},
     spawners::{Ask, Begun, StopRefused},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tracing::{Instrument, warn};
 
 use super::{failure, key_to_start, server, user};
@@ -124,6 +124,9 @@ fn remove_later(call: &Call, key: ServerKey) {
     );
 }
 
+/// Most bytes of options, as JSON: they are kept with the server's record.
+const OPTIONS: usize = 64 * 1024;
+
 /// With what to start. An object with neither known key is a client's of before 6.0: all of it is options.
 fn read(body: Option<Value>) -> Result<Ask, Error> {
     let mut fields = match body {
@@ -137,22 +140,35 @@ fn read(body: Option<Value>) -> Result<Ask, Error> {
     }
     let (name, options) = (fields.remove("display_name"), fields.remove("user_options"));
     if name.is_none() && options.is_none() {
-        return Ok(Ask { options: Some(Value::Object(fields)), display_name: None });
+        return Ok(Ask { options: Some(chosen(fields)?), display_name: None });
     }
     let display_name = match name {
         None => None,
         Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
         Some(_) => return Err(Error::bad("display_name must be a string")),
     };
-    if display_name.as_deref().is_some_and(|name| !shows(name)) {
-        return Err(Error::bad("display_name must have 1 to 255 visible characters"));
-    }
+    let display_name = display_name.map(shown).transpose()?;
     let options = match options {
         None | Some(Value::Null) => None,
-        Some(options @ Value::Object(_)) => Some(options),
+        Some(Value::Object(options)) => Some(chosen(options)?),
         Some(_) => return Err(Error::bad("user_options must be an object")),
     };
     Ok(Ask { options, display_name })
+}
+
+/// A display name, if it can be one.
+pub(crate) fn shown(name: String) -> Result<String, Error> {
+    let bad = || Error::bad("display_name must have 1 to 255 visible characters");
+    if shows(&name) { Ok(name) } else { Err(bad()) }
+}
+
+/// Options for a server, if they are not too many.
+pub(crate) fn chosen(options: Map<String, Value>) -> Result<Value, Error> {
+    let options = Value::Object(options);
+    if options.to_string().len() > OPTIONS {
+        return Err(Error::bad("the options for the server have more than 64 KiB"));
+    }
+    Ok(options)
 }
 
 /// Can this be shown as a name: nothing invisible, no blanks at the ends or in pairs?

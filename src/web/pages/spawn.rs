@@ -9,7 +9,10 @@ use serde_json::{Map, Value, json};
 use super::{given_next, pending};
 use crate::web::{
     answer::{self, Answer},
-    api,
+    api::{
+        self,
+        servers::{chosen, shown},
+    },
     call::Call,
     error::Error,
     form::{self, Form},
@@ -56,10 +59,11 @@ async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
     }
     if !active {
         let options = options(fields.as_ref().unwrap_or(&call.query))?;
-        let display_name = Some(call.query.get("display_name").unwrap_or_default().to_owned());
+        let display_name = call.query.get("display_name").filter(|it| !it.is_empty());
+        let display_name = display_name.map(|it| shown(it.to_owned())).transpose()?;
         let ask = Ask {
-            options: options.map(Value::Object),
-            display_name: display_name.filter(|it| !it.is_empty() && !server.is_empty()),
+            options: options.map(chosen).transpose()?,
+            display_name: display_name.filter(|_| !server.is_empty()),
         };
         match call.app.doors.start(key.clone(), ask).await {
             Ok(_) => {}
