@@ -22,7 +22,7 @@ use crate::web::{
 /// Longest sign-in form.
 const FORM: usize = 16 * 1024;
 /// Longest password, in bytes.
-const PASSWORD: usize = 1_024;
+pub(crate) const PASSWORD: usize = 1_024;
 
 /// `{hub}`.
 pub(crate) async fn root(call: &mut Call) -> Answer {
@@ -108,12 +108,20 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
             return Ok(answer::with_retry(out, &error));
         }
     };
+    // Nobody can sign out of the old browser session any more: what was given in it ends, whosever it was.
+    if let Some(old) = call.cookies.session().map(ToOwned::to_owned) {
+        let before = before.map(|who| who.user.id).filter(|id| *id != user.id);
+        for id in before.into_iter().chain([user.id]) {
+            call.app.doors.sign_out(id, old.clone()).await?;
+        }
+    }
     let scopes = scope::own_scopes(&user.name, user.admin);
     call.who = Some(Who { user: user.clone(), token: None, scopes });
     call.image = call.fresh();
     call.now = call.app.clock.moment();
     call.set.clear();
-    call.session = call.cookies.session().map(ToOwned::to_owned);
+    // A new one each time: the old may have been put there by somebody else.
+    call.session = None;
     call.ensure_session();
     let secret = call.settings.cookie_secret.reveal();
     let cookie = call.with_jar(|jar| jar.login(secret, &user, call.now));
