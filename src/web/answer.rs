@@ -2,7 +2,8 @@
 //! `spec/oauth-and-cookies.md` 10, stricter by `SECURITY.md` (d)).
 
 use axum::body::Body;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::{error::Error, next};
@@ -74,6 +75,43 @@ pub(crate) fn with_retry(mut answer: Response<Body>, error: &Error) -> Response<
         put(&mut answer, header::RETRY_AFTER, &seconds.to_string());
     }
     answer
+}
+
+/// The tag of a content, for `ETag`: strong.
+pub(crate) fn tag(content: &[u8]) -> String {
+    let hash = digest(&SHA256, content);
+    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
+}
+
+/// Does the client have what this tag stands for (`If-None-Match`)?
+pub(crate) fn has(request: &HeaderMap, tag: &str) -> bool {
+    let lists = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim).any(|item| {
+        // For reading weak and strong tags count alike. No tag of ours has a comma in it.
+        item == "*" || item.strip_prefix("W/").unwrap_or(item) == tag
+    })
+}
+
+/// What a `GET` of the API is answered: JSON carries its tag, and is not sent again to a client that has it.
+pub(crate) async fn tagged(answer: Response<Body>, request: &HeaderMap) -> Answer {
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    if answer.status() != StatusCode::OK || kind.is_none_or(|kind| kind != "application/json") {
+        return Ok(answer);
+    }
+    let (mut head, body) = answer.into_parts();
+    let content = axum::body::to_bytes(body, usize::MAX).await;
+    let content = content.map_err(|_| Error::failed("the answer broke off"))?;
+    let tag = tag(&content);
+    let known = has(request, &tag);
+    if known {
+        head.status = StatusCode::NOT_MODIFIED;
+        head.headers.remove(header::CONTENT_TYPE);
+    }
+    let body = if known { Body::empty() } else { Body::from(content) };
+    let mut answer = Response::from_parts(head, body);
+    put(&mut answer, header::ETAG, &tag);
+    Ok(answer)
 }
 
 /// Sets a header of which we know that the value is legal; an illegal one is left out.

@@ -185,7 +185,10 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
         return no_page(call).await;
     }
     let out = if row.door.is_api() {
-        let out = dispatch(&row, &names, &mut call).await;
+        let out = match dispatch(&row, &names, &mut call).await {
+            Ok(out) if call.method == Method::GET => answer::tagged(out, &call.headers).await,
+            out => out,
+        };
         out.unwrap_or_else(|error| answer::api_error(&error))
     } else {
         let out = dispatch_page(&row, &names, &mut call).await;

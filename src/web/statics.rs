@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::body::Body;
 use http::{Response, StatusCode, header};
-use ring::digest::{Context, SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 use super::answer::{self, Answer};
 use super::{call::Call, error::Error};
@@ -37,13 +37,9 @@ pub(crate) fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let mut hash = Context::new(&SHA256);
         FILES.iter().for_each(|file| hash.update(file.text.as_bytes()));
-        hex(&hash.finish().as_ref()[..8])
+        hash.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     });
     &VERSION
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One file.
@@ -59,9 +55,8 @@ pub(crate) async fn logo(call: &Call) -> Answer {
 /// The file of this name, or 404.
 pub(crate) fn serve(call: &Call, path: &str) -> Answer {
     let file = FILES.iter().find(|file| file.path == path).ok_or_else(Error::no_page)?;
-    let etag = format!("\"{}\"", hex(&digest(&SHA256, file.text.as_bytes()).as_ref()[..16]));
-    let known = call.header("if-none-match").is_some_and(|list| list.contains(&etag));
-    let mut out: Response<Body> = if known {
+    let etag = answer::tag(file.text.as_bytes());
+    let mut out: Response<Body> = if answer::has(&call.headers, &etag) {
         answer::empty(StatusCode::NOT_MODIFIED)
     } else {
         answer::typed(StatusCode::OK, file.kind, file.text)
