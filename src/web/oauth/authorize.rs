@@ -54,7 +54,7 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
         };
     }
     asked.scopes = request::granted(&call.image, &asked.client, &user, asked.scopes);
-    if !consented && request::needs_consent(&call.image, &asked, &user) {
+    if !consented && request::needs_consent(&call.image, &asked, &user, call.now) {
         return consent(call, &asked);
     }
     let code = call.app.alphanumerics(CODE);

@@ -1,7 +1,7 @@
 //! An authorization request, checked against its client: pure.
 
 use jovis_actors::{
-    domain::{ClientId, OAuthClient, Scope, User, oauth::ClientOf, scope},
+    domain::{ClientId, Moment, OAuthClient, Scope, User, oauth::ClientOf, scope},
     store::Image,
 };
 
@@ -188,8 +188,8 @@ pub(crate) fn granted(
     asked.into_iter().filter(keeps).collect()
 }
 
-/// Must the user be asked? Not for one's own server, nor for what that client has already.
-pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User) -> bool {
+/// Must the user be asked? Not for one's own server, nor for what that client has still got.
+pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User, now: Moment) -> bool {
     let client = &asked.client;
     if matches!(&client.of, ClientOf::Server(owner, _) if *owner == user.id) {
         return false;
@@ -197,7 +197,7 @@ pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User) -> bool {
     let owner = jovis_actors::domain::Owner::User(user.id);
     let had: Vec<&Scope> = image
         .tokens_for(&client.id)
-        .filter(|token| token.owner == owner)
+        .filter(|token| token.owner == owner && token.is_valid(now))
         .flat_map(|token| &token.scopes)
         .collect();
     had.is_empty() || asked.scopes.iter().any(|it| !had.contains(&it))
@@ -208,7 +208,7 @@ mod tests {
     use std::sync::Arc;
 
     use jovis_actors::{
-        domain::{Moment, Owner, ServerName, Token, TokenHash, TokenId, UserId, Username},
+        domain::{Owner, ServerName, Token, TokenHash, TokenId, UserId, Username},
         store::Write,
     };
 
@@ -352,8 +352,8 @@ mod tests {
             has_access(&image, &asked.client, &bob) && has_access(&image, &asked.client, &root)
         );
         assert!(!has_access(&image, &asked.client, &eve));
-        assert!(!needs_consent(&image, &asked, &bob));
-        assert!(needs_consent(&image, &asked, &root));
+        assert!(!needs_consent(&image, &asked, &bob, Moment(0)));
+        assert!(needs_consent(&image, &asked, &root, Moment(0)));
         let token = Token {
             id: TokenId(9),
             owner: Owner::User(root.id),
@@ -367,7 +367,7 @@ mod tests {
             session: None,
         };
         image.apply(&Write::Token(Arc::new(token)));
-        assert!(!needs_consent(&image, &asked, &root));
+        assert!(!needs_consent(&image, &asked, &root, Moment(0)));
     }
 
     #[test]
