@@ -1,12 +1,15 @@
 //! What reaches the hub but is not below `{hub}`, and reports of broken policies.
 
 use http::{Method, StatusCode};
+use jovis_actors::domain::quote;
 use tracing::info;
 
+use super::user;
 use crate::web::{
     answer::{self, Answer},
     call::Call,
     error::Error,
+    guard::Proof,
     statics,
 };
 
@@ -19,7 +22,10 @@ pub(crate) fn serve(call: &mut Call, inside: Option<&str>) -> Answer {
         return Err(Error::no_page());
     }
     if call.method != Method::GET {
-        return Err(Error::forbidden("nothing here takes this request"));
+        return match inside.and_then(server_of) {
+            Some(name) => act(call, &name),
+            None => Err(Error::forbidden("nothing here takes this request")),
+        };
     }
     let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
     let rest = inside.unwrap_or(call.path.trim_start_matches('/'));
@@ -34,6 +40,22 @@ pub(crate) fn serve(call: &mut Call, inside: Option<&str>) -> Answer {
     // A path of slashes must not become another host.
     let rest = rest.trim_start_matches('/');
     Ok(answer::found(&format!("{}{rest}{query}", call.hub())))
+}
+
+/// Whose server a path below the base leads to.
+fn server_of(inside: &str) -> Option<String> {
+    let name = inside.strip_prefix("user/")?.split('/').next()?;
+    quote::unquote(name).filter(|name| !name.is_empty())
+}
+
+/// Anything but looking, at a server the proxy has no route to: as below `{hub}`, but tokens count for nothing here.
+fn act(call: &mut Call, name: &str) -> Answer {
+    if !matches!(call.method, Method::POST | Method::PATCH | Method::DELETE) {
+        return Err(Error::method());
+    }
+    call.identify(Proof::Cookie, false);
+    call.require_xsrf(None)?;
+    Ok(user::gone(call, name, ""))
 }
 
 /// We are alive.

@@ -85,12 +85,13 @@ async fn back(call: &Call, version: Option<&str>) -> Answer {
 }
 
 /// 424: what notebooks read as "your server is gone".
-fn gone(call: &Call, name: &str, server: &str) -> http::Response<axum::body::Body> {
+pub(crate) fn gone(call: &Call, name: &str, server: &str) -> http::Response<axum::body::Body> {
     let mut page = quote::segment(name);
     if !server.is_empty() {
         page = format!("{page}/{}", quote::segment(server));
     }
-    let path = call.path.strip_prefix(&call.hub()).unwrap_or_default();
+    let path = call.path.strip_prefix(&call.hub()).or(call.path.strip_prefix(call.base()));
+    let path = path.unwrap_or_default();
     let restart = format!("{}{}spawn/{page}", call.origin, call.hub());
     let message = format!(
         "No server is running at {}{path} any more. It can be started again at {restart}",
