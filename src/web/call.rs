@@ -278,7 +278,11 @@ fn believed(head: &request::Parts, via: Via, tls: bool) -> (Option<IpAddr>, bool
     match via {
         Via::Tcp(peer) => (Some(peer), tls, host.to_owned()),
         Via::Proxy => {
-            // The nearest address that is no proxy on this machine; if all are, it is a visitor on this machine.
+            // Our proxy says whom it believes the visitor to be. Otherwise: the nearest address that is no proxy on
+            // this machine; if all are, it is a visitor on this machine.
+            let mut told = head.headers.get_all("x-jovis-client").iter();
+            let told = told.next().filter(|_| told.next().is_none());
+            let told = told.and_then(|value| value.to_str().ok()?.trim().parse::<IpAddr>().ok());
             let chain: Vec<IpAddr> = head
                 .headers
                 .get_all("x-forwarded-for")
@@ -288,7 +292,7 @@ fn believed(head: &request::Parts, via: Via, tls: bool) -> (Option<IpAddr>, bool
                 .filter_map(|part| part.trim().parse().ok())
                 .collect();
             let nearest = chain.iter().rev().find(|ip| !ip.to_canonical().is_loopback());
-            let from = nearest.or(chain.last()).map(|ip| ip.to_canonical());
+            let from = told.as_ref().or(nearest).or(chain.last()).map(|ip| ip.to_canonical());
             let first =
                 |name: &str| text(name).and_then(|list| list.split(',').next()).map(str::trim);
             let secure = first("x-forwarded-proto")
