@@ -18,6 +18,9 @@ use super::{
 /// Longer tokens are refused unhashed.
 const LONGEST_TOKEN: usize = 64;
 
+/// Login cookies of one request whose signature is good and that are looked up; a browser sends one.
+const LOGINS: usize = 4;
+
 /// Who a request comes from.
 #[derive(Debug, Clone)]
 pub(crate) struct Who {
@@ -130,6 +133,7 @@ impl Call {
             .cookies
             .all(session::LOGIN)
             .filter_map(|text| session::read_login(secret, text, max_age, self.now))
+            .take(LOGINS)
             .find_map(|(cookie_id, number)| by_cookie_id(&self.image, &cookie_id, number));
         let Some(user) = user.cloned() else {
             let gone = self.with_jar(|jar| jar.clear_login(self.now));
@@ -152,7 +156,9 @@ impl Call {
     }
 }
 
-/// The user with this cookie id. Cookies of the reference carry no number: then all users are looked through.
+/// The user with this cookie id. Cookies of the reference carry no number: then all users are looked through. That is
+/// linear in the users, but only for a cookie whose signature is good (nobody else can make us search), only for
+/// [`LOGINS`] of them per request, and only until the reference's cookies have run out, after `cookie_max_age_days`.
 fn by_cookie_id<'a>(
     image: &'a Image,
     cookie_id: &str,
