@@ -10,6 +10,7 @@ use jovis_actors::{
 };
 
 use super::{
+    api::progress::Watchers,
     doors::{Actors, Doors},
     templates::{TemplateError, Templates},
 };
@@ -40,6 +41,8 @@ pub struct App {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Arc<ArcSwap<HubSlice>>,
     pub(crate) templates: ArcSwap<Templates>,
+    /// Open streams per user.
+    pub(crate) watchers: Arc<Watchers>,
 }
 
 impl App {
@@ -58,7 +61,8 @@ impl App {
         settings: Arc<ArcSwap<HubSlice>>,
     ) -> Result<Arc<Self>, TemplateError> {
         let templates = ArcSwap::from_pointee(Templates::load(&folders(&settings))?);
-        Ok(Arc::new(Self { doors, clock, entropy, settings, templates }))
+        let watchers = Arc::default();
+        Ok(Arc::new(Self { doors, clock, entropy, settings, templates, watchers }))
     }
 
     /// Reads the templates again, after settings were replaced. On an error the old ones stay.

@@ -77,6 +77,11 @@ impl Error {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
+    /// 429 for too many at once.
+    pub(crate) fn crowded(message: impl fmt::Display) -> Self {
+        Self::later(StatusCode::TOO_MANY_REQUESTS, message, 5)
+    }
+
     /// 500, with words for the person.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)

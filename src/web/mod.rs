@@ -22,6 +22,7 @@ mod model;
 mod next;
 mod oauth;
 mod pages;
+mod room;
 mod router;
 mod serve;
 mod session;

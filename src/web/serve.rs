@@ -17,21 +17,27 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     time,
 };
 use tracing::{debug, info, warn};
 
-use super::{app::App, call::Via, router};
+use super::{
+    app::App,
+    call::Via,
+    room::{Room, Seat},
+    router,
+};
 
-/// Connections at once, per listener: user servers cannot shut browsers out. Further ones wait in the backlog.
+/// Connections at once, per listener: user servers cannot shut browsers out. For further ones those make place that
+/// only wait, see [`Room`].
 const CONNECTIONS: usize = 4_096;
 /// Seconds a request's head may take on the API's port.
 const HEAD: Duration = Duration::from_secs(15);
 /// The same for our proxy, which keeps connections open between requests.
 const PROXY_HEAD: Duration = Duration::from_secs(120);
-/// Bytes a request's head may have.
-const HEAD_SIZE: usize = 64 * 1024;
+/// Headers a request may have, and bytes of its head: what our proxy lets through, and what it adds.
+const HEAD_SIZE: (usize, usize) = (220, 80 * 1024);
 /// How long open requests get to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Wait after a failed accept (no descriptors left, mostly).
@@ -47,9 +53,19 @@ pub struct Listeners {
 
 /// Serves until `shutdown` resolves, then lets open requests end, for at most ten seconds.
 pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Output = ()> + Send) {
+    serve_within(CONNECTIONS, listeners, app, shutdown).await;
+}
+
+/// The same with room for so many connections per listener.
+pub(crate) async fn serve_within(
+    connections: usize,
+    listeners: Listeners,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let (ending, ended) = watch::channel(false);
-    let rooms = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS)));
-    let open = || rooms.iter().map(|room| CONNECTIONS - room.available_permits()).sum::<usize>();
+    let rooms = [(); 2].map(|()| Room::new(connections));
+    let open = || rooms.iter().map(|room| room.open()).sum::<usize>();
     let Listeners { api, proxy } = listeners;
     let routes = TowerToHyperService::new(router::routes(app));
     let accepting = async {
@@ -66,8 +82,7 @@ pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Ou
     info!(open = open(), "web is closing");
     let empty = async {
         for room in &rooms {
-            // Never closed, so it can only succeed: once every connection has given its permit back.
-            let _ = room.acquire_many(CONNECTIONS as u32).await;
+            room.empty().await;
         }
     };
     if time::timeout(DRAIN, empty).await.is_err() {
@@ -104,17 +119,17 @@ impl Source for UnixListener {
 }
 
 async fn accept<S: Source>(
-    room: &Arc<Semaphore>,
+    room: &Arc<Room>,
     source: &S,
     head: Duration,
     routes: &TowerToHyperService<Router>,
     ended: &watch::Receiver<bool>,
 ) {
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
         match source.next().await {
             Ok((stream, via)) => {
-                tokio::spawn(connection(stream, via, head, routes.clone(), ended.clone(), permit));
+                let seat = room.enter().await;
+                tokio::spawn(connection(stream, via, head, routes.clone(), ended.clone(), seat));
             }
             Err(error) => {
                 warn!(error = %error, "accept failed");
@@ -130,23 +145,30 @@ async fn connection<S>(
     head: Duration,
     routes: TowerToHyperService<Router>,
     mut ended: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    seat: Arc<Seat>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let place = seat.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(via);
-        routes.call(request)
+        let work = place.begin().map(|busy| (busy, routes.call(request)));
+        async move {
+            let (busy, answer) = work.ok_or(io::ErrorKind::ConnectionAborted)?;
+            let Ok(answer) = answer.await;
+            Ok::<_, io::Error>(answer.map(|body| busy.body(body)))
+        }
     });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .max_headers(100)
-        .max_buf_size(HEAD_SIZE);
+        .max_headers(HEAD_SIZE.0)
+        .max_buf_size(HEAD_SIZE.1);
     let mut open = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let outcome = tokio::select! {
         outcome = open.as_mut() => outcome,
+        () = seat.told_to_go() => return,
         () = async { drop(ended.wait_for(|ended| *ended).await) } => {
             open.as_mut().graceful_shutdown();
             match time::timeout(DRAIN, open).await {

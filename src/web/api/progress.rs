@@ -1,9 +1,10 @@
 //! The steps of a start as server-sent events (`spec/rest-api.md` 4.7).
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body::Frame;
 use jovis_actors::{
-    domain::{Cause, Server, User},
+    domain::{Cause, Server, User, UserId},
     spawners::{Report, Trouble},
 };
 use serde_json::{Value, json};
@@ -34,12 +35,53 @@ const KEEPALIVE: Duration = Duration::from_secs(8);
 /// Events that may wait for a slow browser.
 const QUEUE: usize = 64;
 
+/// Streams one user may have open; a page needs one.
+const STREAMS: usize = 20;
+
+/// Who watches how many starts.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers(Mutex<HashMap<UserId, usize>>);
+
+impl Watchers {
+    /// One more of this user; nothing if there are too many.
+    fn begin(self: &Arc<Self>, user: UserId) -> Option<Watch> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(user).or_default();
+        if *count >= STREAMS {
+            return None;
+        }
+        *count += 1;
+        Some(Watch { all: self.clone(), user })
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Watch {
+    all: Arc<Watchers>,
+    user: UserId,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = all.entry(self.user) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
 /// Streams the start in hand, or tells how the last one ended.
 pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer {
     call.known()?.may(&["read:servers"], About::Server(name, server_name))?;
     let user = user(call, name)?;
     let server = server(call, &user, server_name)?;
     let url = model::server::url(call.base(), &user, server_name);
+    let watch = call.app.watchers.begin(call.known()?.user.id);
+    let watch = watch.ok_or_else(|| Error::crowded("too many open streams of this user"))?;
     let (feed, events) = mpsc::channel(QUEUE);
     let once = |event: Value| {
         // The queue is empty: there is room for two.
@@ -64,7 +106,8 @@ pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer
     } else {
         return Err(Error::missing(format!("{} is not running", full_name(&user, &server))));
     }
-    let mut out = answer::typed(StatusCode::OK, "text/event-stream", Body::new(Feed(events)));
+    let mut out =
+        answer::typed(StatusCode::OK, "text/event-stream", Body::new(Feed(events, watch)));
     answer::put(&mut out, header::CACHE_CONTROL, "no-cache");
     Ok(out)
 }
@@ -179,8 +222,8 @@ fn line(event: &Value) -> Bytes {
     format!("data: {event}\n\n").into()
 }
 
-/// A body fed by a queue.
-struct Feed(mpsc::Receiver<Bytes>);
+/// A body fed by a queue; counted as long as it is there.
+struct Feed(mpsc::Receiver<Bytes>, #[expect(dead_code, reason = "held until dropped")] Watch);
 
 impl http_body::Body for Feed {
     type Data = Bytes;
