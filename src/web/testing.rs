@@ -425,10 +425,15 @@ impl Hub {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        Reply::read(self.open(request).await).await
+    }
+
+    /// The same; the body is not read.
+    pub(crate) async fn open(&self, request: Request<Body>) -> Response<Body> {
         let mut request = request;
         request.extensions_mut().insert(Via::Proxy);
         let Ok(answer) = self.routes.call(request).await;
-        Reply::read(answer).await
+        answer
     }
 
     /// A request without any cookie.

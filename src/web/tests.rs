@@ -13,6 +13,8 @@ use serde_json::json;
 
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 
+mod hardening;
+
 const HUBS_HEADERS: [&str; 4] = [
     "x-jupyterhub-version",
     "access-control-allow-headers",
