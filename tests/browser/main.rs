@@ -38,6 +38,8 @@ fn a_person_computes_in_a_notebook() {
     let pictures = pictures.to_str().expect("a plain path");
     let story = [&address(&site), &account.name, pictures];
     Script::start("notebook.py", &story, &account.password).done(MINUTES);
+    // A kernel may end a moment after its server.
+    wait_until("nothing of the user's runs", PATIENCE, || account.processes().is_empty());
     assert!(site.servers().is_empty(), "the server was stopped");
 }
 
