@@ -87,7 +87,7 @@ pub(super) struct Open {
     base_again: Instant,
     marked: u64,
     /// Newest snapshot, if any.
-    snapshot: Option<u64>,
+    pub(super) snapshot: Option<u64>,
     /// Bytes the next snapshot needs, as far as the last attempt told.
     needs: u64,
     pub(super) running: Option<(Running, u64)>,

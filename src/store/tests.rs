@@ -155,15 +155,12 @@ fn after(groups: u64) -> (Image, u64) {
     (image_of(&writes), writes.len() as u64)
 }
 
-/// Waits until idling has taken in the snapshot that is under way.
-fn settle(journal: &mut DiskJournal, image: &Arc<Image>, sequence: u64, snapshots: &Path) {
+/// Waits until idling has taken in the snapshot that is under way. Its file alone says too little: it is read back first.
+fn settle(journal: &mut DiskJournal, image: &Arc<Image>, sequence: u64) {
     let begun = Instant::now();
-    let newest = format!("{sequence:020}.snap");
-    loop {
+    while journal.open.as_ref().is_some_and(|open| open.snapshot != Some(sequence)) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no snapshot {sequence}");
         journal.idle(image, sequence).unwrap();
-        if snapshots.join(&newest).exists() || begun.elapsed() > Duration::from_secs(20) {
-            return journal.idle(image, sequence).unwrap();
-        }
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -180,7 +177,7 @@ fn rested(dir: &Path) -> (Image, u64) {
         sequence += writes.len() as u64;
         if n == 7 || n == 15 {
             journal.limits.grown = 0;
-            settle(&mut journal, &Arc::new(image.clone()), sequence, &dir.join("snapshots"));
+            settle(&mut journal, &Arc::new(image.clone()), sequence);
             journal.limits.grown = u64::MAX;
         }
     }
@@ -561,7 +558,7 @@ fn nothing_is_acknowledged_before_it_is_synced() {
     assert_eq!(said(), ["create", "write", "sync", "sync_folder", "write", "sync"]);
     let (image, sequence) = after(2);
     subject.limits.grown = u64::MAX;
-    settle(&mut subject, &Arc::new(image), sequence, &dir.path().join("snapshots"));
+    settle(&mut subject, &Arc::new(image), sequence);
     drop(subject);
     let all = said().join(" ");
     for file in ["remove create write sync rename", "create write sync rename sync_folder"] {
@@ -741,7 +738,7 @@ fn a_snapshot_waits_for_room_and_then_comes() {
     subject.append(sequence + 1, &group(1)).unwrap();
     *faults.room.lock().unwrap() = None;
     let (image, sequence) = after(2);
-    settle(&mut subject, &Arc::new(image), sequence, &snapshots);
+    settle(&mut subject, &Arc::new(image), sequence);
     assert!(!subject.told);
     assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 1);
 }
