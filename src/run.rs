@@ -1,8 +1,17 @@
 //! From a checked configuration to a running root.
 
-use std::{fs::OpenOptions, io, os::fd::OwnedFd, os::unix::fs::OpenOptionsExt, process::ExitCode};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::{self, Path},
+    process::ExitCode,
+};
 
-use nix::unistd::{dup2_stderr, dup2_stdout};
+use nix::unistd::{Uid, dup2_stderr, dup2_stdout};
 
 use crate::{
     config::{
@@ -45,10 +54,49 @@ fn direct(log: &Log) -> io::Result<Option<OwnedFd>> {
     if log.file.as_os_str().is_empty() {
         return Ok(None);
     }
-    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(&log.file)?;
+    let file = open(&log.file)?;
     dup2_stdout(&file)?;
     dup2_stderr(&file)?;
     Ok(Some(file.into()))
+}
+
+/// Opens the log to append to it: a plain file that has no other name, and no link. Root does so only where nobody else can
+/// put another file or folder in its place, because it hands the descriptor to roles without privilege.
+fn open(file: &Path) -> io::Result<File> {
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    let not_plain = || refuse("it is not a plain file with a single name".to_owned());
+    let path = path::absolute(file)?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return not_plain() };
+    let (real, root) = (fs::canonicalize(folder)?, Uid::effective().is_root());
+    // As it is written, and where that leads.
+    for dir in folder.ancestors().chain(real.ancestors()).filter(|_| root) {
+        let found = fs::metadata(dir)?;
+        // In a sticky folder nobody replaces what is another's.
+        if found.uid() != 0 || found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
+            return refuse(format!(
+                "the folder {} and those above it must belong to root, and nobody else may write to them",
+                dir.display(),
+            ));
+        }
+    }
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640).custom_flags(flags);
+    let log = match options.open(real.join(name)) {
+        // A link; a named pipe without a reader.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => {
+            return not_plain();
+        }
+        log => log?,
+    };
+    let found = log.metadata()?;
+    if !found.is_file() || found.nlink() != 1 {
+        return not_plain();
+    }
+    if root && found.uid() != 0 && fs::metadata(&real)?.mode() & 0o022 != 0 {
+        return refuse(format!("user {} has put it there", found.uid()));
+    }
+    Ok(log)
 }
 
 /// New log settings, or the same file again after it was moved away.
@@ -70,4 +118,89 @@ fn reload(effective: &Effective) -> Result<Config, Vec<String>> {
         return Err(fatal.map(ToString::to_string).collect());
     }
     Ok(new.config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        os::unix::fs::{PermissionsExt, chown, symlink},
+    };
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn the_log_is_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        for word in [b"one ", b"two "] {
+            open(&path).unwrap().write_all(word).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one two ");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o137, 0);
+        assert!(open(&dir.path().join("none/log")).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_plain_file_is_no_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("victim"), "").unwrap();
+        symlink(at("victim"), at("link")).unwrap();
+        symlink(at("new"), at("dangling")).unwrap();
+        fs::write(at("first"), "").unwrap();
+        fs::hard_link(at("first"), at("second")).unwrap();
+        mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+        mkfifo(&at("read pipe"), Mode::S_IRWXU).unwrap();
+        // One that somebody reads.
+        let _both = File::options().read(true).write(true).open(at("read pipe")).unwrap();
+        for name in ["link", "dangling", "second", "pipe", "read pipe"] {
+            let error = open(&at(name)).unwrap_err();
+            assert!(error.to_string().contains("not a plain file"), "{name}: {error}");
+        }
+        assert!(!at("new").exists());
+        assert!(open(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn root_writes_no_log_where_others_can_replace_it() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (outer, inner) = (dir.path().join("outer"), dir.path().join("outer/inner"));
+        fs::create_dir_all(&inner).unwrap();
+        let log = inner.join("log");
+        let mode = |mode| fs::set_permissions(&outer, fs::Permissions::from_mode(mode)).unwrap();
+        for (bits, good) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true)] {
+            mode(bits);
+            assert_eq!(open(&log).is_ok(), good, "{bits:o}");
+        }
+        mode(0o755);
+        chown(&outer, Some(65_534), None).unwrap();
+        let error = open(&log).unwrap_err().to_string();
+        assert!(error.contains(&format!("{} ", outer.display())), "{error}");
+        // Nor through a link that somebody else may turn round, nor to where one leads.
+        symlink(dir.path(), outer.join("up")).unwrap();
+        assert!(open(&outer.join("up/log")).is_err());
+        symlink(&outer, dir.path().join("down")).unwrap();
+        assert!(open(&dir.path().join("down/log")).is_err());
+        assert!(!dir.path().join("log").exists() && !outer.join("log").exists());
+    }
+
+    #[test]
+    fn what_another_has_left_in_a_shared_folder_is_not_written_to() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        let log = dir.path().join("log");
+        fs::write(&log, "").unwrap();
+        assert!(open(&log).is_ok());
+        chown(&log, Some(65_534), None).unwrap();
+        assert!(open(&log).is_err());
+    }
 }
