@@ -17,7 +17,12 @@ use crate::{
         frame::{self, FrameError},
         helper::{Question, Verdict},
     },
-    os::{fd, process, users},
+    os::{fd, process},
+};
+#[cfg(feature = "pam")]
+use {
+    crate::os::users::{self, Account},
+    std::io,
 };
 
 /// Longest password, in bytes.
@@ -85,7 +90,7 @@ fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
     };
     let rhost = question.rhost.as_deref().and_then(text);
     match pam::check(&service, &user, rhost.as_deref(), password) {
-        Ok(user) => admit(user, question.min_uid),
+        Ok(user) => admit(user, question.min_uid, users::by_name),
         // 1-5, 9, 26: a module is missing, misconfigured or cannot reach its directory. Not "wrong password".
         Err(no) if matches!(no.step, "start" | "user") || matches!(no.code, 1..=5 | 9 | 26) => {
             Verdict::Failed { text: format!("{}: {} ({})", no.step, no.text, no.code) }
@@ -95,16 +100,32 @@ fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
 }
 
 /// PAM is content. Is the account one that may sign in? A name without account is the spawner's business.
+///
+/// The hub knows names in lower case only: whoever proves to be `Bob` becomes its user `bob`, and gets a server as that
+/// account. So both names must mean the same one.
 #[cfg(feature = "pam")]
-fn admit(user: String, min_uid: u32) -> Verdict {
+fn admit(
+    user: String,
+    min_uid: u32,
+    find: impl Fn(&str) -> io::Result<Option<Account>>,
+) -> Verdict {
     let refuse = |text: String| Verdict::Refused { step: "account".to_owned(), code: 0, text };
-    match users::by_name(&user) {
-        Ok(Some(account)) if account.uid < min_uid => {
-            refuse(format!("the account's number {} is below {min_uid}", account.uid))
+    let lower = user.trim().to_lowercase();
+    let found = match find(&user).and_then(|own| Ok([own, find(&lower)?])) {
+        Ok(found) => found,
+        Err(error) => {
+            return Verdict::Failed { text: format!("the account was not looked up: {error}") };
         }
-        Ok(_) => Verdict::Accepted { user },
-        Err(error) => Verdict::Failed { text: format!("the account was not looked up: {error}") },
+    };
+    let mut accounts = found.iter().flatten();
+    if let Some(account) = accounts.clone().find(|account| account.uid < min_uid) {
+        return refuse(format!("the account's number {} is below {min_uid}", account.uid));
     }
+    let first = accounts.next().map(|account| account.uid);
+    if accounts.any(|account| Some(account.uid) != first) {
+        return refuse(format!("{user:?} and {lower:?} are two accounts, but one name here"));
+    }
+    Verdict::Accepted { user }
 }
 
 #[cfg(not(feature = "pam"))]
@@ -137,6 +158,38 @@ mod tests {
             ask("login", "no\0body", b"x"),
             Verdict::Refused { .. } | Verdict::Failed { .. }
         ));
+    }
+
+    #[cfg(feature = "pam")]
+    #[test]
+    fn who_would_get_anothers_server_is_refused() {
+        let find = |name: &str| {
+            let uid = match name {
+                "bob" => 1006,
+                "Bob" => 1005,
+                "eve" | "Eve" => 1007,
+                "root" => 0,
+                "broken" => return Err(io::Error::other("no directory")),
+                _ => return Ok(None),
+            };
+            let (home, shell) = ("/".into(), "/bin/sh".into());
+            let name = name.to_owned();
+            Ok(Some(Account { name, uid, gid: uid, groups: vec![uid], home, shell }))
+        };
+        for (name, accepted) in [
+            ("bob", true),
+            ("eve", true),
+            ("Eve", true),
+            ("Nobody-Here", true),
+            ("Bob", false),
+            ("root", false),
+            ("ROOT", false),
+            ("Broken", false),
+        ] {
+            let verdict = admit(name.to_owned(), 1000, find);
+            let user = name.to_owned();
+            assert_eq!(verdict == Verdict::Accepted { user }, accepted, "{name}: {verdict:?}");
+        }
     }
 
     #[test]
