@@ -4,7 +4,8 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write},
+    io::{self, IoSlice, Read, Seek, SeekFrom, Write},
+    mem,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
@@ -15,8 +16,7 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         socket::{
-            AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-            recvmsg, sendmsg, socketpair,
+            AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
         },
     },
 };
@@ -45,20 +45,18 @@ pub fn send(to: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Res
 pub fn recv(from: BorrowedFd<'_>, limit: usize) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; limit + 1];
     let mut space = cmsg_space!([RawFd; MOST_FDS]);
-    let (size, fds, cut) = {
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-        let message = recvmsg::<()>(from.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-        let mut fds = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(raw) = control {
-                // SAFETY: the kernel has just made these descriptors for us; nobody else knows their numbers.
-                fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
-        }
-        (message.bytes, fds, message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC))
-    };
-    if cut || size > limit {
+    let mut slice = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: all zero is a header without anything.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut slice, 1);
+    (message.msg_control, message.msg_controllen) = (space.as_mut_ptr().cast(), space.capacity());
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: the header names our two buffers and their sizes; both outlive the call.
+    let size = Errno::result(unsafe { libc::recvmsg(from.as_raw_fd(), &raw mut message, flags) })?;
+    let size = size.unsigned_abs();
+    // Whatever arrived is ours, also if the rest did not fit: dropped below, it is closed.
+    let fds = received(&message);
+    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 || size > limit {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "a datagram is longer than allowed",
@@ -66,6 +64,30 @@ pub fn recv(from: BorrowedFd<'_>, limit: usize) -> io::Result<(Vec<u8>, Vec<Owne
     }
     bytes.truncate(size);
     Ok((bytes, fds))
+}
+
+/// The descriptors beside a message. (nix tells none if some were cut off: those that came would stay open.)
+fn received(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel has filled the buffer and its length in; the macros stay within that.
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: not null, so it lies in the buffer.
+    while let Some(header) = unsafe { control.as_ref() } {
+        if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: takes a number only.
+            let size = header.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
+            // SAFETY: as above; the data follows its header.
+            let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+            // SAFETY: so many numbers are there; the kernel has just made them for us, and nobody else knows them.
+            fds.extend(
+                (0..size / size_of::<RawFd>())
+                    .map(|at| unsafe { OwnedFd::from_raw_fd(data.add(at).read_unaligned()) }),
+            );
+        }
+        // SAFETY: as for the first.
+        control = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    fds
 }
 
 /// A sealed file in memory with these bytes: what is too large for a datagram travels as its descriptor.
@@ -134,4 +156,32 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Is this error "not now"?
 pub fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(Errno::EINTR as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_stays_open_of_a_message_that_is_cut() {
+        let (a, b) = pair().unwrap();
+        let (reader, writer) = pipe().unwrap();
+        set_nonblocking(reader.as_fd(), true).unwrap();
+        // One more than fits.
+        send(a.as_fd(), b"x", &[writer.as_fd(); MOST_FDS + 1]).unwrap();
+        let cut = recv(b.as_fd(), 10).unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::InvalidData);
+        drop(writer);
+        // End-of-file, not "not now": nobody holds the writing end. (A child that another test forks may, until its exec.)
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while nix::unistd::read(&reader, &mut [0]) != Ok(0) {
+            assert!(std::time::Instant::now() < until, "it is still open");
+            std::thread::yield_now();
+        }
+        send(a.as_fd(), b"y", &[reader.as_fd(); MOST_FDS]).unwrap();
+        assert_eq!(recv(b.as_fd(), 10).unwrap().1.len(), MOST_FDS);
+        send(a.as_fd(), b"long", &[reader.as_fd()]).unwrap();
+        assert!(recv(b.as_fd(), 3).is_err());
+        assert!(would_block(&recv(b.as_fd(), 3).unwrap_err()));
+    }
 }
