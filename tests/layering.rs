@@ -447,8 +447,10 @@ fn unsafe_is_in_os_only() {
 /// DESIGN.md says 2,000 after OpenSSH's `monitor.c`, which has 2,093 with its comments and blanks; but that is one file of
 /// many in OpenSSH's monitor, which forks, logs and passes descriptors elsewhere. Ours forks, supervises, reloads and
 /// hands over sockets within these lines. `pam.rs` lies in `os` for its `unsafe`, but runs in the helper alone.
+/// 2,700 and not 2,600 since children wait until they are noted and die with root before they are another program, and
+/// since descriptors and ends of children are taken from the kernel without losing any.
 /// Lower it when it can be lowered; raising it wants a reason here.
-const PRIVILEGED: usize = 2_600;
+const PRIVILEGED: usize = 2_700;
 
 #[test]
 fn the_privileged_part_stays_small() {

@@ -17,6 +17,7 @@ use std::{
     path::Path,
 };
 
+use jovis_actors::ports::Exit;
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
@@ -27,7 +28,7 @@ use nix::{
             SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
         },
     },
-    unistd::{self, ForkResult, Gid, Uid},
+    unistd::{self, ForkResult, Gid, Pid, Uid},
 };
 use thiserror::Error;
 
@@ -69,10 +70,17 @@ pub struct Forked {
     pub report: OwnedFd,
 }
 
-/// Forks. The child runs `act`, which ends in exec or returns what to report. The child has the default signal
-/// dispositions, no blocked signal, and a session of its own; all its descriptors but 0, 1, 2 close at exec.
-pub fn fork(act: impl FnOnce() -> Vec<u8>) -> io::Result<Forked> {
+/// Forks. First we run `note` with the child's number, which makes the child known; only then the child runs `act`, which
+/// ends in exec or returns what to report. If `note` fails, or we die before, the child ends without having done
+/// anything; until exec it dies with us. It has the default signal dispositions, no blocked signal, and a session of its
+/// own; all its descriptors but 0, 1, 2 close at exec.
+pub fn fork<T>(
+    note: impl FnOnce(i32) -> io::Result<T>,
+    act: impl FnOnce() -> Vec<u8>,
+) -> io::Result<(Forked, T)> {
     let (report, writer) = fd::pipe()?;
+    let (go, starter) = fd::pipe()?;
+    let parent = unistd::getpid();
     fd::set_nonblocking(report.as_fd(), true)?;
     let mut before = SigSet::empty();
     // No signal may reach the child while it still has our handlers, which write into our pipes.
@@ -80,6 +88,12 @@ pub fn fork(act: impl FnOnce() -> Vec<u8>) -> io::Result<Forked> {
     // SAFETY: the contract above: one thread, so the child's memory is consistent.
     let forked = unsafe { unistd::fork() };
     if let Ok(ForkResult::Child) = forked {
+        drop(starter);
+        let known = tie(parent).and_then(|()| unistd::read(&go, &mut [0]));
+        if known != Ok(1) {
+            // SAFETY: as below.
+            unsafe { libc::_exit(127) }
+        }
         // Silence would mean success, so whatever goes wrong says something.
         let writer = high(writer.as_fd()).unwrap_or(writer);
         let last = catch_unwind(AssertUnwindSafe(|| match prepare() {
@@ -93,9 +107,20 @@ pub fn fork(act: impl FnOnce() -> Vec<u8>) -> io::Result<Forked> {
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     match forked? {
-        ForkResult::Parent { child } => Ok(Forked { pid: child.as_raw(), report }),
+        ForkResult::Parent { child } => {
+            let noted = note(child.as_raw())?;
+            unistd::write(&starter, &[1])?;
+            Ok((Forked { pid: child.as_raw(), report }, noted))
+        }
         ForkResult::Child => unreachable!("the child has ended above"),
     }
+}
+
+/// Dies with this parent from now on: a child that hangs in a look-up must not hold our sockets when we are gone. The
+/// kernel forgets it when we become somebody else; exec does not, so [`exec`] does.
+fn tie(parent: Pid) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 /// A copy with a number that nobody wants to have in a new program.
@@ -142,11 +167,12 @@ pub fn pass(link: BorrowedFd<'_>) -> Result<(), StepFailed> {
 /// Becomes this account for good, with exactly its groups and no capability, and proves it. Any doubt is an error,
 /// after which the caller must not exec.
 pub fn become_account(who: &Account) -> Result<(), StepFailed> {
-    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    let (uid, gid, parent) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid), unistd::getppid());
     let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
     step("setgroups", unistd::setgroups(&groups))?;
     step("setresgid", unistd::setresgid(gid, gid, gid))?;
     step("setresuid", unistd::setresuid(uid, uid, uid))?;
+    step("tie to parent", tie(parent))?;
     step("capset", clear_capabilities())?;
     let way_back = !uid.is_root() && unistd::setuid(Uid::from_raw(0)).is_ok();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -231,6 +257,9 @@ pub fn exec(program: &str, argv: &[String], env: &[(String, String)]) -> StepFai
             .collect()
     };
     let mut worst = Errno::ENOENT;
+    if let Err(errno) = prctl::set_pdeathsig(None) {
+        return fail(errno as i32);
+    }
     for place in places {
         let Ok(place) = CString::new(place) else { continue };
         let Err(errno) = unistd::execve(&place, &args, &vars);
@@ -269,6 +298,38 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     match Errno::result(outcome) {
         Ok(_) | Err(Errno::ESRCH) => Ok(()),
         Err(other) => Err(other.into()),
+    }
+}
+
+/// Kills the process with this number and start time; another one that has got the number meanwhile stays unharmed.
+pub fn kill_same(pid: i32, since: u64) {
+    // The pidfd first, then the comparison: what it then names cannot become another process any more.
+    let Ok(pidfd) = pidfd(pid) else { return };
+    if stat(pid).is_some_and(|stat| stat.since == since) {
+        drop(signal(pidfd.as_fd(), libc::SIGKILL));
+    }
+}
+
+/// Collects a child that has ended: this one, or any (-1). None: there is none now.
+///
+/// Not by nix, which knows no real-time signals: the child would be collected, and its end lost.
+pub fn reap(which: i32) -> Option<(i32, Exit)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: writes to the one number it is given.
+        let pid = Errno::result(unsafe { libc::waitpid(which, &raw mut status, libc::WNOHANG) });
+        match pid {
+            Err(Errno::EINTR) => {}
+            Ok(0) | Err(_) => return None,
+            Ok(pid) if libc::WIFEXITED(status) => {
+                return Some((pid, Exit::Code(libc::WEXITSTATUS(status))));
+            }
+            Ok(pid) if libc::WIFSIGNALED(status) => {
+                return Some((pid, Exit::Signal(libc::WTERMSIG(status))));
+            }
+            // Stopped or continued, for which we do not ask: it lives.
+            Ok(_) => {}
+        }
     }
 }
 
@@ -340,11 +401,139 @@ mod tests {
 
     use nix::{
         poll::{PollFd, PollFlags, poll},
-        sys::wait::{WaitStatus, waitpid},
-        unistd::Pid,
+        sys::{
+            signal::kill,
+            wait::{WaitStatus, waitpid},
+        },
     };
 
     use super::*;
+
+    /// Forks with nothing to note.
+    fn fork(act: impl FnOnce() -> Vec<u8>) -> io::Result<Forked> {
+        super::fork(|_| Ok(()), act).map(|(forked, ())| forked)
+    }
+
+    fn sleeper() -> Forked {
+        let argv = ["sleep", "60"].map(str::to_owned);
+        let forked = fork(|| exec("sleep", &argv, &[]).to_string().into_bytes()).unwrap();
+        assert_eq!(report(&forked), b"");
+        forked
+    }
+
+    /// Waits for its end.
+    fn ended(pid: i32) -> Exit {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some((found, exit)) = reap(pid) {
+                assert_eq!(found, pid);
+                return exit;
+            }
+            assert!(Instant::now() < until, "{pid} lives");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The letter of /proc/PID/stat, once it is one of these.
+    fn state(pid: i32, wanted: &str) -> char {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let text = fs::read_to_string(format!("/proc/{pid}/stat"));
+            let letter =
+                text.ok().and_then(|text| text.rsplit_once(") ")?.1.chars().next()).unwrap_or('X');
+            if wanted.contains(letter) {
+                return letter;
+            }
+            assert!(Instant::now() < until, "{pid} is {letter}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The number of a grandchild whose parent has ended.
+    fn orphan(act: impl FnOnce() -> Vec<u8>, wait: bool) -> i32 {
+        let middle = fork(|| {
+            let inner = fork(act).unwrap();
+            if wait {
+                report(&inner);
+            }
+            inner.pid.to_string().into_bytes()
+        });
+        let middle = middle.unwrap();
+        let pid = String::from_utf8(report(&middle)).unwrap().parse().unwrap();
+        assert_eq!(ended(middle.pid), Exit::Code(127));
+        pid
+    }
+
+    #[test]
+    fn an_end_by_any_signal_is_told() {
+        for number in [libc::SIGKILL, 34, libc::SIGRTMAX()] {
+            let forked = sleeper();
+            signal(pidfd(forked.pid).unwrap().as_fd(), number).unwrap();
+            assert_eq!(ended(forked.pid), Exit::Signal(number));
+            assert_eq!(reap(forked.pid), None);
+        }
+    }
+
+    #[test]
+    fn a_child_acts_only_once_it_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let (known, acted) = (dir.path().join("known"), dir.path().join("acted"));
+        let mut pid = 0;
+        let note = |number| {
+            pid = number;
+            Err::<(), _>(io::Error::other("no room"))
+        };
+        let failed = super::fork(note, || {
+            fs::write(&acted, "").unwrap();
+            Vec::new()
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no room");
+        assert_eq!(ended(pid), Exit::Code(127));
+        assert!(!acted.exists());
+        let look = || known.exists().to_string().into_bytes();
+        let (forked, number) = super::fork(
+            |number| {
+                // Time enough for a child that does not wait.
+                std::thread::sleep(Duration::from_millis(50));
+                fs::write(&known, "")?;
+                Ok(number)
+            },
+            look,
+        )
+        .unwrap();
+        assert_eq!((number, report(&forked)), (forked.pid, b"true".to_vec()));
+        ended(forked.pid);
+    }
+
+    #[test]
+    fn a_child_dies_with_its_parent_until_it_is_another_program() {
+        let hangs = orphan(
+            || loop {
+                std::thread::sleep(Duration::from_secs(60));
+            },
+            false,
+        );
+        assert!("ZX".contains(state(hangs, "ZX")));
+        let argv = ["sleep", "60"].map(str::to_owned);
+        let lives = orphan(|| exec("sleep", &argv, &[]).to_string().into_bytes(), true);
+        // A process that is to die stops no more.
+        kill(Pid::from_raw(lives), Signal::SIGSTOP).unwrap();
+        let letter = state(lives, "TZX");
+        let _ = kill(Pid::from_raw(lives), Signal::SIGKILL);
+        assert_eq!(letter, 'T');
+    }
+
+    #[test]
+    fn a_number_that_has_passed_on_protects() {
+        let forked = sleeper();
+        let since = stat(forked.pid).unwrap().since;
+        kill_same(forked.pid, since + 1);
+        kill(Pid::from_raw(forked.pid), Signal::SIGTERM).unwrap();
+        assert_eq!(ended(forked.pid), Exit::Signal(libc::SIGTERM));
+        let forked = sleeper();
+        kill_same(forked.pid, stat(forked.pid).unwrap().since);
+        assert_eq!(ended(forked.pid), Exit::Signal(libc::SIGKILL));
+    }
 
     fn account() -> Account {
         Account {

@@ -63,9 +63,12 @@ pub(super) fn outcome(report: &OwnedFd) -> Option<Result<(), RootSays>> {
     }
 }
 
-/// Forks a child that does this.
-pub(super) fn fork(act: impl FnOnce() -> Result<Infallible, RootSays>) -> io::Result<Forked> {
-    process::fork(|| {
+/// Forks a child that does this, once it has been noted.
+pub(super) fn fork<T>(
+    note: impl FnOnce(i32) -> io::Result<T>,
+    act: impl FnOnce() -> Result<Infallible, RootSays>,
+) -> io::Result<(Forked, T)> {
+    process::fork(note, || {
         let Err(report) = act();
         serde_json::to_vec(&report).expect("a message is plain data")
     })

@@ -1,15 +1,11 @@
 //! Password checks in flight: a fresh helper for each, so many at once, so long each.
 
 use std::{
+    cell::LazyCell,
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
-};
-
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
 };
 
 use super::{birth, children, policy::Refusal};
@@ -22,7 +18,7 @@ use crate::{
     },
     os::{
         fd,
-        process::{self, io_step},
+        process::{self, Stat, io_step},
     },
 };
 
@@ -34,18 +30,19 @@ struct Running {
     id: Option<u64>,
     link: OwnedFd,
     pid: i32,
+    /// Its start time; with the number it names the process.
+    since: u64,
     pidfd: OwnedFd,
     until: Instant,
     limit: Duration,
 }
 
 impl Running {
-    /// Ends the helper and whatever its modules have started.
-    fn end(&self) {
-        let family = children::family(&process::all(), self.pid);
+    /// Ends the helper and whatever its modules have started. `all` is everything that runs.
+    fn end(&self, all: &[(i32, Stat)]) {
         drop(process::signal(self.pidfd.as_fd(), libc::SIGKILL));
-        for pid in family.into_iter().skip(1) {
-            _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        for (pid, since) in children::family(all, self.pid, self.since) {
+            process::kill_same(pid, since);
         }
     }
 }
@@ -97,6 +94,7 @@ impl Checks {
     /// Hears helpers, ends late ones, starts the next ones. Returns answers.
     pub(super) fn step(&mut self, limits: &Pam, now: Instant) -> Vec<(Option<u64>, RootSays)> {
         let mut answers = Vec::new();
+        let all = LazyCell::new(process::all);
         self.running.retain(|check| {
             let verdict = match frame::recv::<Verdict>(check.link.as_fd()) {
                 Ok((verdict, _)) => {
@@ -106,7 +104,7 @@ impl Checks {
                 }
                 Err(FrameError::WouldBlock) if now < check.until => return true,
                 Err(error) => {
-                    check.end();
+                    check.end(&all);
                     match error {
                         FrameError::WouldBlock => {
                             Verdict::Timeout { seconds: check.limit.as_secs() }
@@ -136,7 +134,8 @@ impl Checks {
     /// Nobody waits for the answers any more.
     pub(super) fn abandon(&mut self) {
         self.waiting.clear();
-        self.running.drain(..).for_each(|check| check.end());
+        let all = LazyCell::new(process::all);
+        self.running.drain(..).for_each(|check| check.end(&all));
     }
 }
 
@@ -148,7 +147,8 @@ fn start(next: Waiting, limit: Duration, now: Instant) -> io::Result<Running> {
     let (link, theirs) = fd::pair()?;
     frame::send(link.as_fd(), &next.question, &[next.pipe.as_fd()]).map_err(io::Error::other)?;
     // That it could not become a helper shows as the end of its link.
-    let forked = birth::fork(|| birth::role("@helper", None, false, None, &theirs))?;
-    let pidfd = process::pidfd(forked.pid)?;
-    Ok(Running { id: next.id, link, pid: forked.pid, pidfd, until: now + limit, limit })
+    let act = || birth::role("@helper", None, false, None, &theirs);
+    let (forked, pidfd) = birth::fork(process::pidfd, act)?;
+    let since = process::stat(forked.pid).map_or(0, |stat| stat.since);
+    Ok(Running { id: next.id, link, pid: forked.pid, since, pidfd, until: now + limit, limit })
 }

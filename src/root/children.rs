@@ -11,18 +11,14 @@ use std::{
 };
 
 use jovis_actors::{domain::OrderId, ports::Exit};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{Signal, kill},
-        wait::WaitStatus,
-    },
-    unistd::Pid,
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::{ipc::root::Child, os::process};
+use crate::{
+    ipc::root::Child,
+    os::process::{self, Stat},
+};
 
 /// One user server.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,15 +47,14 @@ impl Entry {
         self.pidfd.as_ref().map_or(Ok(()), |pidfd| process::signal(pidfd.as_fd(), signal))
     }
 
-    /// Kills it and all that belongs to it and runs as the same account.
-    pub(super) fn kill_family(&self) -> io::Result<()> {
-        let others = family(&process::all(), self.pid);
+    /// Kills it and all that belongs to it and runs as the same account. `all` is everything that runs.
+    pub(super) fn kill_family(&self, all: &[(i32, Stat)]) -> io::Result<()> {
         self.signal(libc::SIGKILL)?;
-        let owned = |pid: &i32| self.uid.is_some() && process::uid(*pid) == self.uid;
-        for pid in others.into_iter().skip(1).filter(owned) {
-            // It may have ended meanwhile.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        let owned = |pid| self.uid.is_some() && process::uid(pid) == self.uid;
+        let others = family(all, self.pid, self.since).into_iter();
+        others
+            .filter(|(pid, _)| owned(*pid))
+            .for_each(|(pid, since)| process::kill_same(pid, since));
         Ok(())
     }
 }
@@ -73,12 +68,19 @@ pub(super) struct Children {
 }
 
 impl Children {
-    /// Reads the file of an earlier root and adopts what lives.
+    /// Reads the file of an earlier root and adopts what lives. A file that cannot be read is laid aside: a hub that
+    /// serves without knowing some old servers is better than none.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join("children");
-        let mut entries = match fs::read(&path) {
+        let mut entries = match fs::read(&path).and_then(|text| parse(&text, &boot_id())) {
+            Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            old => parse(&old?, &boot_id())?,
+            Err(error) => {
+                let aside = path.with_extension("bad");
+                error!(%error, kept = %aside.display(), "children file unreadable");
+                fs::rename(&path, aside)?;
+                BTreeMap::new()
+            }
         };
         for (order, entry) in entries.iter_mut().filter(|(_, entry)| entry.exit.is_none()) {
             let (pid, user) = (entry.pid, &entry.user);
@@ -178,28 +180,24 @@ impl Children {
     }
 }
 
-/// How a process ended, in our words. None: it has not.
-pub(super) fn exit(status: WaitStatus) -> Option<(i32, Exit)> {
-    match status {
-        WaitStatus::Exited(pid, code) => Some((pid.as_raw(), Exit::Code(code))),
-        WaitStatus::Signaled(pid, signal, _) => Some((pid.as_raw(), Exit::Signal(signal as i32))),
-        _ => None,
+/// The processes that go with this one when it is killed, with their start times: its descendants and the rest of its
+/// session. None if its number is another one's by now: as long as its session lives, nobody gets that.
+pub(super) fn family(all: &[(i32, Stat)], head: i32, since: u64) -> Vec<(i32, u64)> {
+    let mut found = vec![(head, since)];
+    if all.iter().any(|(pid, stat)| *pid == head && stat.since != since) {
+        return Vec::new();
     }
-}
-
-/// The processes that go with this one when it is killed: its descendants and the rest of its session.
-pub(super) fn family(all: &[(i32, process::Stat)], head: i32) -> Vec<i32> {
-    let mut found = vec![head];
     let mut next = 0;
-    while let Some(&parent) = found.get(next) {
+    while let Some(&(parent, _)) = found.get(next) {
         next += 1;
         for (pid, stat) in all {
-            if (stat.parent == parent || stat.session == head) && !found.contains(pid) {
-                found.push(*pid);
+            let ours = stat.parent == parent || stat.session == head;
+            if ours && !found.iter().any(|(known, _)| known == pid) {
+                found.push((*pid, stat.since));
             }
         }
     }
-    found
+    found.split_off(1)
 }
 
 fn boot_id() -> String {

@@ -13,15 +13,13 @@ use jovis_actors::{domain::OrderId, ports::Exit};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
-    unistd::Pid,
 };
 use tracing::{error, info, warn};
 
 use super::{
     Secrets, Setup, StartError, birth,
     checks::Checks,
-    children::{self, Children},
+    children::Children,
     notify,
     requests::Birth,
     roles::{Kind, Link, Process, Role},
@@ -39,7 +37,7 @@ use crate::{
         frame::FrameError,
         root::{Given, RootSays, RootToProxy},
     },
-    os::{fd, signals::Signals, users::Account},
+    os::{fd, process, signals::Signals, users::Account},
     telemetry::logs::chain,
 };
 
@@ -227,7 +225,8 @@ impl Root {
             }
         };
         let name = format!("@{}", kind.name());
-        let forked = birth::fork(|| birth::role(&name, Some(who), privileged, cwd, &theirs))?;
+        let act = || birth::role(&name, Some(who), privileged, cwd, &theirs);
+        let (forked, ()) = birth::fork(|_| Ok(()), act)?;
         info!(child = kind.name(), pid = forked.pid, "role started");
         self.role(kind).process = Some(Process::new(forked.pid, link, forked.report, now));
         if self.hub.process.is_some() && self.proxy.process.is_some() {
@@ -273,14 +272,7 @@ impl Root {
 
     /// Collects every child that has ended: roles, servers, helpers, and orphans that came to us.
     pub(super) fn reap(&mut self) {
-        loop {
-            let status = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Err(Errno::EINTR) => continue,
-                Err(error) => return warn!(%error, "waitpid failed"),
-                Ok(status) => status,
-            };
-            let Some((pid, exit)) = children::exit(status) else { continue };
+        while let Some((pid, exit)) = process::reap(-1) {
             for kind in [Kind::Hub, Kind::Proxy] {
                 if self.role(kind).process.as_ref().is_some_and(|process| process.pid == pid) {
                     self.role_ended(kind, pid, exit);

@@ -77,17 +77,17 @@ pub(super) struct Plan {
     pub(super) open_files: u64,
 }
 
-/// A user server: may it be started, and how? Before the account is known.
+/// A user server: may it be started, and how? Before the account is known. So many live, and so many may.
 pub(super) fn spawn(
     config: &Config,
     privileged: bool,
-    living: usize,
+    (living, most): (usize, u64),
     user: &Username,
     given: BTreeMap<String, String>,
     holes: &BTreeMap<String, String>,
 ) -> Result<Plan, Refusal> {
     let spawner = &config.spawner;
-    if living >= config.root.max_children as usize {
+    if living as u64 >= most {
         return refuse(format!("{living} servers are running, the most root keeps"));
     }
     if user.as_str().starts_with('-') {

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jovis_actors::domain::{OrderId, ServerName, Username};
+use jovis_actors::{
+    domain::{OrderId, ServerName, Username},
+    ports::Exit,
+};
 use nix::errno::Errno;
 use tracing::{info, warn};
 
@@ -29,6 +32,9 @@ use crate::{
 
 /// How long a child may take from fork to exec: looking up an account may ask a directory.
 const BIRTH: Duration = Duration::from_secs(10);
+
+/// Descriptors that are not for children, each of which costs one: births, helpers, sockets, links.
+const RESERVED_FILES: u64 = 256;
 
 /// What to answer now (none: later, or nothing), or why it is not done.
 type Outcome = Result<Option<RootSays>, Refusal>;
@@ -134,33 +140,35 @@ impl Root {
         }
         let config = &self.setup.config;
         let privileged = self.setting.we.privileged;
-        let living = self.children.living();
-        let plan = policy::spawn(config, privileged, living, user, env, &holes)?;
+        let most = self.setting.open_files.1.saturating_sub(RESERVED_FILES);
+        let count = (self.children.living(), most.min(config.root.max_children.into()));
+        let plan = policy::spawn(config, privileged, count, user, env, &holes)?;
         let log = fds.into_iter().next();
         let log = log.ok_or_else(|| Refusal("no log file came with it".to_owned()))?;
         let (min_uid, env_keep) = (config.root.min_uid, &config.spawner.env_keep);
-        let born =
-            birth::fork(|| birth::server(&plan, min_uid, &self.setting, env_keep, log.as_fd()))
-                .and_then(|forked| Ok((process::pidfd(forked.pid)?, forked)));
-        let (pidfd, forked) = match io_step("fork", born) {
-            Ok(born) => born,
+        // In the table before it does anything: whatever becomes of us, no server runs that nobody knows.
+        let note = |pid| {
+            let entry = Entry {
+                pid,
+                since: process::stat(pid).map_or(0, |stat| stat.since),
+                uid: None,
+                user: user.as_str().to_owned(),
+                exit: None,
+                pidfd: Some(process::pidfd(pid)?),
+                adopted: false,
+            };
+            self.children.born(order, entry);
+            Ok(())
+        };
+        let act = || birth::server(&plan, min_uid, &self.setting, env_keep, log.as_fd());
+        let forked = match io_step("fork", birth::fork(note, act)) {
+            Ok((forked, ())) => forked,
             Err(error) => {
                 warn!(%user, %server, %order, %error, "server not started");
+                self.children.forget(order);
                 return Ok(Some(error.into()));
             }
         };
-        let pid = forked.pid;
-        let since = process::stat(pid).map_or(0, |stat| stat.since);
-        let entry = Entry {
-            pid,
-            since,
-            uid: None,
-            user: user.as_str().to_owned(),
-            exit: None,
-            pidfd: Some(pidfd),
-            adopted: false,
-        };
-        self.children.born(order, entry);
         let (order, until) = (order.clone(), Instant::now() + BIRTH);
         self.births.push(Birth { order, report: forked.report, until, asked: vec![id] });
         Ok(None)
@@ -189,6 +197,11 @@ impl Root {
                     warn!(%user, %order, pid, ?why, "server not started");
                     drop(entry.signal(libc::SIGKILL));
                     self.children.forget(&order);
+                    if asked.is_empty() {
+                        // The hub that asked is gone; the next one has found it living in our list.
+                        let exit = Exit::Unknown;
+                        self.hub.say(None, RootSays::Exited { order, exit }, Vec::new());
+                    }
                     why
                 }
             };
@@ -203,7 +216,7 @@ impl Root {
             _ if entry.exit.is_some() => Ok(()),
             SignalKind::Interrupt => entry.signal(libc::SIGINT),
             SignalKind::Terminate => entry.signal(libc::SIGTERM),
-            SignalKind::Kill => entry.kill_family(),
+            SignalKind::Kill => entry.kill_family(&process::all()),
         };
         Ok(Some(io_step("signal", sent).map_or_else(RootSays::from, |()| RootSays::Done)))
     }

@@ -105,7 +105,9 @@ impl Root {
             }
             Stage::Servers { until } if now >= until => {
                 let living = self.children.entries.values().filter(|entry| entry.exit.is_none());
-                living.for_each(|entry| drop(entry.kill_family()));
+                // Looked at once, not for each: many servers would block us.
+                let all = process::all();
+                living.for_each(|entry| drop(entry.kill_family(&all)));
                 self.stage = Stage::Killed { until: now + GRACE };
             }
             Stage::Killed { until } if now >= until => {

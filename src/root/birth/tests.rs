@@ -48,9 +48,8 @@ fn simple(home: &Path) -> RunAs {
 
 /// Runs it to its end: what the birth's report said, and the exit status.
 fn run(plan: &Plan, setting: &Setting, log: &OwnedFd) -> (Result<(), RootSays>, WaitStatus) {
-    let forked =
-        fork(|| server(plan, 0, setting, &["PATH".to_owned(), "LANG".to_owned()], log.as_fd()))
-            .unwrap();
+    let keep = ["PATH".to_owned(), "LANG".to_owned()];
+    let (forked, ()) = fork(|_| Ok(()), || server(plan, 0, setting, &keep, log.as_fd())).unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     let outcome = loop {
         assert!(Instant::now() < until, "no report");

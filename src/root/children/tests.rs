@@ -58,7 +58,7 @@ fn a_reboot_leaves_nothing_and_nonsense_is_an_error() {
 
 #[test]
 fn a_family_is_descendants_and_session() {
-    let stat = |parent, session| process::Stat { parent, session, since: 0, ended: false };
+    let stat = |parent, session| Stat { parent, session, since: 7, ended: false };
     let all = [
         (10, stat(1, 10)),
         (11, stat(10, 11)),
@@ -66,5 +66,20 @@ fn a_family_is_descendants_and_session() {
         (13, stat(1, 10)),
         (14, stat(1, 14)),
     ];
-    assert_eq!(family(&all, 10), [10, 11, 13, 12]);
+    assert_eq!(family(&all, 10, 7), [(11, 7), (13, 7), (12, 7)]);
+    // Whose number is another's by now has none; who is gone still has its session.
+    assert_eq!(family(&all, 10, 6), []);
+    assert_eq!(family(&all[3..], 10, 6), [(13, 7)]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_laid_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, aside) = (dir.path().join("children"), dir.path().join("children.bad"));
+    for nonsense in ["", "[\"x\", {\"a\": 1}]", "\0\0\0"] {
+        fs::write(&file, nonsense).unwrap();
+        assert_eq!(Children::open(dir.path()).unwrap().living(), 0);
+        assert_eq!(fs::read_to_string(&aside).unwrap(), nonsense);
+        assert!(parse(&fs::read(&file).unwrap(), &boot_id()).unwrap().is_empty());
+    }
 }

@@ -25,7 +25,7 @@ fn found(uid: u32) -> Account {
 }
 
 fn ask(config: &Config, env: &[(&str, &str)], holes: &[(&str, &str)]) -> Result<Plan, Refusal> {
-    spawn(config, true, 0, &alice(), map(env), &map(holes))
+    spawn(config, true, (0, 9), &alice(), map(env), &map(holes))
 }
 
 #[test]
@@ -68,9 +68,9 @@ fn only_known_holes_with_plain_values_pass() {
 
 #[test]
 fn there_is_a_most() {
-    let mut config = Config::default();
-    config.root.max_children = 2;
-    let at = |living| spawn(&config, true, living, &alice(), BTreeMap::new(), &BTreeMap::new());
+    let config = Config::default();
+    let at =
+        |living| spawn(&config, true, (living, 2), &alice(), BTreeMap::new(), &BTreeMap::new());
     assert!(at(1).is_ok());
     assert!(at(2).is_err());
 }
@@ -80,7 +80,7 @@ fn names_that_would_be_options_or_paths_are_refused() {
     let mut config = Config::default();
     let at = |config: &Config, name: &str| {
         let name = Username::new(name).unwrap();
-        spawn(config, true, 0, &name, BTreeMap::new(), &BTreeMap::new())
+        spawn(config, true, (0, 9), &name, BTreeMap::new(), &BTreeMap::new())
     };
     assert!(at(&config, "-rf").is_err());
     config.spawner.class = SpawnerClass::Simple(Simple::default());

@@ -1,10 +1,6 @@
 use std::{fs::File, os::fd::AsFd, thread::sleep};
 
-use jovis_actors::ports::Exit;
-use nix::{
-    sys::{stat::Mode, wait::waitpid},
-    unistd::{Pid, geteuid},
-};
+use nix::{sys::stat::Mode, unistd::geteuid};
 use tempfile::TempDir;
 
 use super::*;
@@ -17,7 +13,7 @@ use crate::{
     os::{fd, users},
     root::{
         Reload, Relog, Setup,
-        children::{self, Children},
+        children::Children,
         policy::Ourselves,
         roles::{Link, Process},
         sockets,
@@ -49,7 +45,7 @@ impl Scene {
             hub_gid: 0,
             env: std::env::vars().collect(),
             umask: Mode::from_bits_truncate(0o022),
-            open_files: (256, 256),
+            open_files: (256, 1024),
             oom: "0".to_owned(),
         };
         let sockets = sockets::bind(&config, dir.path(), dir.path(), None).unwrap();
@@ -167,7 +163,13 @@ fn an_order_is_started_once_and_remembered_until_it_is_forgotten() {
     for id in [1, 2] {
         assert_eq!(scene.hear().0, Envelope { id: Some(id), message: spawned.clone() });
     }
-    let (_, exit) = children::exit(waitpid(Pid::from_raw(pid), None).unwrap()).unwrap();
+    let exit = loop {
+        if let Some((_, exit)) = process::reap(pid) {
+            break exit;
+        }
+        assert!(Instant::now() < until, "not ended");
+        sleep(Duration::from_millis(2));
+    };
     assert_eq!(exit, Exit::Code(7));
     scene.root.server_ended(&order(), exit);
     let bell = Envelope { id: None, message: RootSays::Exited { order: order(), exit } };
@@ -184,7 +186,20 @@ fn an_order_is_started_once_and_remembered_until_it_is_forgotten() {
 }
 
 #[test]
-fn a_birth_that_takes_too_long_is_ended() {
+fn there_are_never_more_children_than_open_files() {
+    let mut scene = Scene::greeted();
+    scene.root.setting.open_files = (64, RESERVED_FILES);
+    let log = scene.log();
+    assert!(is_denied(&scene.ask(1, spawn(), log)));
+    assert!(scene.root.children.list().is_empty());
+    scene.root.setting.open_files.1 += 1;
+    scene.root.setup.config.root.max_children = 0;
+    let log = scene.log();
+    assert!(is_denied(&scene.ask(2, spawn(), log)));
+}
+
+/// A birth that takes too long, and is over; these requests wait for it.
+fn late(asked: Vec<Option<u64>>) -> Scene {
     let mut scene = Scene::greeted();
     let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let pid = i32::try_from(sleeper.id()).unwrap();
@@ -201,12 +216,24 @@ fn a_birth_that_takes_too_long_is_ended() {
     let (report, _writer) = fd::pipe().unwrap();
     fd::set_nonblocking(report.as_fd(), true).unwrap();
     let until = Instant::now() + BIRTH;
-    scene.root.births.push(Birth { order: order(), report, until, asked: vec![Some(1)] });
+    scene.root.births.push(Birth { order: order(), report, until, asked });
     scene.root.look_after_births(until - Duration::from_secs(1));
     assert_eq!(scene.root.births.len(), 1);
     scene.root.look_after_births(until);
-    let (step, errno) = ("start in time".to_owned(), libc::ETIMEDOUT);
-    assert_eq!(scene.hear().0, Envelope { id: Some(1), message: RootSays::Failed { step, errno } });
     assert!(!sleeper.wait().unwrap().success());
     assert!(scene.root.children.list().is_empty());
+    scene
+}
+
+#[test]
+fn a_birth_that_takes_too_long_is_ended() {
+    let scene = late(vec![Some(1)]);
+    let (step, errno) = ("start in time".to_owned(), libc::ETIMEDOUT);
+    assert_eq!(scene.hear().0, Envelope { id: Some(1), message: RootSays::Failed { step, errno } });
+}
+
+#[test]
+fn a_failed_birth_is_told_to_the_hub_that_has_not_asked() {
+    let message = RootSays::Exited { order: order(), exit: Exit::Unknown };
+    assert_eq!(late(Vec::new()).hear().0, Envelope { id: None, message });
 }
