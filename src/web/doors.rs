@@ -70,8 +70,9 @@ impl Doors for Actors {
     }
 
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>> {
+        let now = self.clock.moment();
         Box::pin(async move {
-            let end = move |image: &Image| accounts::sign_out(image, user, &session);
+            let end = move |image: &Image| accounts::sign_out(image, user, &session, now);
             Ok(self.store.change(end).await?)
         })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 use jovis_actors::{
-    accounts::TokenRefused,
+    accounts::{CodeRefused, TokenRefused},
     logins::SignInRefused,
     ports::StoreError,
     spawners::{StartRefused, StopRefused},
@@ -121,6 +121,14 @@ impl<E: fmt::Debug + fmt::Display + Into<Self>> From<ChangeError<E>> for Error {
 impl From<std::convert::Infallible> for Error {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
+    }
+}
+
+impl From<CodeRefused> for Error {
+    fn from(why: CodeRefused) -> Self {
+        match why {
+            CodeRefused::SignedOut => Self::forbidden(why),
+        }
     }
 }
 

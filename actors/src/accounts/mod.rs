@@ -15,7 +15,9 @@ pub mod servers;
 pub mod tokens;
 pub mod users;
 
-pub use oauth::{CODE_LIFE, NewCode, RedeemRefused, Redeemed, Redemption, give_code, redeem_code};
+pub use oauth::{
+    CODE_LIFE, CodeRefused, NewCode, RedeemRefused, Redeemed, Redemption, give_code, redeem_code,
+};
 pub use servers::{
     Beginning, Moved, StepRefused, begin_server, move_server, remove_server, server_scopes,
 };

@@ -31,8 +31,22 @@ pub struct NewCode {
 /// How long a code lives (`SECURITY.md`: 60 s).
 pub const CODE_LIFE: Duration = Duration::from_secs(60);
 
-/// Gives a code out.
-pub fn give_code(_image: &Image, new: NewCode, now: Moment) -> Decided<(), Infallible> {
+/// Why no code is given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CodeRefused {
+    /// The person signed out in this browser session while the request was under way.
+    #[error("this browser session was signed out")]
+    SignedOut,
+}
+
+/// Gives a code out. Not into a session that was signed out just now: its request was let in before that, and the token
+/// made from its code would outlive the sign-out.
+pub fn give_code(image: &Image, new: NewCode, now: Moment) -> Decided<(), CodeRefused> {
+    if let Some(session) = &new.session
+        && image.codes().any(|code| ends(code, new.user, session) && now < code.expires_at)
+    {
+        return Err(CodeRefused::SignedOut);
+    }
     let code = OAuthCode {
         hash: new.hash,
         client: new.client,
@@ -44,6 +58,45 @@ pub fn give_code(_image: &Image, new: NewCode, now: Moment) -> Decided<(), Infal
         used: None,
     };
     Ok((vec![Write::Code(Arc::new(code))], ()))
+}
+
+/// So many ended sessions of one user are remembered.
+const MOST_ENDED: usize = 16;
+
+/// Remembers for the life of a code that this session has ended, by a spent code of no client: nobody can redeem it,
+/// and it goes with the expired ones.
+pub(super) fn end_session(image: &Image, user: UserId, session: &str, now: Moment) -> Vec<Write> {
+    let mut ended: Vec<_> =
+        image.codes().filter(|code| code.user == user && is_mark(code)).collect();
+    ended.sort_by_key(|code| code.expires_at);
+    let surplus = (ended.len() + 1).saturating_sub(MOST_ENDED);
+    let mut writes: Vec<_> =
+        ended.iter().take(surplus).map(|code| Write::CodeGone(code.hash)).collect();
+    // No digest of anything: ids are never given again, so marks never meet.
+    let id = image.next_id();
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&id.to_be_bytes());
+    let mark = OAuthCode {
+        hash: TokenHash(hash),
+        client: ClientId::claimed(""),
+        user,
+        scopes: Vec::new(),
+        session: Some(session.to_owned()),
+        challenge: None,
+        expires_at: now.plus(CODE_LIFE),
+        used: None,
+    };
+    writes.extend([Write::IdsUsed(id), Write::Code(Arc::new(mark))]);
+    writes
+}
+
+/// Is this no code but the mark of an ended session?
+fn is_mark(code: &OAuthCode) -> bool {
+    code.client.as_str().is_empty()
+}
+
+fn ends(code: &OAuthCode, user: UserId, session: &str) -> bool {
+    is_mark(code) && code.user == user && code.session.as_deref() == Some(session)
 }
 
 /// A code presented at the token endpoint. Secrets are hashed, the verifier's S256 computed, by the caller.

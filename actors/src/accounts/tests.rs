@@ -146,13 +146,50 @@ fn signing_out_ends_this_browsers_tokens_and_codes_only() {
         let redeemed = redeem_code(&image, redemption(&bob, n, token), NOW);
         apply(&mut image, redeemed).unwrap();
     }
-    let out = sign_out(&image, bob.id, "tab");
+    let out = sign_out(&image, bob.id, "tab", NOW);
     apply(&mut image, out);
     assert!(image.token_hashed(&hash(60)).is_none());
     assert!(image.token_hashed(&hash(61)).is_some(), "the phone stays signed in");
     assert!(image.token_hashed(&hash(1)).is_some(), "the server keeps its own token");
     let late = redeem_code(&image, redemption(&bob, 52, 62), NOW);
     assert_eq!(apply(&mut image, late), Err(RedeemRefused::Grant));
+}
+
+#[test]
+fn a_request_let_in_before_the_sign_out_gets_no_code_after_it() {
+    let (mut image, bob) = bob_with_code();
+    let eve = join(&mut image, "eve", false);
+    let out = sign_out(&image, bob.id, "tab", NOW);
+    apply(&mut image, out);
+    let give = |image: &Image, new, when| give_code(image, new, when);
+    let just = Moment(NOW.plus(CODE_LIFE).0 - 1);
+    for when in [NOW, just] {
+        let late = give(&image, code(&bob, 51), when);
+        assert_eq!(late.unwrap_err(), CodeRefused::SignedOut);
+    }
+    let phone = NewCode { session: Some("phone".to_owned()), ..code(&bob, 51) };
+    assert!(give(&image, phone, NOW).is_ok());
+    assert!(give(&image, NewCode { user: eve.id, ..code(&bob, 51) }, NOW).is_ok());
+    assert!(give(&image, code(&bob, 51), NOW.plus(CODE_LIFE)).is_ok());
+
+    // The mark is no code: nobody can redeem it, and it goes like one.
+    let mark = image.codes().next().unwrap().clone();
+    let what =
+        Redemption { code: mark.hash, client: mark.client.clone(), ..redemption(&bob, 0, 60) };
+    assert_eq!(redeem_code(&image, what, NOW).unwrap().1, Err(RedeemRefused::Client));
+    let what = Redemption { code: mark.hash, ..redemption(&bob, 0, 60) };
+    assert_eq!(redeem_code(&image, what, NOW).unwrap().1, Err(RedeemRefused::Grant));
+    for n in 0..100 {
+        let out = sign_out(&image, bob.id, &format!("tab {n}"), Moment(NOW.0 + n));
+        apply(&mut image, out);
+    }
+    assert_eq!(image.codes().count(), 16, "no more than that of one user");
+    assert!(
+        give(&image, NewCode { session: Some("tab 99".to_owned()), ..code(&bob, 51) }, NOW)
+            .is_err()
+    );
+    delete_expired(&image, just.plus(HOUR)).iter().for_each(|write| image.apply(write));
+    assert_eq!(image.codes().count(), 0);
 }
 
 #[test]
@@ -452,11 +489,13 @@ proptest! {
                 }
                 3 => {
                     let client = ClientId::of_server(&user.name, &ServerName::new(server).unwrap());
-                    let given = give_code(&image, NewCode { client, ..code(user, n) }, NOW);
+                    // A session of its own: those signed out get no more.
+                    let session = Some(format!("tab {n}"));
+                    let given = give_code(&image, NewCode { client, session, ..code(user, n) }, NOW);
                     apply(&mut image, given);
                 }
                 4 => {
-                    let found = image.codes().next().cloned();
+                    let found = image.codes().find(|code| !code.client.as_str().is_empty()).cloned();
                     if let Some((code, client)) = found.and_then(|code| Some((code.clone(), image.client(&code.client)?.clone()))) {
                         let what = Redemption {
                             code: code.hash,
@@ -475,7 +514,8 @@ proptest! {
                     apply(&mut image, revoked);
                 }
                 _ => {
-                    let out = sign_out(&image, user.id, "tab");
+                    let session = image.codes().find_map(|code| code.session.clone());
+                    let out = sign_out(&image, user.id, session.as_deref().unwrap_or("tab"), NOW);
                     apply(&mut image, out);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use super::Decided;
+use super::{Decided, oauth};
 use crate::{
     domain::{Moment, Owner, User, UserId, Username},
     store::{Image, Write},
@@ -41,8 +41,14 @@ pub fn sign_in(
     Ok((vec![Write::User(user.clone())], user))
 }
 
-/// Ends all tokens of this user that were given in this browser session, and codes not exchanged yet.
-pub fn sign_out(image: &Image, user: UserId, session: &str) -> Decided<(), Infallible> {
+/// Ends all tokens of this user that were given in this browser session, and codes not exchanged yet; for the life of a
+/// code none is given there any more.
+pub fn sign_out(
+    image: &Image,
+    user: UserId,
+    session: &str,
+    now: Moment,
+) -> Decided<(), Infallible> {
     let tokens = image
         .tokens_of(&Owner::User(user))
         .filter(|token| token.session.as_deref() == Some(session))
@@ -51,5 +57,6 @@ pub fn sign_out(image: &Image, user: UserId, session: &str) -> Decided<(), Infal
         .codes()
         .filter(|code| code.user == user && code.session.as_deref() == Some(session))
         .map(|code| Write::CodeGone(code.hash));
-    Ok((tokens.chain(codes).collect(), ()))
+    let ended = oauth::end_session(image, user, session, now);
+    Ok((tokens.chain(codes).chain(ended).collect(), ()))
 }
