@@ -81,6 +81,9 @@ fn writer(folder: &Path, accounts: &[&str], world: &dyn World) -> Option<Writer>
     let facts = world.facts(folder)?;
     if facts.uid != 0 {
         Some(Writer::Owner)
+    } else if facts.mode & 0o1000 != 0 {
+        // Sticky, as /tmp: nobody replaces what is root's, and what is another's root does not write to.
+        None
     } else if facts.mode & 0o002 != 0 {
         Some(Writer::Anybody)
     } else if facts.mode & 0o020 == 0 {

@@ -257,7 +257,9 @@ fn about_log(change: impl Fn(&mut Fake)) -> Vec<(Severity, String)> {
 fn root_writes_no_log_where_somebody_could_swap_it() {
     assert_eq!(about_log(|_| {}), []);
     for folder in ["/", "/srv", "/srv/log"] {
-        for mode in [0o775, 0o777, 0o1777, 0o757] {
+        let sticky = about_log(|world| _ = world.folders.insert(folder.into(), 0o1777));
+        assert_eq!(sticky, [], "{folder}");
+        for mode in [0o775, 0o777, 0o757] {
             let found = about_log(|world| {
                 world.folders.insert(folder.into(), mode);
                 world.members.insert(folder.into(), "jovis");
