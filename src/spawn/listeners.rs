@@ -8,6 +8,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use crate::os::process;
+
 /// The listening state in /proc/net/tcp.
 const LISTEN: &str = "0A";
 
@@ -30,12 +32,8 @@ fn listeners(port: u16) -> Vec<Listener> {
 
 /// Whose process this is; none if it is gone.
 pub fn uid_of(pid: i32) -> Option<u32> {
-    // Not the owner of the folder: that is root where the program may not be read.
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    let uid = line.split_whitespace().nth(1)?.parse().ok()?;
-    // Still on its way from root to its user: nothing is known yet.
-    Some(uid).filter(|uid| *uid != 0)
+    // Still root: on its way to its user, nothing is known yet.
+    process::uid(pid).filter(|uid| *uid != 0)
 }
 
 fn read(table: &str, port: u16) -> Vec<Listener> {

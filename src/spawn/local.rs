@@ -99,7 +99,11 @@ impl Local {
     }
 
     async fn start(&self, order: &Order, tell: &Progress) -> Result<Started, SpawnError> {
-        if let Recovered::Alive(started) = self.recover(&order.id).await? {
+        // Root cannot know an order that was never begun here: the note is written before root is asked. So a first start
+        // does not have the whole table sent.
+        if self.outputs.url(&order.id).is_some()
+            && let Recovered::Alive(started) = self.recover(&order.id).await?
+        {
             return Ok(started);
         }
         let settings = self.settings.load_full();

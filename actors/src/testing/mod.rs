@@ -1,13 +1,7 @@
 //! Ports from memory, for tests (feature `testing`): what a test wants to happen is said beforehand, what happened is
 //! asked afterwards. Every handle is cheap to clone and keeps its memory over "restarts" of who uses it.
 
-use std::sync::Arc;
-
-use crate::{
-    domain::{Moment, User, UserId, Username},
-    store::{self, Settings},
-    supervise::{Supervision, Supervisor},
-};
+use crate::domain::{Moment, User, UserId, Username};
 
 pub mod authenticator;
 pub mod clock;
@@ -34,13 +28,4 @@ pub fn user(id: u64, name: &str) -> User {
         cookie_id: String::new(),
         user_info: None,
     }
-}
-
-/// A store at work over this journal, on the current runtime. It ends with the supervision. A second one over the same
-/// journal is what the hub is after a restart.
-pub fn running_store(journal: &MemoryJournal) -> (store::Client, Supervision) {
-    let (client, spec) = store::open(Box::new(journal.clone()), Settings::default())
-        .expect("a journal from memory opens unless told otherwise");
-    let entropy = Arc::new(SeededEntropy::new(1));
-    (client, Supervisor::new("test", entropy).child(spec).start())
 }
