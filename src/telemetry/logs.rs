@@ -4,20 +4,23 @@
 //! one thread and no other, writes only when that cannot block ([`init_root`]). Both count what they drop and say so
 //! as soon as they can; both survive a reader that is gone. The level changes while the process runs.
 //!
-//! How a line looks is in `line`, where it goes in `sink`.
+//! How a line looks is in `line`, where it goes in `sink`; `tap` is for who listens while it happens.
 
 mod line;
 mod sink;
+mod tap;
 
-use std::{error::Error, fmt, fs::File, io, time::Duration};
+use std::{error::Error, fmt, fs::File, io, os::fd::OwnedFd, time::Duration};
 
 use thiserror::Error;
 use tracing::{Dispatch, level_filters::LevelFilter};
 use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload};
 
+pub use self::tap::{TAPS, TapError, TapFilter};
 use self::{
     line::Lines,
     sink::{Direct, Queue, Sink},
+    tap::Taps,
 };
 use crate::config::sections::Log;
 
@@ -55,6 +58,7 @@ pub struct BadLevel(String);
 pub struct LogHandle {
     filter: reload::Handle<EnvFilter, Registry>,
     sink: Sink,
+    taps: Taps,
 }
 
 impl LogHandle {
@@ -67,6 +71,13 @@ impl LogHandle {
     /// From now on lines go to this file (`log.file`, opened anew after it was moved away).
     pub fn set_output(&self, file: File) {
         self.sink.replace(file);
+    }
+
+    /// From now on each event that the filter lets through goes into this descriptor too, as a JSON line in a datagram
+    /// (the other end of a `SOCK_SEQPACKET` pair), until that end is closed. It is never waited for: what does not fit
+    /// is dropped, and a `log lines dropped` says how many. At most [`TAPS`] at a time.
+    pub fn tap(&self, to: OwnedFd, filter: TapFilter) -> Result<(), TapError> {
+        self.taps.add(to, filter)
     }
 
     /// Waits until what was logged so far is written, at most so long. False if it is not. For the end of a process.
@@ -113,9 +124,10 @@ fn install(role: &'static str, log: &Log, sink: Sink) -> Result<LogHandle, LogsE
 
 fn build(role: &'static str, log: &Log, sink: Sink) -> Result<(Dispatch, LogHandle), BadLevel> {
     let (filter, changer) = reload::Layer::new(parse_level(&log.level)?);
-    let lines = Lines { role, format: log.format, sink: sink.clone() };
+    let taps = Taps::default();
+    let lines = Lines { role, format: log.format, sink: sink.clone(), taps: taps.clone() };
     let dispatch = Dispatch::new(Registry::default().with(filter).with(lines));
-    Ok((dispatch, LogHandle { filter: changer, sink }))
+    Ok((dispatch, LogHandle { filter: changer, sink, taps }))
 }
 
 /// The library takes a word that is no level for a module's name, and would log nothing else.

@@ -21,7 +21,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{chain, sink::Sink};
+use super::{chain, sink::Sink, tap::Taps};
 use crate::config::sections::LogFormat;
 
 /// Longest value, in bytes; more is cut off.
@@ -33,11 +33,12 @@ pub(super) struct Lines {
     pub(super) role: &'static str,
     pub(super) format: LogFormat,
     pub(super) sink: Sink,
+    pub(super) taps: Taps,
 }
 
 /// Fields in the order in which they were given.
 #[derive(Debug, Default, Clone)]
-struct Fields(Vec<(&'static str, Value)>);
+pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_new_span(
@@ -70,6 +71,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
         event.record(&mut fields);
         let metadata = event.metadata();
+        self.taps.tell(self.role, *metadata.level(), metadata.target(), &fields);
         self.sink.write(render(
             self.format,
             self.role,
@@ -86,10 +88,16 @@ pub(super) fn dropped(role: &'static str, format: LogFormat, count: u64) -> Vec<
     render(format, role, Level::WARN, module_path!(), &fields)
 }
 
-fn render(format: LogFormat, role: &str, level: Level, target: &str, fields: &Fields) -> Vec<u8> {
+/// An event as a line with its end.
+pub(super) fn render(
+    format: LogFormat,
+    role: &str,
+    level: Level,
+    target: &str,
+    fields: &Fields,
+) -> Vec<u8> {
     let time = format!("{:.6}", jiff::Timestamp::now());
-    let event = fields.0.iter().find(|(name, _)| *name == "message");
-    let event = event.and_then(|(_, value)| value.as_str()).unwrap_or_default();
+    let event = fields.value("message").and_then(Value::as_str).unwrap_or_default();
     let rest = fields.0.iter().filter(|(name, _)| *name != "message");
     let mut out = String::with_capacity(256);
     match format {
@@ -149,6 +157,11 @@ fn escape(out: &mut String, text: &str) {
 }
 
 impl Fields {
+    /// The value of a field. The event's name is `message`.
+    pub(super) fn value(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(there, _)| *there == name).map(|(_, value)| value)
+    }
+
     fn put(&mut self, name: &'static str, value: Value) {
         match self.0.iter_mut().find(|(there, _)| *there == name) {
             Some((_, old)) => *old = value,

@@ -1,7 +1,7 @@
 use std::{
     fs,
     io::{Read as _, Seek as _},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd},
     time::Instant,
 };
 
@@ -212,4 +212,98 @@ fn a_process_logs_to_its_standard_error() {
         let line = said.lines().find(|line| line.contains("up and running")).unwrap();
         assert_eq!(serde_json::from_str::<Value>(line).unwrap()["role"], role);
     }
+}
+
+/// A pair as `jovis events` has it.
+fn pair() -> (OwnedFd, OwnedFd) {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    let kind = SockType::SeqPacket;
+    socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap()
+}
+
+/// What has arrived so far.
+fn heard(end: &OwnedFd) -> Vec<Value> {
+    use nix::sys::socket::{MsgFlags, recv};
+    let mut some = vec![0; 65_536];
+    let mut out = Vec::new();
+    while let Ok(length @ 1..) = recv(end.as_raw_fd(), &mut some, MsgFlags::MSG_DONTWAIT) {
+        out.push(serde_json::from_slice(&some[..length]).unwrap());
+    }
+    out
+}
+
+#[test]
+fn a_tap_hears_what_its_filter_lets_through() {
+    let (all, to_all) = pair();
+    let (some, to_some) = pair();
+    let written = written(LogFormat::Text, |handle| {
+        info!(user = "ada", "before");
+        handle.tap(to_all, TapFilter::default()).unwrap();
+        let filter = TapFilter {
+            level: Some("warn".to_owned()),
+            events: vec!["server ended".to_owned(), "role ended".to_owned()],
+            fields: [("user", "ada"), ("code", "1")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        };
+        handle.tap(to_some, filter).unwrap();
+        warn!(user = "ada", code = 1, "server ended");
+        warn!(user = "bob", code = 1, "server ended");
+        warn!(code = 1, "role ended");
+        info!(user = "ada", code = 1, "server ended");
+        warn!(user = "ada", code = 1, "server lost");
+        debug!("not logged, not told");
+    });
+    assert_eq!(written.len(), 6);
+    let (all, some) = (heard(&all), heard(&some));
+    assert_eq!(all.len(), 5, "{all:?}");
+    assert_eq!((&all[1]["event"], &all[1]["user"]), (&"server ended".into(), &"bob".into()));
+    assert_eq!(some, all[..1]);
+}
+
+#[test]
+fn a_tap_that_does_not_read_loses_events_and_is_told_how_many() {
+    let (end, to) = pair();
+    let mut told = Vec::new();
+    written(LogFormat::Text, |handle| {
+        handle.tap(to, TapFilter::default()).unwrap();
+        for number in 0..5_000 {
+            info!(number, "many words");
+        }
+        told = heard(&end);
+        info!("next");
+        told.extend(heard(&end));
+    });
+    let dropped: u64 = told.iter().filter_map(|event| event["count"].as_u64()).sum();
+    assert!(dropped > 0, "{}", told.len());
+    assert_eq!(told.len() as u64 + dropped, 5_000 + 2, "{dropped}");
+    assert_eq!(told.last().unwrap()["event"], "next");
+}
+
+#[test]
+fn who_hangs_up_makes_room_for_another() {
+    let (_, handle) = logs(LogFormat::Text, true, tempfile::tempfile().unwrap());
+    let mut ends = Vec::new();
+    for _ in 0..TAPS {
+        let (end, to) = pair();
+        handle.tap(to, TapFilter::default()).unwrap();
+        ends.push(end);
+    }
+    assert_eq!(handle.tap(pair().1, TapFilter::default()), Err(TapError::Full));
+    ends.pop();
+    let (_end, to) = pair();
+    handle.tap(to, TapFilter::default()).unwrap();
+    let loud = TapFilter { level: Some("loud".to_owned()), ..TapFilter::default() };
+    assert_eq!(handle.tap(pair().1, loud), Err(TapError::Level("loud".to_owned())));
+}
+
+#[test]
+fn who_hangs_up_is_forgotten_at_the_next_event() {
+    let (end, to) = pair();
+    written(LogFormat::Text, |handle| {
+        handle.tap(to, TapFilter::default()).unwrap();
+        drop(end);
+        info!("one");
+        assert_eq!(format!("{:?}", handle.taps), "0 taps");
+    });
 }
