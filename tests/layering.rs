@@ -387,6 +387,35 @@ fn modules_import_downwards_only() {
 }
 
 #[test]
+fn every_message_of_an_actor_passes_a_point() {
+    let (mut wrong, mut taken) = (Vec::new(), Vec::new());
+    for (file, lines) in files().iter().filter(|(file, _)| is_below(file, "actors/src")) {
+        if file.ends_with("supervise/message.rs") || file.ends_with("supervise/poison.rs") {
+            continue;
+        }
+        if lines.iter().any(|(_, text)| text.contains("Handler<") && text.contains(" for ")) {
+            wrong.push(format!("{file}: an actor takes messages by `handles!` only"));
+        }
+        // The names stand in quotes, which `lines` leaves out.
+        let text = fs::read_to_string(top().join(file)).expect("it was read before");
+        for list in text.split("handles!(").skip(1) {
+            let (list, _) = list.split_once(')').expect("a list ends");
+            let (actor, messages) = list.split_once(':').expect("an actor and its messages");
+            let actor = actor.split(" as ").nth(1).expect("a name").trim().trim_matches('"');
+            let messages = messages.split(',').map(str::trim).filter(|name| !name.is_empty());
+            taken.extend(messages.map(|name| format!("{actor}:{name}")));
+        }
+    }
+    taken.sort_unstable();
+    let mut listed = jovis_actors::tree::messages();
+    listed.sort_unstable();
+    if taken != listed {
+        wrong.push(format!("tree::messages() lists {listed:?}, but there are {taken:?}"));
+    }
+    report(&wrong);
+}
+
+#[test]
 fn ipc_takes_values_only_from_the_actors() {
     let mut wrong = Vec::new();
     for (file, lines) in files().iter().filter(|(file, _)| is_below(file, "src/ipc")) {

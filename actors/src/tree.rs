@@ -257,5 +257,18 @@ impl Tree {
     }
 }
 
+/// Every message of every actor, as the points they pass ([`crate::supervise::faults`]).
+pub fn messages() -> Vec<&'static str> {
+    let all = [
+        activity::actor::MESSAGES,
+        routes::actor::MESSAGES,
+        spawners::actor::MESSAGES,
+        spawner::actor::MESSAGES,
+        logins::actor::MESSAGES,
+        janitor::MESSAGES,
+    ];
+    all.concat()
+}
+
 #[cfg(test)]
 mod tests;

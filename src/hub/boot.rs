@@ -122,6 +122,8 @@ impl Hub {
         info!(build = env!("CARGO_PKG_VERSION"), "hub boots");
         let state = Arc::new(state);
         let folder = PathBuf::from(format!("/proc/self/fd/{}", state.as_raw_fd()));
+        #[cfg(feature = "faults")]
+        super::faults::listen(folder.clone());
         let threads =
             ActorThreads::start().map_err(|error| BootError::Io("the actors' threads", error))?;
         let outputs =

@@ -4,6 +4,8 @@
 //! [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
 
 pub mod boot;
+#[cfg(feature = "faults")]
+mod faults;
 pub mod registry;
 mod reload;
 pub mod settings;

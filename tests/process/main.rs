@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 pub mod support;
 
+#[cfg(feature = "faults")]
+mod armed;
 mod hub_crash;
 mod login;
 mod logs;

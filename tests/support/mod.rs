@@ -6,6 +6,7 @@
 //! | `site.rs` | [`Plan`] → [`Site`]: writes hub.ron, starts the binary, ends everything on drop |
 //! | `log.rs` | the hub's log lines as they come, and waiting for one |
 //! | `account.rs` | a Unix user for one test |
+//! | `faults.rs` | panics, kills and stalls in a running hub, at named points |
 //! | `process.rs` | the process table, read from /proc |
 //! | `http.rs` | [`Visitor`]: a browser without a window; [`Socket`]: one upgraded connection |
 //! | `script.rs` | running the Python scripts of `tests/browser` |
@@ -16,6 +17,8 @@
 use std::time::{Duration, Instant};
 
 mod account;
+#[cfg(feature = "faults")]
+mod faults;
 mod http;
 mod log;
 pub mod process;

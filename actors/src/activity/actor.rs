@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use actix::{AsyncContext, Context, Message, ResponseFuture, WrapFuture};
 use arc_swap::ArcSwap;
 use tokio::time::sleep;
 use tracing::warn;
 
 use super::{client::Notes, pending::Pending};
-use crate::store::{self, ChangeError};
+use crate::{
+    store::{self, ChangeError},
+    supervise::{On, faults, handles},
+};
 
 /// Records per change: far below what one frame of the journal holds.
 const GROUP: usize = 500;
@@ -78,6 +81,7 @@ impl actix::Actor for Actor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        faults::point("activity", "started");
         let (notes, store, resolution) =
             (self.notes.clone(), self.store.clone(), self.resolution.clone());
         let writing = async move {
@@ -96,9 +100,11 @@ impl actix::Actor for Actor {
 #[rtype(result = "()")]
 pub(super) struct Flush;
 
-impl Handler<Flush> for Actor {
+handles!(Actor as "activity": Flush);
+
+impl On<Flush> for Actor {
     type Result = ResponseFuture<()>;
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
         Box::pin(flush(self.notes.clone(), self.store.clone()))
     }
 }

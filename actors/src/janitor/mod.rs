@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, Message, fut::wrap_future};
+use actix::{Actor, ArbiterHandle, AsyncContext, Context, Message, fut::wrap_future};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     domain::Moment,
     ports::{Clock, Entropy},
     store::{self, ChangeError, Image, Write},
-    supervise::{ChildSpec, named},
+    supervise::{ChildSpec, On, faults, handles, named},
 };
 
 /// At most so many records are deleted in one change, so that the store's group stays short.
@@ -108,6 +108,7 @@ impl Actor for Janitor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        faults::point("janitor", "started");
         self.rest(ctx);
     }
 }
@@ -117,10 +118,12 @@ impl Actor for Janitor {
 #[rtype(result = "()")]
 struct Round;
 
-impl Handler<Round> for Janitor {
+handles!(Janitor as "janitor": Round);
+
+impl On<Round> for Janitor {
     type Result = ();
 
-    fn handle(&mut self, _: Round, ctx: &mut Self::Context) {
+    fn on(&mut self, _: Round, ctx: &mut Self::Context) {
         self.rest(ctx);
         let Some(now) = self.as_of() else {
             warn!("wall clock moved");

@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{ActorFutureExt, Context, Handler, ResponseActFuture, WrapFuture, fut};
+use actix::{ActorFutureExt, Context, ResponseActFuture, WrapFuture, fut};
 use arc_swap::ArcSwap;
 use tokio::{sync::Semaphore, time::timeout};
 use tracing::{error, info, warn};
@@ -25,6 +25,7 @@ use crate::{
     domain::User,
     ports::{Authenticator, Clock, Credentials, Entropy, Flow, Identity, LoginError},
     store,
+    supervise::{On, handles},
 };
 
 /// How attempts are treated; can be reloaded.
@@ -88,10 +89,12 @@ impl actix::Actor for Actor {
     type Context = Context<Self>;
 }
 
-impl Handler<Attempt> for Actor {
+handles!(Actor as "logins": Attempt);
+
+impl On<Attempt> for Actor {
     type Result = ResponseActFuture<Self, Result<Arc<User>, SignInRefused>>;
 
-    fn handle(&mut self, Attempt(credentials): Attempt, _: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Attempt(credentials): Attempt, _: &mut Self::Context) -> Self::Result {
         let name = credentials.username.trim().to_lowercase();
         let from = credentials.from;
         if self.waiting >= self.most_waiting {

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{AsyncContext, Context, Handler, ResponseFuture, WrapFuture};
+use actix::{AsyncContext, Context, ResponseFuture, WrapFuture};
 use tokio::sync::watch;
 use tracing::info;
 
@@ -30,6 +30,7 @@ use crate::{
     ports::{Entropy, RouteSink},
     spawner::Facts,
     store::{self, Image},
+    supervise::{On, faults, handles},
 };
 
 /// How routes are kept.
@@ -180,6 +181,7 @@ impl actix::Actor for Actor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        faults::point("routes", "started");
         self.refresh();
         let sinks: Vec<_> = self.sinks.with(|known| known.sinks.clone().into_iter().collect());
         for (id, sink) in sinks {
@@ -205,34 +207,36 @@ impl actix::Actor for Actor {
 #[rtype(result = "()")]
 struct Published;
 
-impl Handler<Published> for Actor {
+handles!(Actor as "routes": Published, Set, Remove, AddSink, RemoveSink, Recovered);
+
+impl On<Published> for Actor {
     type Result = ();
-    fn handle(&mut self, _: Published, _: &mut Self::Context) {
+    fn on(&mut self, _: Published, _: &mut Self::Context) {
         self.refresh();
     }
 }
 
-impl Handler<Set> for Actor {
+impl On<Set> for Actor {
     type Result = ResponseFuture<Result<(), RouteError>>;
-    fn handle(&mut self, Set(route): Set, _: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Set(route): Set, _: &mut Self::Context) -> Self::Result {
         self.asked.insert(route.spec.clone(), Some(route));
         let version = self.refresh();
         self.agreed(version)
     }
 }
 
-impl Handler<Remove> for Actor {
+impl On<Remove> for Actor {
     type Result = ResponseFuture<Result<(), RouteError>>;
-    fn handle(&mut self, Remove(spec): Remove, _: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Remove(spec): Remove, _: &mut Self::Context) -> Self::Result {
         self.asked.insert(spec, None);
         let version = self.refresh();
         self.agreed(version)
     }
 }
 
-impl Handler<AddSink> for Actor {
+impl On<AddSink> for Actor {
     type Result = actix::MessageResult<AddSink>;
-    fn handle(&mut self, AddSink(sink): AddSink, ctx: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, AddSink(sink): AddSink, ctx: &mut Self::Context) -> Self::Result {
         let (id, replaced) = self.sinks.with(|known| {
             let same = known.sinks.iter().filter(|(_, it)| it.name() == sink.name());
             let same: Vec<_> = same.map(|(id, _)| *id).collect();
@@ -250,9 +254,9 @@ impl Handler<AddSink> for Actor {
     }
 }
 
-impl Handler<RemoveSink> for Actor {
+impl On<RemoveSink> for Actor {
     type Result = ();
-    fn handle(&mut self, RemoveSink(id): RemoveSink, ctx: &mut Self::Context) {
+    fn on(&mut self, RemoveSink(id): RemoveSink, ctx: &mut Self::Context) {
         if let Some(sink) = self.sinks.with(|known| known.sinks.remove(&id)) {
             info!(sink = sink.name(), "proxy disconnected");
         }
@@ -260,9 +264,9 @@ impl Handler<RemoveSink> for Actor {
     }
 }
 
-impl Handler<Recovered> for Actor {
+impl On<Recovered> for Actor {
     type Result = ();
-    fn handle(&mut self, _: Recovered, _: &mut Self::Context) {
+    fn on(&mut self, _: Recovered, _: &mut Self::Context) {
         self.sinks.with(|known| known.complete = true);
         self.refresh();
     }

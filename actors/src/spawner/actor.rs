@@ -9,9 +9,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use actix::{
-    ActorContext, ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture, WrapFuture, fut,
-};
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, ResponseFuture, WrapFuture, fut};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -30,6 +28,7 @@ use crate::{
     routes,
     spawners::Ask,
     store,
+    supervise::{On, faults, handles},
 };
 
 mod launch;
@@ -174,6 +173,7 @@ impl Actor {
                 other_ports: slot.other_ports,
             };
             let found = matches!(event, Event::Found { .. });
+            faults::point("spawner:event", event.name());
             match machine::step(&slot.state, event, &with) {
                 Ok((next, effects)) => {
                     let died = matches!(slot.state, State::Running { .. })
@@ -343,6 +343,7 @@ impl actix::Actor for Actor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        faults::point("spawner", "started");
         if let Some(leash) = self.leash.take() {
             let held = async move { drop(leash.await) };
             ctx.spawn(held.into_actor(self).then(|(), _, ctx: &mut Context<Self>| {
@@ -361,24 +362,26 @@ impl actix::Actor for Actor {
     }
 }
 
-impl Handler<Start> for Actor {
+handles!(Actor as "spawner": Start, Stop, Rest);
+
+impl On<Start> for Actor {
     type Result = ResponseFuture<Result<(), NotBegun>>;
-    fn handle(&mut self, Start { name, ask }: Start, ctx: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Start { name, ask }: Start, ctx: &mut Self::Context) -> Self::Result {
         let order = self.fresh_order();
         self.ask(&name, Event::Start(order), Some(ask), ctx)
     }
 }
 
-impl Handler<Stop> for Actor {
+impl On<Stop> for Actor {
     type Result = ResponseFuture<Result<(), NotBegun>>;
-    fn handle(&mut self, Stop { name }: Stop, ctx: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Stop { name }: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.ask(&name, Event::Stop, None, ctx)
     }
 }
 
-impl Handler<Rest> for Actor {
+impl On<Rest> for Actor {
     type Result = bool;
-    fn handle(&mut self, _: Rest, ctx: &mut Self::Context) -> bool {
+    fn on(&mut self, _: Rest, ctx: &mut Self::Context) -> bool {
         let rest = self.servers.values().all(Slot::at_rest);
         if rest {
             ctx.stop();

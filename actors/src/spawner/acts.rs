@@ -17,7 +17,7 @@ use crate::{
     ports::{
         Entropy, Exit, Order, Probe, ProbeError, Progress, Recovered, SpawnError, Spawner, Stop,
     },
-    supervise::window::jittered,
+    supervise::{faults::around, window::jittered},
 };
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ pub(super) async fn spawn(
     _landed: Landed,
 ) -> Event {
     let id = order.id.clone();
-    match timeout(start_timeout + LATE, spawner.start(&order, tell)).await {
+    match around("Spawn", timeout(start_timeout + LATE, spawner.start(&order, tell))).await {
         Ok(Ok(started)) => Event::Spawned { order: id, handle: started.handle, url: started.url },
         Ok(Err(SpawnError::Refused(why))) => {
             Event::SpawnFailed { order: id, cause: Cause::Refused(why) }
@@ -122,7 +122,7 @@ pub(super) async fn watch(
 ) -> Event {
     let Life { user, server, order } = life;
     let exit = loop {
-        match spawner.wait(&order, &handle).await {
+        match around("Watch", spawner.wait(&order, &handle)).await {
             Ok(exit) => break exit,
             Err(error) => warn!(user, %server, %order, %error, "server not watched"),
         }
@@ -180,7 +180,7 @@ pub(super) async fn probe(
             backoff.pause_within(limit).await;
         }
     };
-    timeout(http_timeout, answer).await.unwrap_or(Probed::Silent)
+    around("Probe", timeout(http_timeout, answer)).await.unwrap_or(Probed::Silent)
 }
 
 /// What became of this order? Asked until there is an answer.
@@ -192,7 +192,7 @@ pub(super) async fn find(
 ) -> Event {
     let Life { user, server, order } = life;
     loop {
-        match timeout(CALL, spawner.recover(&order, handle.as_ref())).await {
+        match around("Recover", timeout(CALL, spawner.recover(&order, handle.as_ref()))).await {
             Ok(Ok(found)) => return Event::Found { order, found },
             Ok(Err(error)) => warn!(user, %server, %order, %error, "server not found again"),
             Err(_) => warn!(user, %server, %order, "spawner does not answer"),
@@ -232,7 +232,7 @@ pub(super) async fn kill(
     };
     let mut how = Stop::Soft;
     loop {
-        match timeout(soft_limit, spawner.stop(&order, &handle, how)).await {
+        match around("Kill", timeout(soft_limit, spawner.stop(&order, &handle, how))).await {
             Ok(Ok(())) => return Event::Killed(order),
             Ok(Err(error)) => error!(user, %server, %order, %error, "server not stopped"),
             Err(_) => error!(user, %server, %order, "server does not stop"),

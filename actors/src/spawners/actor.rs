@@ -12,8 +12,7 @@ use std::{
 };
 
 use actix::{
-    ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, ResponseActFuture, WrapFuture,
-    fut,
+    ActorFutureExt, Addr, Arbiter, AsyncContext, Context, ResponseActFuture, WrapFuture, fut,
 };
 use arc_swap::ArcSwap;
 use tokio::{
@@ -33,7 +32,7 @@ use crate::{
         self, Kit, machine,
         messages::{NotBegun, Rest},
     },
-    supervise::{Ended, Name, Publisher, named, start},
+    supervise::{Ended, Name, On, Publisher, faults, handles, named, start},
 };
 
 /// Mailbox of one user's actor.
@@ -179,6 +178,7 @@ impl Actor {
 
     /// Ends the actors of users at rest.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
+        faults::point("spawners", "sweep");
         let image = self.kit.store.image();
         for (user, entry) in &self.users {
             let busy = image.servers_of(*user).any(|server| server.state.is_active());
@@ -234,6 +234,7 @@ impl actix::Actor for Actor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        faults::point("spawners", "started");
         let image = self.kit.store.image();
         let active = image.servers().filter(|server| server.state.is_active());
         self.missing = active.map(|server| server.key.user).collect();
@@ -245,10 +246,12 @@ impl actix::Actor for Actor {
     }
 }
 
-impl Handler<Start> for Actor {
+handles!(Actor as "spawners": Start, Stop);
+
+impl On<Start> for Actor {
     type Result = ResponseActFuture<Self, Result<Begun, StartRefused>>;
 
-    fn handle(&mut self, Start { key, ask }: Start, ctx: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Start { key, ask }: Start, ctx: &mut Self::Context) -> Self::Result {
         let image = self.kit.store.image();
         if image.user(key.user).is_none() {
             return Box::pin(fut::ready(Err(StartRefused::NoUser)));
@@ -285,10 +288,10 @@ impl Handler<Start> for Actor {
     }
 }
 
-impl Handler<Stop> for Actor {
+impl On<Stop> for Actor {
     type Result = ResponseActFuture<Self, Result<(), StopRefused>>;
 
-    fn handle(&mut self, Stop { key }: Stop, ctx: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Stop { key }: Stop, ctx: &mut Self::Context) -> Self::Result {
         let image = self.kit.store.image();
         let active = image.server(&key).is_some_and(|server| server.state.is_active());
         if !active && !self.admitted.contains(&key) {

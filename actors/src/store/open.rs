@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     ports::{Journal, StoreError},
-    supervise::{Alive, ChildSpec, QuitSignal, Restart, how_it_ended, quit},
+    supervise::{Alive, ChildSpec, QuitSignal, Restart, faults::Faults, how_it_ended, quit},
 };
 
 /// How the store is to behave.
@@ -79,7 +79,11 @@ pub fn open(
 
 fn begin(estate: Arc<Mutex<Estate>>, settings: Settings) -> Alive {
     let (quit, signal) = quit();
-    let thread = spawn_blocking(move || live(&estate, settings, signal));
+    let faults = Faults::here();
+    let thread = spawn_blocking(move || {
+        faults.enter();
+        live(&estate, settings, signal)
+    });
     Alive { quit, abort: None, ended: Box::pin(async { how_it_ended(thread.await) }) }
 }
 

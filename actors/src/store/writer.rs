@@ -23,7 +23,10 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{Image, Write, client::Pending};
-use crate::ports::{Journal, Loaded, StoreError};
+use crate::{
+    ports::{Journal, Loaded, StoreError},
+    supervise::faults,
+};
 
 /// At most so many changes are decided and appended together.
 const GROUP: usize = 128;
@@ -228,7 +231,12 @@ impl Writer {
         let before = self.publication.sequence();
         let outcome = match writes {
             [] => Ok(()),
-            _ => self.journal.append(before + 1, writes),
+            _ => {
+                faults::point("store:before", "append");
+                let outcome = self.journal.append(before + 1, writes);
+                faults::point("store:after", "append");
+                outcome
+            }
         };
         match &outcome {
             Ok(()) if writes.is_empty() => {}

@@ -18,6 +18,7 @@ use crate::{
         machine::{Effect, Event},
         restart,
     },
+    supervise::faults::{self, around},
 };
 
 /// Taking a route out may hold up a stop so long; it stays unwanted.
@@ -30,7 +31,7 @@ impl Actor {
         async move {
             let Some(user) = user else { return };
             let remove = kit.routes.remove(kit.facts.route(&user.name, &name));
-            match tokio::time::timeout(UNROUTE, remove).await {
+            match around("Unroute", tokio::time::timeout(UNROUTE, remove)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     warn!(user = %user.name, server = %name, %error, "route not removed yet");
@@ -71,7 +72,9 @@ impl Actor {
                 let longest = restart::delay(restart::TOO_MANY, 999);
                 let pause = until.since(self.kit.clock.moment()).min(longest);
                 let name = name.clone();
+                faults::point("effect:before", "Wake");
                 ctx.run_later(pause, move |act, ctx| {
+                    faults::point("effect:after", "Wake");
                     let order = act.fresh_order();
                     act.feed(&name, Event::Due { until, order }, ctx);
                 });
@@ -192,7 +195,7 @@ impl Actor {
         let route = Route { spec, target: url, server: Some(key) };
         let (routes, id) = (self.kit.routes.clone(), order.clone());
         let act = async move {
-            match routes.set(route).await {
+            match around("Route", routes.set(route)).await {
                 Ok(()) => Event::Routed(id),
                 Err(error) => Event::NotRouted { order: id, why: error.to_string() },
             }

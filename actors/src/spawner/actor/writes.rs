@@ -16,6 +16,7 @@ use crate::{
     },
     spawners::{Ask, Trouble},
     store::{self, ChangeError, Image},
+    supervise::faults::around,
 };
 
 impl Actor {
@@ -70,11 +71,11 @@ impl Actor {
                         };
                         begin_server(image, begin, now)
                     });
-                    change.await.map(drop)
+                    around("Record", change).await.map(drop)
                 }
                 None => {
                     let what = Moved { key, order, state, version, deaths };
-                    kit.store.change(move |image| move_server(image, what)).await
+                    around("Record", kit.store.change(move |image| move_server(image, what))).await
                 }
             };
             match outcome {
@@ -134,7 +135,8 @@ impl Actor {
                     version: version.clone(),
                     deaths: deaths.clone(),
                 };
-                match kit.store.change(move |image| move_server(image, what)).await {
+                let change = kit.store.change(move |image| move_server(image, what));
+                match around("Note", change).await {
                     Ok(()) => return,
                     Err(ChangeError::Refused(why)) => {
                         debug!(user = who, server = %key.name, error = %why, "note is stale");
@@ -166,7 +168,7 @@ impl Actor {
         for order in std::mem::take(&mut slot.forget) {
             let spawner = self.kit.spawner.clone();
             let forget = async move {
-                let _ = tokio::time::timeout(CALL, spawner.forget(&order)).await;
+                let _ = around("Forget", tokio::time::timeout(CALL, spawner.forget(&order))).await;
             };
             ctx.spawn(forget.into_actor(self));
         }

@@ -199,6 +199,29 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What kind it is, for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start(_) => "Start",
+            Self::Stop => "Stop",
+            Self::Spawned { .. } => "Spawned",
+            Self::SpawnFailed { .. } => "SpawnFailed",
+            Self::StartTimedOut(_) => "StartTimedOut",
+            Self::Answered(_) => "Answered",
+            Self::Silent(_) => "Silent",
+            Self::PortTaken(_) => "PortTaken",
+            Self::Routed(_) => "Routed",
+            Self::NotRouted { .. } => "NotRouted",
+            Self::Exited { .. } => "Exited",
+            Self::Killed(_) => "Killed",
+            Self::Due { .. } => "Due",
+            Self::NotRecorded => "NotRecorded",
+            Self::Found { .. } => "Found",
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
