@@ -29,6 +29,10 @@ const MOST_WAITING: usize = 1024;
 const PING: Duration = Duration::from_secs(5);
 /// So long ready, and earlier failures are forgotten.
 const STEADY: Duration = Duration::from_secs(60);
+/// What the end of a life that served costs, and how much may be spent before restarts back off: one such life a second
+/// for ever, ten at once. A hub that serves most of the time is better than one that is away for half a minute.
+const PRICE: Duration = Duration::from_secs(1);
+const CREDIT: Duration = Duration::from_secs(10);
 /// From the closing of its link to the end of the process.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -171,13 +175,16 @@ pub(super) struct Role {
     pub(super) kind: Kind,
     pub(super) process: Option<Process>,
     failures: u32,
+    /// What ends of lives have cost and time has not paid back, as of the last end.
+    debt: Duration,
+    last: Instant,
     /// When the next one may be started.
     pub(super) not_before: Instant,
 }
 
 impl Role {
     pub(super) fn new(kind: Kind, now: Instant) -> Self {
-        Self { kind, process: None, failures: 0, not_before: now }
+        Self { kind, process: None, failures: 0, debt: Duration::ZERO, last: now, not_before: now }
     }
 
     /// Says something, if there is somebody.
@@ -203,6 +210,12 @@ impl Role {
         let ready = process.and_then(|process| process.ready);
         if ready.is_some_and(|since| now.duration_since(since) >= STEADY) {
             self.failures = 0;
+        }
+        self.debt = self.debt.saturating_sub(now.duration_since(self.last)) + PRICE;
+        self.last = now;
+        if ready.is_some() {
+            // Beyond the credit it is as after a failure: never at once.
+            self.failures = if self.debt <= CREDIT { 0 } else { self.failures.max(1) };
         }
         self.not_before = now + delay(self.failures, RandomState::new().hash_one(()));
         self.failures = self.failures.saturating_add(1);
@@ -285,6 +298,26 @@ mod tests {
         let later = start + STEADY;
         role.ended(later);
         assert_eq!(role.not_before, later);
+    }
+
+    #[test]
+    fn lives_that_served_begin_anew_at_once_unless_there_are_too_many() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut role = Role::new(Kind::Hub, start);
+        let mut end = |now: Instant| {
+            let (ours, _theirs) = fd::pair().unwrap();
+            let (report, _writer) = fd::pipe().unwrap();
+            let mut process = Process::new(i32::MAX, Link::new(ours), report, now);
+            process.ready = Some(now);
+            role.process = Some(process);
+            role.ended(now);
+            role.not_before == now
+        };
+        assert!((0..200).all(|n| end(start + second * n)), "one a second");
+        let later = start + second * 300;
+        assert!((0..10).all(|_| end(later)), "ten at once");
+        assert!(!end(later), "not eleven");
+        assert!(end(later + second * 11), "all is paid back");
     }
 
     #[test]
