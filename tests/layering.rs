@@ -127,11 +127,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         "roles never name each other",
     ),
     ("run", &["root", "cli", "telemetry", "config", "ipc", "os"], "run puts root together"),
-    (
-        "cli",
-        &["store", "telemetry", "config", "ipc", "os"],
-        "the command line hands over to its caller; backup and restore work where no hub runs",
-    ),
+    ("cli", &["telemetry", "config", "ipc", "os"], "the command line hands over to its caller"),
     ("run", &["root", "telemetry", "config", "os"], "it joins a checked configuration to root"),
 ];
 

@@ -1,13 +1,24 @@
 //! `kill -9` of the hub: nobody's notebook notices, and it is back in seconds.
 
 use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     as_root,
-    support::{Account, PATIENCE, Plan, wait_for, wait_until},
+    support::{
+        Account, PATIENCE, Plan,
+        crowd::Crowd,
+        load::{Load, Mix},
+        scale::{promise, scaled},
+        wait_for, wait_until,
+    },
     with_server,
 };
 
@@ -135,4 +146,129 @@ fn a_hub_that_is_killed_again_and_again_comes_back() {
         assert_eq!(visitor.get(&format!("/user/{}/api", account.name)).status, 200);
     }
     assert_eq!((site.server(), site.proxy()), (server, proxy));
+}
+
+/// Tells a thread to end when it goes, also in a panic.
+#[derive(Default)]
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes tokens all the time, and keeps in mind what was acknowledged.
+fn write_down(crowd: &Crowd, stop: &AtomicBool) -> (BTreeMap<String, String>, u32) {
+    let (mut kept, mut unknown) = (BTreeMap::new(), 0);
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let name = &crowd.names[number % crowd.names.len()];
+        let note = format!("note {number}");
+        let body = format!(r#"{{"note": "{note}"}}"#);
+        match crowd.api("POST", &format!("/users/{name}/tokens"), &body) {
+            Ok(answer) if answer.status == 201 => drop(kept.insert(note, name.clone())),
+            // nothing was promised: it may be there or not
+            Ok(answer) if answer.status == 503 => unknown += 1,
+            Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
+            Err(_) => unknown += 1,
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    (kept, unknown)
+}
+
+/// Is everything that was acknowledged there, once?
+fn compare(crowd: &Crowd, kept: &BTreeMap<String, String>) {
+    let mut found: BTreeMap<String, u32> = BTreeMap::new();
+    for name in &crowd.names {
+        let all = crowd.api("GET", &format!("/users/{name}/tokens"), "").expect("an answer");
+        for token in all.json()["api_tokens"].as_array().expect("a list") {
+            let note = token["note"].as_str().unwrap_or_default().to_owned();
+            if note.starts_with("note ") {
+                *found.entry(note).or_default() += 1;
+            }
+        }
+    }
+    let lost: Vec<_> = kept.keys().filter(|note| !found.contains_key(*note)).collect();
+    let doubled: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(lost.is_empty() && doubled.is_empty(), "lost {lost:?}, doubled {doubled:?}");
+}
+
+#[test]
+fn row_01_a_killed_hub_is_noticed_by_nobody_and_loses_nothing() {
+    as_root!();
+    let (people, kills) = (scaled(30, 100), scaled(8, 200));
+    let site = Plan::crowd().start();
+    let crowd = Crowd::of(&site, "anna", people);
+    crowd.start_all();
+    let (servers, proxy) = (crowd.processes(), site.proxy());
+    assert_eq!(servers.len(), people);
+    let load = Load::start(
+        &site,
+        Mix {
+            servers: crowd.names.iter().map(|name| format!("/user/{name}/")).collect(),
+            sockets: 2 * people,
+            requests: 50,
+            hub: 10,
+            page: Some("/hub/api/user".to_owned()),
+            token: Some(crowd.boss()),
+            downloads: 1,
+            ..Mix::default()
+        },
+    );
+    let done = Over::default();
+    let mut back = Vec::new();
+    let (kept, unknown) = thread::scope(|scope| {
+        let done = done;
+        let over = done.0.clone();
+        let crowd = &crowd;
+        let writer = scope.spawn(move || write_down(crowd, &over));
+        for number in 0..kills {
+            let random = u64::from(unique_number(number));
+            thread::sleep(Duration::from_millis(50 + random % 1950));
+            let hub = site.hub();
+            hub.kill();
+            let killed = Instant::now();
+            let answer = site.visitor().get("/hub/api");
+            assert_eq!(answer.status, 200);
+            back.push(killed.elapsed());
+            let another = || site.role("@hub").is_some_and(|now| now != hub);
+            wait_until("there is another hub", PATIENCE, another);
+        }
+        drop(done);
+        writer.join().expect("the writer does not panic")
+    });
+    // one more round of echoes after the last
+    thread::sleep(Duration::from_millis(1500));
+    let report = load.stop();
+    report.print("row 1");
+    back.sort_unstable();
+    let p99 = back[back.len() * 99 / 100];
+    println!(
+        "row 1: {kills} kills, hub answered after {:.1?} (median), {p99:.1?} (p99); {} writes acknowledged, {unknown} \
+         without an answer",
+        back[back.len() / 2],
+        kept.len()
+    );
+    assert_eq!(report.sockets.failed, BTreeMap::new());
+    assert_eq!(report.requests.failed, BTreeMap::new());
+    assert_eq!(report.hub.failed, BTreeMap::new(), "requests to the hub wait and are answered");
+    assert_eq!(report.downloads.failed, BTreeMap::new());
+    assert!(report.sockets.fine > 2 * people as u64 && report.requests.fine > 50);
+    assert!(kept.len() > kills, "only {} writes", kept.len());
+    assert_eq!((crowd.processes(), site.proxy()), (servers, proxy));
+    assert!(p99 <= promise(Duration::from_secs(1)), "{back:?}");
+    compare(&crowd, &kept);
+    for name in &crowd.names {
+        assert_eq!(crowd.said(name)["ready"], true, "{name}");
+    }
+}
+
+/// A number that differs from run to run and is told by nothing: when a kill comes is not to be a habit.
+fn unique_number(salt: usize) -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(salt) as u32
 }

@@ -10,6 +10,9 @@
 //! | `process.rs` | the process table, read from /proc |
 //! | `http.rs` | [`Visitor`]: a browser without a window; [`Socket`]: one upgraded connection |
 //! | `script.rs` | running the Python scripts of `tests/browser` |
+//! | `crowd.rs` | [`crowd::Crowd`]: many users with cheap servers (`fake_server.rs`) |
+//! | `load.rs` | [`load::Load`]: sockets, requests and downloads that go on while something breaks |
+//! | `scale.rs` | scaled down in `make test`, whole in `make chaos` |
 //! | `fake_singleuser.py` | a user server that is quick and misbehaves on request |
 //!
 //! Tests wait for conditions ([`wait_until`]), never for a time. Everything started here is ended here, by pid.
@@ -17,11 +20,14 @@
 use std::time::{Duration, Instant};
 
 mod account;
+pub mod crowd;
 #[cfg(feature = "faults")]
 mod faults;
 mod http;
+pub mod load;
 mod log;
 pub mod process;
+pub mod scale;
 mod script;
 mod site;
 

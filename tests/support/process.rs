@@ -74,6 +74,11 @@ impl Process {
         all
     }
 
+    /// Every process of this machine.
+    pub fn all() -> Vec<Self> {
+        pids().filter_map(Self::of).collect()
+    }
+
     /// Every process of this account.
     pub fn owned_by(uid: u32) -> Vec<Self> {
         pids().filter_map(Self::of).filter(|process| process.ids("Uid").contains(&uid)).collect()

@@ -125,6 +125,13 @@ impl Plan {
         let fake = folder.path().join("fake_singleuser.py");
         fs::write(&fake, include_str!("fake_singleuser.py")).expect("the folder is ours");
         open(&fake, 0o755);
+        if self.setting("spawner", "cmd").contains("fake_server") {
+            let fake = folder.path().join("fake_server");
+            fs::copy(super::crowd::fake_server(), &fake).expect("the folder is ours");
+            open(&fake, 0o755);
+            fs::create_dir(folder.path().join("homes")).expect("the folder is ours");
+            open(&folder.path().join("homes"), 0o1777);
+        }
         let home = folder.path().join("hub");
         fs::create_dir(&home).expect("the folder is ours");
         open(&home, if self.private { 0o700 } else { 0o755 });
