@@ -90,8 +90,6 @@ pub struct Settings {
     pub limits: Arc<ArcSwap<spawners::Limits>>,
     /// Who may enter.
     pub logins: Arc<ArcSwap<logins::Settings>>,
-    /// Passwords that are checked at once.
-    pub login_concurrency: usize,
     /// How often last uses are written.
     pub activity_resolution: Arc<ArcSwap<Duration>>,
     /// How routes are kept.
@@ -187,9 +185,7 @@ pub async fn grow(
     let of_recovery = recovery(spawners.clone(), routes.clone(), settings.recovery_patience);
 
     let (publish, name) = named("logins");
-    // A place, then the check itself.
-    let patience = settings.logins.load().limit * 2 + MARGIN;
-    let logins = logins::Client::new(name, patience);
+    let logins = logins::Client::new(name, settings.logins.clone());
     let of_logins = {
         let kit = logins::actor::Kit {
             store: store.clone(),
@@ -198,9 +194,8 @@ pub async fn grow(
             entropy: entropy.clone(),
             settings: settings.logins,
         };
-        let concurrency = settings.login_concurrency;
         ChildSpec::actor("logins", arbiter.clone(), MAILBOX, publish, move |_| {
-            logins::Actor::new(kit.clone(), concurrency)
+            logins::Actor::new(kit.clone())
         })
     };
 

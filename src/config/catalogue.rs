@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::LazyLock};
 
 use serde_json::Value;
 
-use super::sections::{Config, Dummy, Local, Pam, Simple};
+use super::{
+    change,
+    sections::{Config, Dummy, Local, Pam, Simple},
+};
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &["auth.class.Dummy.password", "spawner.environment"];
@@ -303,8 +306,15 @@ pub fn render(config: &Config, style: &Style<'_>) -> String {
 
 /// `hub.ron`: every setting at its default, with its comment.
 pub fn default_file() -> String {
-    let head = "// The configuration of jovis: every setting at its default. A file may leave out whatever it does not change.\n\
-                // Made from the settings' own documentation by `jovis --generate-config`.\n";
+    let mut head =
+        "// The configuration of jovis: every setting at its default. A file may leave out whatever it does not change.\n\
+         // Made from the settings' own documentation by `jovis --generate-config`.\n\
+         //\n\
+         // `jovis reload` (or SIGHUP to the first process) puts a changed file into effect; in brackets, when:\n"
+            .to_owned();
+    for (word, meaning) in change::LEGEND {
+        let _ = writeln!(head, "// [{word}] {meaning}");
+    }
     let style = Style { comments: true, masked: false, remark: &|_| None };
     format!("{head}{}", render(&Config::default(), &style))
 }
@@ -325,8 +335,10 @@ fn write_struct(
             if depth == 1 && !out.ends_with("(\n") {
                 out.push('\n');
             }
-            for line in &field.doc {
-                let _ = writeln!(out, "{indent}// {line}");
+            let class = change::class(&path).filter(|class| *class != change::Class::Never);
+            let class = class.map(|class| format!(" [{}]", class.word())).unwrap_or_default();
+            for (line, end) in field.doc.iter().zip((1..=field.doc.len()).rev()) {
+                let _ = writeln!(out, "{indent}// {line}{}", if end == 1 { &class } else { "" });
             }
         }
         let nested = |out: &mut String, path: &str, kind: &str, value: &Value, name: &str| {
@@ -382,8 +394,19 @@ pub fn help() -> String {
 /// The reference page of all settings, Markdown.
 pub fn reference() -> String {
     let mut out = String::from(
-        "# Settings\n\nMade from the settings' own documentation. All stand in `hub.ron`.\n",
+        "# Settings\n\nMade from the settings' own documentation. All stand in `hub.ron`.\n\n\
+         `jovis reload` (or SIGHUP to the first process) puts a changed file into effect, as a whole or, if anything in \
+         it is wrong, not at all. When each setting then takes effect:\n\n",
     );
+    for (word, meaning) in change::LEGEND {
+        let _ = writeln!(out, "- *{word}*: {meaning}");
+    }
+    out.push_str("\nWhat waits for a restart, and why:\n\n");
+    for one in settings() {
+        if let Some(change::Class::Restart(why)) = change::class(&one.path) {
+            let _ = writeln!(out, "- `{}`: {why}", one.path);
+        }
+    }
     let mut section = "";
     for one in settings() {
         let head = one.path.split('.').next().unwrap_or_default();
@@ -391,14 +414,18 @@ pub fn reference() -> String {
             section = head;
             let _ = writeln!(
                 out,
-                "\n## {section}\n\n| setting | type | default | meaning |\n|---|---|---|---|"
+                "\n## {section}\n\n| setting | type | default | takes effect | meaning |\n|---|---|---|---|---|"
             );
         }
         let also = one.aliases.iter().map(|name| format!(" (also `{name}`)")).collect::<String>();
         let _ = writeln!(
             out,
-            "| `{}`{also} | {} | `{}` | {} |",
-            one.path, one.kind, one.default, one.doc
+            "| `{}`{also} | {} | `{}` | {} | {} |",
+            one.path,
+            one.kind,
+            one.default,
+            change::class(&one.path).map_or("", change::Class::word),
+            one.doc
         );
     }
     out

@@ -1,5 +1,4 @@
-//! Old and new configuration compared, setting by setting: what can take effect while jovis runs, and what waits for a
-//! restart. Pure.
+//! Old and new configuration compared, setting by setting: what takes effect while jovis runs, and how. Pure.
 
 use serde_json::Value;
 
@@ -7,30 +6,55 @@ use super::{Config, catalogue};
 
 /// When a changed value takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// At once, or for what starts from now on.
+pub enum Class {
+    /// At once.
     Live,
-    /// When jovis is started anew.
-    Restart,
+    /// For servers that start from now on; those that run keep what they were started with.
+    NextStart,
+    /// At once, by a new socket or certificate: the old one finishes what it has in hand.
+    Rebind,
+    /// When jovis is started anew, and why not before.
+    Restart(&'static str),
     /// Never: it is not built yet.
     Never,
 }
 
-use Takes::{Live, Never, Restart};
+use Class::{Live, Never, NextStart, Rebind, Restart};
+
+impl Class {
+    /// In a word or two, as the settings' documentation has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Live => "live",
+            NextStart => "next start",
+            Rebind => "rebind",
+            Restart(_) => "restart",
+            Never => "not built",
+        }
+    }
+}
+
+/// What the words mean, for the settings' documentation.
+pub const LEGEND: &[(&str, &str)] = &[
+    ("live", "at once"),
+    ("next start", "for servers that start from then on"),
+    ("rebind", "at once, by a new socket or certificate; open connections stay"),
+    ("restart", "when jovis is started anew"),
+];
 
 /// One row per setting; a test finds a missing one.
-const TABLE: &[(&str, Takes)] = &[
-    ("hub.ip", Restart),
-    ("hub.port", Restart),
-    ("hub.base_url", Restart),
-    ("hub.ssl_key", Live),
-    ("hub.ssl_cert", Live),
-    ("hub.hub_ip", Restart),
-    ("hub.hub_port", Restart),
-    ("hub.hub_connect_ip", Restart),
-    ("hub.name", Restart),
-    ("hub.state_dir", Restart),
-    ("hub.cookie_secret_file", Restart),
+const TABLE: &[(&str, Class)] = &[
+    ("hub.ip", Restart("its socket is bound at the start")),
+    ("hub.port", Restart("its socket is bound at the start")),
+    ("hub.base_url", Restart("cookies, routes and running servers have it in them")),
+    ("hub.ssl_key", Rebind),
+    ("hub.ssl_cert", Rebind),
+    ("hub.hub_ip", Restart("its socket is bound at the start")),
+    ("hub.hub_port", Restart("its socket is bound at the start")),
+    ("hub.hub_connect_ip", Restart("its socket is bound at the start")),
+    ("hub.name", Restart("it names the runtime directory, by which a next root finds what runs")),
+    ("hub.state_dir", Restart("it holds the open store")),
+    ("hub.cookie_secret_file", Restart("another key signs everybody out")),
     ("hub.cookie_max_age_days", Live),
     ("hub.oauth_token_expires_in", Live),
     ("hub.oauth_require_pkce", Live),
@@ -43,26 +67,26 @@ const TABLE: &[(&str, Takes)] = &[
     ("hub.shutdown_on_logout", Live),
     ("hub.slow_spawn_timeout", Live),
     ("hub.slow_stop_timeout", Live),
-    ("hub.activity_resolution", Restart),
-    ("hub.template_paths", Restart),
+    ("hub.activity_resolution", Live),
+    ("hub.template_paths", Live),
     ("hub.template_vars", Live),
-    ("hub.admin_access", Live),
+    ("hub.admin_access", NextStart),
     ("hub.proxy_api_ip", Never),
     ("hub.proxy_api_port", Never),
     ("hub.db_url", Never),
-    ("proxy.sockets", Restart),
+    ("proxy.sockets", Restart("its socket is bound at the start")),
     ("proxy.hub_patience", Live),
     ("proxy.drain", Live),
     ("proxy.header_timeout", Live),
     ("proxy.keep_alive_timeout", Live),
     ("proxy.connect_timeout", Live),
     ("proxy.trusted_proxies", Live),
-    ("auth.class", Restart),
+    ("auth.class", Live),
     ("auth.class.Pam.service", Live),
     ("auth.class.Pam.timeout", Live),
     ("auth.class.Pam.concurrency", Live),
-    ("auth.class.Dummy.password", Restart),
-    ("auth.class.Dummy.allow_remote", Restart),
+    ("auth.class.Dummy.password", Live),
+    ("auth.class.Dummy.allow_remote", Live),
     ("auth.allow_all", Live),
     ("auth.allowed_users", Live),
     ("auth.allow_existing_users", Live),
@@ -70,47 +94,51 @@ const TABLE: &[(&str, Takes)] = &[
     ("auth.admin_users", Live),
     ("auth.username_map", Live),
     ("auth.create_system_users", Never),
-    ("spawner.class", Restart),
-    ("spawner.class.Simple.user", Restart),
-    ("spawner.class.Simple.home_dir_template", Restart),
-    ("spawner.cmd", Live),
-    ("spawner.args", Live),
-    ("spawner.notebook_dir", Restart),
-    ("spawner.default_url", Restart),
-    ("spawner.ip", Restart),
-    ("spawner.port", Restart),
-    ("spawner.ports", Restart),
-    ("spawner.environment", Live),
-    ("spawner.env_keep", Live),
-    ("spawner.start_timeout", Live),
-    ("spawner.http_timeout", Live),
-    ("spawner.debug", Restart),
-    ("spawner.disable_user_config", Restart),
+    ("spawner.class", NextStart),
+    ("spawner.class.Simple.user", NextStart),
+    ("spawner.class.Simple.home_dir_template", NextStart),
+    ("spawner.cmd", NextStart),
+    ("spawner.args", NextStart),
+    ("spawner.notebook_dir", NextStart),
+    ("spawner.default_url", NextStart),
+    ("spawner.ip", NextStart),
+    ("spawner.port", NextStart),
+    ("spawner.ports", NextStart),
+    ("spawner.environment", NextStart),
+    ("spawner.env_keep", NextStart),
+    ("spawner.start_timeout", NextStart),
+    ("spawner.http_timeout", NextStart),
+    ("spawner.debug", NextStart),
+    ("spawner.disable_user_config", NextStart),
     ("spawner.restart", Live),
     ("spawner.log_size", Live),
-    ("spawner.open_files", Live),
+    ("spawner.open_files", NextStart),
     ("spawner.interrupt_timeout", Live),
     ("spawner.term_timeout", Live),
     ("spawner.kill_timeout", Live),
-    ("root.hub_user", Restart),
-    ("root.proxy_user", Restart),
+    ("root.hub_user", Restart("the state directory belongs to that account")),
+    ("root.proxy_user", Restart("the hub's socket for the proxy belongs to that account")),
     ("root.min_uid", Live),
     ("root.watchdog", Live),
     ("root.max_children", Live),
     ("shutdown.servers", Live),
     ("log.level", Live),
-    ("log.format", Restart),
+    ("log.format", Restart("one log file holds lines of one form")),
     ("log.file", Live),
 ];
 
-/// What differs between two configurations.
+/// What differs between two configurations, sorted by when it takes effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Settings that can take effect now.
+    /// At once.
     pub live: Vec<&'static str>,
-    /// Settings that wait for a restart.
+    /// For servers that start from now on.
+    pub next_start: Vec<&'static str>,
+    /// At once, by another socket or certificate.
+    pub rebind: Vec<&'static str>,
+    /// At the next start of jovis.
     pub restart: Vec<&'static str>,
-    /// Settings that do nothing so far.
+    /// Not at all so far.
     pub never: Vec<&'static str>,
 }
 
@@ -119,16 +147,11 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-
-    /// Does a setting of this section (`auth`) change live?
-    pub fn touches(&self, section: &str) -> bool {
-        self.live.iter().any(|path| path.split('.').next() == Some(section))
-    }
 }
 
 /// When a change of this setting takes effect; `None` for a path that is none.
-pub fn takes(path: &str) -> Option<Takes> {
-    TABLE.iter().find(|(name, _)| *name == path).map(|(_, takes)| *takes)
+pub fn class(path: &str) -> Option<Class> {
+    TABLE.iter().find(|(name, _)| *name == path).map(|(_, class)| *class)
 }
 
 /// Compares two configurations.
@@ -136,7 +159,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
     let value = |config| serde_json::to_value(config).expect("sections are plain data");
     let (old, new): (Value, Value) = (value(old), value(new));
     let mut changes = Changes::default();
-    for (path, takes) in TABLE {
+    for (path, class) in TABLE {
         let pointer = format!("/{}", path.replace('.', "/"));
         let part = |whole: &Value| match whole.pointer(&pointer) {
             // Of a class with settings of its own only its name counts here: the settings have rows of their own.
@@ -150,11 +173,14 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         // With another class its settings come and go with it; the class's own row tells enough.
         let (Some(before), Some(after)) = (part(&old), part(&new)) else { continue };
         if before != after {
-            match takes {
-                Live => changes.live.push(path),
-                Restart => changes.restart.push(path),
-                Never => changes.never.push(path),
-            }
+            let list = match class {
+                Live => &mut changes.live,
+                NextStart => &mut changes.next_start,
+                Rebind => &mut changes.rebind,
+                Restart(_) => &mut changes.restart,
+                Never => &mut changes.never,
+            };
+            list.push(path);
         }
     }
     changes
@@ -176,14 +202,14 @@ pub fn without_restart(old: &Config, new: &Config) -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::sections::{AuthClass, Dummy, Pam};
+    use crate::config::sections::{AuthClass, Dummy, Pam, Simple, SpawnerClass};
 
     #[test]
     fn every_setting_has_one_row() {
         for one in catalogue::settings() {
             let rows = TABLE.iter().filter(|(path, _)| *path == one.path).count();
             assert_eq!(rows, 1, "{}", one.path);
-            assert_eq!(takes(&one.path) == Some(Never), one.unbuilt(), "{}", one.path);
+            assert_eq!(class(&one.path) == Some(Never), one.unbuilt(), "{}", one.path);
         }
         for (path, _) in TABLE {
             assert!(catalogue::setting(path).is_some(), "{path}");
@@ -191,39 +217,93 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_sorted_by_when_they_take_effect() {
-        let old = Config::default();
-        assert!(changes(&old, &old.clone()).is_empty());
-        let mut new = old.clone();
-        new.hub.port = 1;
-        new.auth.allowed_users.insert("a".into());
-        new.auth.class = AuthClass::Pam(Pam { service: "su".into(), ..Pam::default() });
-        new.hub.db_url = "x".into();
-        let found = changes(&old, &new);
-        assert_eq!(found.live, ["auth.class.Pam.service", "auth.allowed_users"]);
-        assert_eq!(found.restart, ["hub.port"]);
-        assert_eq!(found.never, ["hub.db_url"]);
-        assert!(found.touches("auth") && !found.touches("hub"));
+    fn few_settings_need_a_restart_and_each_says_why() {
+        let reasons: Vec<_> = TABLE
+            .iter()
+            .filter_map(|(_, class)| if let Restart(why) = class { Some(why) } else { None })
+            .collect();
+        assert!(reasons.len() <= 15 && reasons.iter().all(|why| why.len() > 10), "{reasons:?}");
+    }
+
+    /// Another value of the same kind.
+    fn other(path: &str, value: &Value) -> Value {
+        match value {
+            Value::Bool(yes) => (!yes).into(),
+            Value::Number(number) if number.is_f64() => (number.as_f64().unwrap() + 1.0).into(),
+            Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
+            Value::String(_) if path == "log.format" => "Json".into(),
+            Value::String(_) if path == "spawner.restart" => "Never".into(),
+            Value::String(text) => format!("{text}x").into(),
+            Value::Null if path == "shutdown.servers" => "Keep".into(),
+            Value::Null => true.into(),
+            Value::Array(_) if path == "spawner.ports" => serde_json::json!([1, 2]),
+            Value::Array(items) => [items.clone(), vec!["x".into()]].concat().into(),
+            Value::Object(_) if path == "auth.class" => {
+                serde_json::json!({"Dummy": Dummy::default()})
+            }
+            Value::Object(_) if path == "spawner.class" => {
+                serde_json::json!({"Simple": Simple::default()})
+            }
+            Value::Object(_) => serde_json::json!({"x": "y"}),
+        }
+    }
+
+    /// Each setting in turn, and no other: it is found, under its class and nowhere else; and what waits for a restart,
+    /// only that, stays as it was.
+    #[test]
+    fn each_setting_is_found_changed_under_its_class_alone() {
+        for (path, class) in TABLE {
+            let mut old = Config::default();
+            if path.starts_with("auth.class.Dummy") {
+                old.auth.class = AuthClass::Dummy(Dummy::default());
+            }
+            if path.starts_with("spawner.class.Simple") {
+                old.spawner.class = SpawnerClass::Simple(Simple::default());
+            }
+            let mut value = serde_json::to_value(&old).unwrap();
+            let place = value.pointer_mut(&format!("/{}", path.replace('.', "/"))).unwrap();
+            *place = other(path, place);
+            let new: Config =
+                serde_json::from_value(value).unwrap_or_else(|e| panic!("{path}: {e}"));
+            let mut want = Changes::default();
+            match class {
+                Live => want.live.push(path),
+                NextStart => want.next_start.push(path),
+                Rebind => want.rebind.push(path),
+                Restart(_) => want.restart.push(path),
+                Never => want.never.push(path),
+            }
+            assert_eq!(changes(&old, &new), want, "{path}");
+            let kept = without_restart(&old, &new);
+            assert_eq!(kept == old, matches!(class, Restart(_)), "{path}");
+            assert_eq!(changes(&kept, &new).restart, want.restart, "{path}");
+            assert!(changes(&old, &old.clone()).is_empty());
+        }
     }
 
     #[test]
-    fn what_waits_for_a_restart_stays_as_it_was() {
+    fn what_waits_for_a_restart_stays_as_it_was_while_the_rest_changes() {
         let old = Config::default();
         let mut new = old.clone();
-        new.hub.port = 1;
+        new.hub.base_url = "/x/".into();
         new.auth.class = AuthClass::Dummy(Dummy::default());
         new.auth.allowed_users.insert("a".into());
         let kept = without_restart(&old, &new);
-        assert_eq!(changes(&old, &kept).live, ["auth.allowed_users"]);
+        assert_eq!(changes(&old, &kept).live, ["auth.class", "auth.allowed_users"]);
         assert!(changes(&old, &kept).restart.is_empty());
-        assert_eq!(changes(&kept, &new).restart, ["hub.port", "auth.class"]);
+        // Asked again it is named again; taken back it is not.
+        assert_eq!(changes(&kept, &new).restart, ["hub.base_url"]);
+        new.hub.base_url = "/".into();
+        assert!(changes(&kept, &new).is_empty());
     }
 
     #[test]
-    fn another_class_is_one_change() {
+    fn of_a_class_its_settings_are_compared_and_of_another_only_the_name() {
         let old = Config::default();
         let mut new = old.clone();
+        new.auth.class = AuthClass::Pam(Pam { service: "su".into(), ..Pam::default() });
+        assert_eq!(changes(&old, &new).live, ["auth.class.Pam.service"]);
         new.auth.class = AuthClass::Dummy(Dummy::default());
-        assert_eq!(changes(&old, &new).restart, ["auth.class"]);
+        assert_eq!(changes(&old, &new).live, ["auth.class"]);
     }
 }

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     config::sections,
-    ipc::frame::FrameError,
+    ipc::{frame::FrameError, reload::ReloadOutcome},
     link::{
         proxy::ProxyLink,
         root::{Dowry, Event, Root, RootError},
@@ -132,9 +132,10 @@ impl Hub {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let expected = Arc::new(Expected::default());
         let spawner = Arc::new(ArcSwap::from_pointee(slice.spawner.clone()));
+        let authenticator = Arc::new(registry::Current::new(&slice.auth, &root));
         let ports = Ports {
             journal: Box::new(DiskJournal::new(folder.clone())),
-            authenticator: registry::authenticator(&slice.auth, &root),
+            authenticator: authenticator.clone(),
             spawner: Arc::new(Local::new(
                 root.clone(),
                 spawner.clone(),
@@ -167,7 +168,7 @@ impl Hub {
         let web = tokio::spawn(web::serve(listeners, app.clone(), async { _ = stopped.await }));
         root.ready().await?;
         info!("hub is ready");
-        let live = reload::Live { slice, actors, spawner, app, logs };
+        let live = reload::Live { slice, actors, spawner, authenticator, app, logs };
         Ok(Self {
             root,
             events,
@@ -187,11 +188,11 @@ impl Hub {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(Event::Proxy(link)) => self.meet(link).await,
-                    Some(Event::Reload(slice, log)) => {
+                    Some(Event::Reload { serial, slice, log }) => {
                         if let Some(log) = log {
                             self.live.logs.set_output(log.into());
                         }
-                        let outcome = self.live.apply(*slice);
+                        let outcome = ReloadOutcome { serial, kept: self.live.apply(*slice) };
                         if let Err(error) = self.root.reloaded(outcome).await {
                             warn!(%error, "cannot report the reload");
                         }

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jovis_actors::tree::Settings;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::settings;
+use super::{registry::Current, settings};
 use crate::{
     config::{sections, slice::HubSlice},
-    ipc::root::ReloadOutcome,
-    telemetry::logs::LogHandle,
+    telemetry::logs::{LogHandle, chain},
     web::App,
 };
 
@@ -22,6 +21,8 @@ pub(super) struct Live {
     pub(super) actors: Settings,
     /// What the local spawner reads.
     pub(super) spawner: Arc<ArcSwap<sections::Spawner>>,
+    /// How people sign in.
+    pub(super) authenticator: Arc<Current>,
     /// For its templates.
     pub(super) app: Arc<App>,
     /// For the level.
@@ -29,24 +30,23 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Takes the new slice on. What is fixed for the life of the process (addresses, the authenticator's class) root
-    /// has compared and named already; here it is simply not read again.
-    pub(super) fn apply(&self, new: HubSlice) -> ReloadOutcome {
-        let mut outcome = ReloadOutcome::default();
-        if new.auth.class != self.slice.load().auth.class {
-            outcome.needs_restart.push("auth.class".to_owned());
-        }
+    /// Takes the new slice on; root has compared it with the old one and put back what waits for a restart. What could
+    /// not be taken on, and stays as it was.
+    pub(super) fn apply(&self, new: HubSlice) -> Vec<String> {
+        let mut kept = Vec::new();
         settings::apply(&new, &self.actors);
+        if new.auth.class != self.slice.load().auth.class {
+            self.authenticator.replace(&new.auth);
+        }
         self.spawner.store(Arc::new(new.spawner.clone()));
         if let Err(error) = self.logs.set_level(&new.log.level) {
-            warn!(%error, "log level kept");
+            kept.push(format!("log.level: {error}"));
         }
         self.slice.store(Arc::new(new));
         if let Err(error) = self.app.reload_templates() {
-            warn!(%error, "templates kept");
+            kept.push(format!("hub.template_paths: {}", chain(&error)));
         }
-        outcome.applied = ["hub", "auth", "spawner", "log.level"].map(str::to_owned).to_vec();
-        info!(needs_restart = ?outcome.needs_restart, "new settings taken on");
-        outcome
+        info!(kept = kept.len(), "new settings taken on");
+        kept
     }
 }

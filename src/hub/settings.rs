@@ -33,21 +33,13 @@ const CHECKS: usize = 16;
 
 /// How the actors are to behave, from the first slice. Keep a clone: [`apply`] changes its live part later.
 pub fn first(slice: &HubSlice) -> Settings {
-    let facts = Facts {
-        base_url: slice.hub.base_url.clone(),
-        api_url: slice.api_url.clone(),
-        public_host: String::new(),
-    };
+    let facts = Facts { base_url: slice.hub.base_url.clone(), public_host: String::new() };
     let settings = Settings {
         store: store::Settings::default(),
         facts: facts.into(),
         spawner: Arc::default(),
         limits: Arc::default(),
         logins: Arc::default(),
-        login_concurrency: match &slice.auth.class {
-            AuthClass::Pam(pam) => usize::from(pam.concurrency),
-            AuthClass::Dummy(_) => CHECKS,
-        },
         activity_resolution: Arc::default(),
         routes: routes::Settings::default(),
         janitor_period: janitor::PERIOD,
@@ -65,11 +57,12 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
         active: slice.hub.active_server_limit,
     };
     settings.limits.store(limits.into());
-    let limit = match &slice.auth.class {
-        AuthClass::Pam(pam) => pam.timeout.duration() + GRACE,
-        AuthClass::Dummy(_) => GRACE,
+    let (limit, concurrency) = match &slice.auth.class {
+        AuthClass::Pam(pam) => (pam.timeout.duration() + GRACE, pam.concurrency.into()),
+        AuthClass::Dummy(_) => (GRACE, CHECKS),
     };
-    settings.logins.store(logins::Settings { rules: rules(&slice.auth), limit }.into());
+    let logins = logins::Settings { rules: rules(&slice.auth), limit, concurrency };
+    settings.logins.store(logins.into());
     settings.activity_resolution.store(slice.hub.activity_resolution.duration().into());
 }
 
@@ -77,6 +70,7 @@ fn spawner(slice: &HubSlice) -> spawner::Settings {
     let from = &slice.spawner;
     let stages = [from.interrupt_timeout, from.term_timeout, from.kill_timeout];
     spawner::Settings {
+        api_url: slice.api_url.clone(),
         start_timeout: from.start_timeout.duration(),
         http_timeout: from.http_timeout.duration(),
         stop_timeout: stages.iter().map(|stage| stage.duration()).sum::<Duration>() + GRACE,

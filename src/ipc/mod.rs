@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub mod frame;
 pub mod helper;
 pub mod proxy;
+pub mod reload;
 pub mod root;
 
 /// Raised when an older peer would misunderstand.

@@ -8,6 +8,7 @@ use jovis_actors::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::reload::ReloadOutcome;
 use crate::os::process::StepFailed;
 
 /// Hub to root.
@@ -70,15 +71,6 @@ pub enum SignalKind {
     Kill,
 }
 
-/// What a role made of a new configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReloadOutcome {
-    /// Settings that took effect.
-    pub applied: Vec<String>,
-    /// Settings that need a restart.
-    pub needs_restart: Vec<String>,
-}
-
 /// One child in root's table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
@@ -139,8 +131,12 @@ pub enum RootSays {
     },
     /// Answer: what PAM said.
     PamVerdict(super::helper::Verdict),
-    /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew.
-    Reload,
+    /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew. Its number
+    /// comes back with the outcome.
+    Reload {
+        /// Which reload.
+        serial: u64,
+    },
     /// Event: go.
     Stop {
         /// Soft first, then hard.
@@ -185,8 +181,12 @@ pub enum RootToProxy {
     Peer,
     /// Answer with [`ProxyToRoot::Pong`].
     Ping,
-    /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew.
-    Reload,
+    /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew. Its number
+    /// comes back with the outcome.
+    Reload {
+        /// Which reload.
+        serial: u64,
+    },
     /// Event: go.
     Stop {
         /// Soft (drain) first, then hard.

@@ -30,7 +30,8 @@ use crate::{
         Envelope, Hello, VERSION,
         frame::{self, FrameError},
         helper::Verdict,
-        root::{Child, Given, HubSays, ReloadOutcome, RootSays, SignalKind},
+        reload::ReloadOutcome,
+        root::{Child, Given, HubSays, RootSays, SignalKind},
     },
     os::fd,
 };
@@ -93,8 +94,15 @@ pub struct Dowry {
 pub enum Event {
     /// A fresh link to a proxy.
     Proxy(OwnedFd),
-    /// New settings, and the log's file, if there is one, opened anew.
-    Reload(Box<HubSlice>, Option<OwnedFd>),
+    /// New settings.
+    Reload {
+        /// Which reload; goes back with the outcome.
+        serial: u64,
+        /// All of them.
+        slice: Box<HubSlice>,
+        /// The log's file, if there is one, opened anew.
+        log: Option<OwnedFd>,
+    },
     /// Go.
     Stop {
         /// At once?
@@ -353,10 +361,16 @@ impl Root {
                 None
             }
             (RootSays::Proxy, Some(link)) => Some(Event::Proxy(link)),
-            (RootSays::Reload, Some(file)) => match frame::unseal(file) {
-                Ok(slice) => Some(Event::Reload(Box::new(slice), fds.next())),
+            (RootSays::Reload { serial }, Some(file)) => match frame::unseal(file) {
+                Ok(slice) => {
+                    Some(Event::Reload { serial, slice: Box::new(slice), log: fds.next() })
+                }
                 Err(error) => {
                     error!(%error, "new settings not understood");
+                    let kept = vec![format!("new settings not understood: {error}")];
+                    if let Err(error) = self.reloaded(ReloadOutcome { serial, kept }).await {
+                        warn!(%error, "cannot answer root");
+                    }
                     None
                 }
             },

@@ -18,7 +18,7 @@ use super::{
     control::{self, LinkError, hello},
     drain::Phase,
     listen,
-    settings::{Settings, changes},
+    settings::Settings,
     shared::{Hub, Shared},
     tls,
 };
@@ -28,10 +28,11 @@ use crate::{
     ipc::{
         Envelope, VERSION,
         frame::{self, FrameError},
-        root::{Given, ProxyToRoot, ReloadOutcome, RootToProxy},
+        reload::ReloadOutcome,
+        root::{Given, ProxyToRoot, RootToProxy},
     },
     os::{fd, process},
-    telemetry::logs::{self, LogHandle, Output},
+    telemetry::logs::{self, LogHandle, Output, chain},
 };
 
 /// Where root's link is.
@@ -120,15 +121,7 @@ pub(super) async fn run(
     info!(build = %greeted, workers = workers.len(), "proxy started");
     let mut opening = JoinSet::new();
     opening.spawn(open(shared.clone()));
-    let role = Role {
-        shared,
-        channel,
-        slice: start.slice,
-        hub: None,
-        workers,
-        opening,
-        logs: logs.clone(),
-    };
+    let role = Role { shared, channel, hub: None, workers, opening, logs: logs.clone() };
     let ended = role.live().await;
     if let Some(logs) = logs {
         logs.flush(FLUSH);
@@ -206,7 +199,6 @@ async fn open(shared: Arc<Shared>) {
 struct Role {
     shared: Arc<Shared>,
     channel: Channel,
-    slice: ProxySlice,
     hub: Option<JoinHandle<()>>,
     workers: Vec<listen::Worker>,
     /// Ends when visitors are let in.
@@ -242,8 +234,9 @@ impl Role {
                 RootToProxy::Hello { .. } => {}
                 RootToProxy::Ping => say(&self.channel, id, ProxyToRoot::Pong).await?,
                 RootToProxy::Peer => self.meet(fds),
-                RootToProxy::Reload => {
-                    let outcome = self.reload(fds);
+                RootToProxy::Reload { serial } => {
+                    let kept = self.reload(fds).err().into_iter().collect();
+                    let outcome = ReloadOutcome { serial, kept };
                     say(&self.channel, id, ProxyToRoot::Reloaded(outcome)).await?;
                 }
                 RootToProxy::Stop { hard: true } => break Ok(()),
@@ -278,38 +271,23 @@ impl Role {
         }));
     }
 
-    /// Applies a new slice as far as that goes while running.
-    fn reload(&mut self, fds: Vec<OwnedFd>) -> ReloadOutcome {
-        let nothing = ReloadOutcome { applied: Vec::new(), needs_restart: Vec::new() };
+    /// Takes a new slice on, all of it or nothing; or why not.
+    fn reload(&mut self, fds: Vec<OwnedFd>) -> Result<(), String> {
         let mut fds = fds.into_iter();
-        let slice = fds.next().map(frame::unseal::<ProxySlice>);
-        let slice = match slice {
-            Some(Ok(slice)) => slice,
-            Some(Err(error)) => {
-                warn!(%error, "configuration not readable");
-                return nothing;
-            }
-            None => return nothing,
-        };
-        let (mut applied, needs_restart) = changes(&self.slice, &slice);
-        match acceptor(&slice) {
-            Ok(tls) => self.shared.tls.store(tls.map(Arc::new)),
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                warn!(%error, cause, "certificate not replaced");
-                applied.retain(|name| name != "certificate");
+        let slice = fds.next().ok_or("no configuration came")?;
+        let slice = frame::unseal::<ProxySlice>(slice)
+            .map_err(|error| format!("configuration not readable: {error}"))?;
+        let tls = acceptor(&slice).map_err(|error| format!("certificate: {}", chain(&error)))?;
+        if let Some(logs) = &self.logs {
+            logs.set_level(&slice.log.level).map_err(|error| format!("log.level: {error}"))?;
+            if let Some(file) = fds.next() {
+                logs.set_output(file.into());
             }
         }
-        if let (Some(logs), Some(file)) = (&self.logs, fds.next()) {
-            logs.set_output(file.into());
-        }
-        if let Some(Err(error)) = self.logs.as_ref().map(|logs| logs.set_level(&slice.log.level)) {
-            warn!(%error, "log level kept");
-        }
+        self.shared.tls.store(tls.map(Arc::new));
         self.shared.settings.store(Arc::new(Settings::new(&slice.proxy)));
-        self.slice = slice;
-        info!(?applied, ?needs_restart, "proxy reloaded");
-        ReloadOutcome { applied, needs_restart }
+        info!("proxy reloaded");
+        Ok(())
     }
 
     /// Lets nobody in and waits for those in hand; root may lose patience, or end.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::config::{sections, slice::ProxySlice};
+use crate::config::sections;
 
 /// See [`Settings::body_timeout`].
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -71,30 +71,6 @@ impl Settings {
         self.trusts_loopback && peer.is_loopback()
             || self.trusted.iter().any(|network| network.contains(peer))
     }
-}
-
-/// Names of the settings that differ: those that take effect now, those that need a restart.
-pub(super) fn changes(old: &ProxySlice, new: &ProxySlice) -> (Vec<String>, Vec<String>) {
-    let (a, b) = (&old.proxy, &new.proxy);
-    let live = [
-        ("proxy.hub_patience", a.hub_patience != b.hub_patience),
-        ("proxy.drain", a.drain != b.drain),
-        ("proxy.header_timeout", a.header_timeout != b.header_timeout),
-        ("proxy.keep_alive_timeout", a.keep_alive_timeout != b.keep_alive_timeout),
-        ("proxy.connect_timeout", a.connect_timeout != b.connect_timeout),
-        ("proxy.trusted_proxies", a.trusted_proxies != b.trusted_proxies),
-        ("certificate", old.certificate != new.certificate || old.key != new.key),
-    ];
-    let fixed = [
-        ("proxy.sockets", a.sockets != b.sockets),
-        ("log", old.log != new.log),
-        ("base_url", old.base_url != new.base_url),
-        ("hub_socket", old.hub_socket != new.hub_socket),
-    ];
-    let names = |list: &[(&str, bool)]| {
-        list.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect()
-    };
-    (names(&live), names(&fixed))
 }
 
 /// An address with the number of its leading bits that count.

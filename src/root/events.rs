@@ -21,6 +21,7 @@ use super::{
     checks::Checks,
     children::Children,
     notify,
+    reload::Reloads,
     requests::Birth,
     roles::{Kind, Link, Process, Role},
     shutdown::Stage,
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     config::{
-        Config, change,
+        Config,
         sections::{AuthClass, Pam},
         slice::{HubSlice, ProxySlice, ToWire},
     },
@@ -59,6 +60,7 @@ pub(super) struct Root {
     pub(super) children: Children,
     pub(super) births: Vec<Birth>,
     pub(super) checks: Checks,
+    pub(super) reloads: Reloads,
     pub(super) hub: Role,
     pub(super) proxy: Role,
     signals: Signals,
@@ -93,6 +95,7 @@ impl Root {
             children,
             births: Vec::new(),
             checks: Checks::default(),
+            reloads: Reloads::default(),
             hub: Role::new(Kind::Hub, now),
             proxy: Role::new(Kind::Proxy, now),
             signals,
@@ -115,7 +118,7 @@ impl Root {
             }
             for signal in self.signals.take() {
                 match signal {
-                    libc::SIGHUP => self.reload(),
+                    libc::SIGHUP => self.begin_reload(None),
                     libc::SIGTERM | libc::SIGINT => self.stop(signal, Instant::now()),
                     _ => {}
                 }
@@ -145,7 +148,7 @@ impl Root {
         let now = Instant::now();
         let restarts = [&self.hub, &self.proxy].into_iter().filter_map(Role::due);
         let restarts = restarts.filter(|_| self.stage == Stage::Serving);
-        let due = restarts.chain(self.checks.due()).min();
+        let due = restarts.chain(self.checks.due()).chain(self.reloads.due()).min();
         let sleep = due.map_or(TICK, |due| due.saturating_duration_since(now).min(TICK));
         // A millisecond more, so that what is due is so when we look.
         let sleep = PollTimeout::try_from(sleep + Duration::from_millis(1)).expect("a second fits");
@@ -165,6 +168,7 @@ impl Root {
         for (id, answer) in self.checks.step(&limits, now) {
             self.hub.say(id, answer, Vec::new());
         }
+        self.tend_reload(now);
         let patience = self.setup.config.root.watchdog.duration();
         self.hub.watch(now, patience, RootSays::Ping);
         self.proxy.watch(now, patience, RootToProxy::Ping);
@@ -238,7 +242,12 @@ impl Root {
     }
 
     /// What a role is told of a configuration.
-    fn slice(&self, kind: Kind, config: &Config, secrets: &Secrets) -> io::Result<OwnedFd> {
+    pub(super) fn slice(
+        &self,
+        kind: Kind,
+        config: &Config,
+        secrets: &Secrets,
+    ) -> io::Result<OwnedFd> {
         let wire = match kind {
             Kind::Hub => {
                 let (key, url) = (secrets.cookie_secret.clone(), self.sockets.api_url.clone());
@@ -301,6 +310,8 @@ impl Root {
             info!(child = kind.name(), pid, ?exit, "role ended");
         }
         self.role(kind).ended(Instant::now());
+        // The next one begins with the new configuration.
+        self.reloads.answered(kind);
         if kind == Kind::Hub {
             // Answers would go to the next hub, which has not asked.
             self.births.iter_mut().for_each(|birth| birth.asked.clear());
@@ -314,36 +325,13 @@ impl Root {
         self.children.ended(order, exit);
         self.hub.say(None, RootSays::Exited { order: order.clone(), exit }, Vec::new());
     }
-
-    /// SIGHUP: everything right, or nothing.
-    fn reload(&mut self) {
-        if let Err(findings) = self.try_reload() {
-            findings.iter().for_each(|finding| error!(%finding, "setting rejected"));
-            error!(findings = findings.len(), "reload refused");
-        }
-    }
-
-    fn try_reload(&mut self) -> Result<(), Vec<String>> {
-        let failed = |error: io::Error| vec![error.to_string()];
-        let wanted = (self.setup.reload)()?;
-        let changes = change::changes(&self.setup.config, &wanted);
-        let config = change::without_restart(&self.setup.config, &wanted);
-        let secrets = Secrets::read(&config, self.state.as_fd())
-            .map_err(|error| vec![chain(&error).to_string()])?;
-        let hub = self.slice(Kind::Hub, &config, &secrets).map_err(failed)?;
-        let proxy = self.slice(Kind::Proxy, &config, &secrets).map_err(failed)?;
-        let log = (self.setup.relog)(&config.log).map_err(|error| vec![error])?;
-        (self.setup.config, self.secrets) = (config, secrets);
-        self.hub.say(None, RootSays::Reload, all(hub, &log).map_err(failed)?);
-        self.proxy.say(None, RootToProxy::Reload, all(proxy, &log).map_err(failed)?);
-        info!(applied = %changes.live.join(" "), "configuration reloaded");
-        changes.restart.iter().for_each(|setting| warn!(setting, "setting needs restart"));
-        Ok(())
-    }
 }
 
 /// A slice, and copies of descriptors that we keep.
-fn all<'a>(slice: OwnedFd, fds: impl IntoIterator<Item = &'a OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+pub(super) fn all<'a>(
+    slice: OwnedFd,
+    fds: impl IntoIterator<Item = &'a OwnedFd>,
+) -> io::Result<Vec<OwnedFd>> {
     let copies = fds.into_iter().map(OwnedFd::try_clone);
     std::iter::once(Ok(slice)).chain(copies).collect()
 }

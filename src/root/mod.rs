@@ -2,7 +2,8 @@
 //! thread, one poll loop; it reads typed messages from the hub and the proxy it has started itself, and nothing else.
 //!
 //! Reading order: [`policy`] (what may be asked), `requests.rs` (how it is done), `birth.rs` (between fork and exec),
-//! `children.rs` (who lives), `events.rs` (the loop), `roles.rs` (hub and proxy), `shutdown.rs`.
+//! `children.rs` (who lives), `events.rs` (the loop), `roles.rs` (hub and proxy), `reload.rs`,
+//! `shutdown.rs`.
 
 use std::{
     env, fs,
@@ -40,6 +41,7 @@ mod children;
 mod events;
 mod place;
 mod policy;
+mod reload;
 mod requests;
 mod roles;
 mod shutdown;

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     ipc::{
         Envelope, frame,
-        root::{HubSays, ProxyToRoot, ReloadOutcome, RootSays, SignalKind},
+        root::{HubSays, ProxyToRoot, RootSays, SignalKind},
     },
     os::process::{self, StepFailed, io_step},
 };
@@ -74,7 +74,7 @@ impl Root {
                 Ok(None)
             }
             HubSays::Reloaded(outcome) => {
-                reloaded(Kind::Hub, &outcome);
+                self.reloads.heard(Kind::Hub, outcome);
                 Ok(None)
             }
             HubSays::Children => {
@@ -108,7 +108,7 @@ impl Root {
             _ if !process.greeted => return Err("spoke before its Hello".to_owned()),
             ProxyToRoot::Ready => self.proxy.became_ready(now),
             ProxyToRoot::Pong => process.ponged(now),
-            ProxyToRoot::Reloaded(outcome) => reloaded(Kind::Proxy, &outcome),
+            ProxyToRoot::Reloaded(outcome) => self.reloads.heard(Kind::Proxy, outcome),
         }
         Ok(())
     }
@@ -247,11 +247,6 @@ impl Root {
         self.checks.ask(id, question, pipe, &limits, now)?;
         Ok(None)
     }
-}
-
-/// What needs a restart has been said already, for all roles at once.
-fn reloaded(kind: Kind, outcome: &ReloadOutcome) {
-    info!(child = kind.name(), applied = %outcome.applied.join(" "), "role reloaded");
 }
 
 #[cfg(test)]

@@ -36,11 +36,13 @@ pub struct Settings {
     /// A check may take so long, and an attempt waits so long for a place. A little more than the authenticator's own
     /// limit, which should speak first.
     pub limit: Duration,
+    /// Most checks at once; four times as many may wait.
+    pub concurrency: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rules: Rules::default(), limit: Duration::from_secs(35) }
+        Self { rules: Rules::default(), limit: Duration::from_secs(35), concurrency: 16 }
     }
 }
 
@@ -64,20 +66,30 @@ pub struct Actor {
     kit: Kit,
     throttle: Throttle,
     places: Arc<Semaphore>,
+    concurrency: usize,
     waiting: usize,
-    most_waiting: usize,
 }
 
 impl Actor {
-    /// At most `concurrency` checks at once; four times as many may wait.
-    pub fn new(kit: Kit, concurrency: usize) -> Self {
-        let concurrency = concurrency.max(1);
+    /// With nobody at the door.
+    pub fn new(kit: Kit) -> Self {
+        let concurrency = kit.settings.load().concurrency.max(1);
         Self {
             kit,
             throttle: Throttle::default(),
             places: Arc::new(Semaphore::new(concurrency)),
+            concurrency,
             waiting: 0,
-            most_waiting: concurrency.saturating_mul(5),
+        }
+    }
+
+    /// As many places as the settings have now. Who has one or waits for one keeps it: for as long as those take there
+    /// may be more checks than that.
+    fn arrange(&mut self) {
+        let concurrency = self.kit.settings.load().concurrency.max(1);
+        if concurrency != self.concurrency {
+            self.concurrency = concurrency;
+            self.places = Arc::new(Semaphore::new(concurrency));
         }
     }
 }
@@ -97,7 +109,8 @@ impl On<Attempt> for Actor {
     fn on(&mut self, Attempt(credentials): Attempt, _: &mut Self::Context) -> Self::Result {
         let name = credentials.username.trim().to_lowercase();
         let from = credentials.from;
-        if self.waiting >= self.most_waiting {
+        self.arrange();
+        if self.waiting >= self.concurrency.saturating_mul(5) {
             warn!(from = %address(from), waiting = self.waiting, "too many attempts");
             let why = "too many people are signing in".to_owned();
             return Box::pin(fut::ready(Err(SignInRefused::Unable(why))));

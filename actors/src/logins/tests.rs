@@ -59,7 +59,7 @@ impl Authenticator for Gate {
 
 fn hub(rules: Rules) -> (Client, Arc<Gate>) {
     let (gate, fixed) = (Arc::<Gate>::default(), Arc::new(Fixed(AtomicU64::new(0))));
-    let settings = Settings { rules, limit: Duration::from_secs(30) };
+    let settings = Settings { rules, limit: Duration::from_secs(30), concurrency: 2 };
     let kit = Kit {
         store: store(people(), Arc::default()),
         authenticator: gate.clone(),
@@ -67,9 +67,10 @@ fn hub(rules: Rules) -> (Client, Arc<Gate>) {
         entropy: fixed,
         settings: Arc::new(ArcSwap::from_pointee(settings)),
     };
+    let settings = kit.settings.clone();
     let (publisher, name) = named("logins");
-    publisher.publish(Some(Actor::new(kit, 2).start()));
-    (Client::new(name, LONG * 10), gate)
+    publisher.publish(Some(Actor::new(kit).start()));
+    (Client::new(name, settings), gate)
 }
 
 fn typed(name: &str) -> Credentials {

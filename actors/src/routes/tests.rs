@@ -26,8 +26,7 @@ fn route(path: &str) -> Route {
 }
 
 fn launch(publisher: &Publisher<Actor>, sinks: Sinks) {
-    let facts =
-        Facts { base_url: "/".to_owned(), api_url: String::new(), public_host: String::new() };
+    let facts = Facts { base_url: "/".to_owned(), public_host: String::new() };
     let fixed = Arc::new(Fixed(AtomicU64::new(0)));
     let settings = Settings {
         limit: Duration::from_secs(5),

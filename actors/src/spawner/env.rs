@@ -14,8 +14,6 @@ use crate::{
 pub struct Facts {
     /// Prefix of everything, escaped, with slashes at both ends.
     pub base_url: String,
-    /// Where servers reach the hub's API: `http://127.0.0.1:8081/hub/api`, no slash at the end.
-    pub api_url: String,
     /// Scheme, host and port under which browsers reach the hub, if configured (`public_url`); else empty. No path.
     pub public_host: String,
 }
@@ -41,6 +39,8 @@ impl Facts {
 /// What can change on reload; it counts from the next start on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// Where servers reach the hub's API: `http://127.0.0.1:8081/hub/api`, no slash at the end.
+    pub api_url: String,
     /// How long the spawner may take.
     pub start_timeout: Duration,
     /// How long the server then may take to answer.
@@ -80,6 +80,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            api_url: String::new(),
             start_timeout: Duration::from_secs(60),
             http_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(75),
@@ -128,8 +129,11 @@ pub fn variables(
     set("JUPYTERHUB_CLIENT_ID", ClientId::of_server(user, server).as_str().to_owned());
     set("JUPYTERHUB_USER", user.to_string());
     set("JUPYTERHUB_SERVER_NAME", server.to_string());
-    set("JUPYTERHUB_API_URL", facts.api_url.clone());
-    set("JUPYTERHUB_ACTIVITY_URL", format!("{}/users/{}/activity", facts.api_url, user.escaped()));
+    set("JUPYTERHUB_API_URL", settings.api_url.clone());
+    set(
+        "JUPYTERHUB_ACTIVITY_URL",
+        format!("{}/users/{}/activity", settings.api_url, user.escaped()),
+    );
     set("JUPYTERHUB_BASE_URL", facts.base_url.clone());
     set("JUPYTERHUB_SERVICE_PREFIX", prefix.clone());
     set("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{prefix}oauth_callback"));
@@ -171,11 +175,11 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        Facts {
-            base_url: "/pre/".to_owned(),
-            api_url: "http://127.0.0.1:8081/pre/hub/api".to_owned(),
-            public_host: String::new(),
-        }
+        Facts { base_url: "/pre/".to_owned(), public_host: String::new() }
+    }
+
+    fn settings() -> Settings {
+        Settings { api_url: "http://127.0.0.1:8081/pre/hub/api".to_owned(), ..Settings::default() }
     }
 
     fn vars(facts: &Facts, settings: &Settings, server: &str) -> BTreeMap<String, String> {
@@ -188,8 +192,7 @@ mod tests {
 
     #[test]
     fn the_table_of_the_contract() {
-        let (default, named) =
-            (vars(&facts(), &Settings::default(), ""), vars(&facts(), &Settings::default(), "n1"));
+        let (default, named) = (vars(&facts(), &settings(), ""), vars(&facts(), &settings(), "n1"));
         let both = [
             ("JUPYTERHUB_API_TOKEN", "s3cret"),
             ("JPY_API_TOKEN", "s3cret"),

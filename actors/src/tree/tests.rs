@@ -19,18 +19,13 @@ const LONG: Duration = Duration::from_secs(20);
 fn settings() -> Settings {
     let rules = logins::Rules { open: true, ..logins::Rules::default() };
     let of_logins = logins::Settings { rules, ..logins::Settings::default() };
-    let facts = spawner::Facts {
-        base_url: "/".to_owned(),
-        api_url: "http://127.0.0.1:8081/hub/api".to_owned(),
-        public_host: String::new(),
-    };
+    let facts = spawner::Facts { base_url: "/".to_owned(), public_host: String::new() };
     Settings {
         store: store::Settings::default(),
         facts: Arc::new(facts),
         spawner: Arc::default(),
         limits: Arc::default(),
         logins: Arc::new(ArcSwap::from_pointee(of_logins)),
-        login_concurrency: 4,
         activity_resolution: Arc::new(ArcSwap::from_pointee(Duration::from_secs(30))),
         routes: routes::Settings::default(),
         janitor_period: janitor::PERIOD,

@@ -1,0 +1,231 @@
+//! SIGHUP and `jovis reload`: everything right, or nothing. One at a time: what asks meanwhile gets the next one, which
+//! reads the file anew, so a thousand signals are a few reloads and the last of them sees what the file was in the end.
+
+use std::{
+    collections::BTreeMap,
+    io, mem,
+    os::fd::AsFd as _,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tracing::{error, info, warn};
+
+use super::{
+    Secrets,
+    events::{Root, all},
+    notify,
+    roles::Kind,
+};
+use crate::{
+    config::change::{self, Changes},
+    ipc::{
+        reload::{ReloadOutcome, ReloadReport},
+        root::{RootSays, RootToProxy},
+    },
+    telemetry::logs::chain,
+};
+
+/// Longest wait for the roles' word.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// From the beginning of one reload to the next: what a flood of signals may cost us.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What was said is said again once nobody brought it up for so long.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Most sentences remembered as said.
+const MOST_SAID: usize = 256;
+
+/// Reloads asked for, going on, and done.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    wanted: bool,
+    askers: Vec<u64>,
+    running: Option<Running>,
+    begun: Option<Instant>,
+    serial: u64,
+    said: Said,
+    /// What came of the newest one that is over.
+    pub(super) last: Option<ReloadReport>,
+    /// For those who asked, by their number: to be taken out.
+    pub(super) answers: Vec<(u64, ReloadReport)>,
+}
+
+/// Applied here; the roles are at it.
+#[derive(Debug)]
+struct Running {
+    until: Instant,
+    waits: Vec<Kind>,
+    askers: Vec<u64>,
+    report: ReloadReport,
+}
+
+impl Reloads {
+    /// When there is something to do without being told.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.running {
+            Some(running) if running.waits.is_empty() => Some(Instant::now()),
+            Some(running) => Some(running.until),
+            None => self.wanted.then(|| self.next()),
+        }
+    }
+
+    fn next(&self) -> Instant {
+        self.begun.map_or_else(Instant::now, |begun| begun + PAUSE)
+    }
+
+    /// What a role made of it.
+    pub(super) fn heard(&mut self, kind: Kind, outcome: ReloadOutcome) {
+        let Some(running) = self.running.as_mut().filter(|_| outcome.serial == self.serial) else {
+            return;
+        };
+        for finding in outcome.kept {
+            if self.said.is_news(&finding, Instant::now()) {
+                warn!(child = kind.name(), %finding, "setting kept");
+            }
+            running.report.findings.push(finding);
+        }
+        self.answered(kind);
+    }
+
+    /// Nothing more comes from this role.
+    pub(super) fn answered(&mut self, kind: Kind) {
+        if let Some(running) = &mut self.running {
+            running.waits.retain(|role| *role != kind);
+        }
+    }
+
+    fn over(&mut self, mut report: ReloadReport, askers: Vec<u64>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        report.at = now.map_or(0, |since| since.as_secs());
+        self.answers.extend(askers.into_iter().map(|asker| (asker, report.clone())));
+        self.last = Some(report);
+        notify("READY=1");
+    }
+}
+
+/// Sentences and when they came up last: an error that comes up without end is said once.
+#[derive(Debug, Default)]
+struct Said(BTreeMap<String, Instant>);
+
+impl Said {
+    fn is_news(&mut self, sentence: &str, now: Instant) -> bool {
+        self.0.retain(|_, last| now.duration_since(*last) < SILENCE);
+        if self.0.len() >= MOST_SAID && !self.0.contains_key(sentence) {
+            return false;
+        }
+        self.0.insert(sentence.to_owned(), now).is_none()
+    }
+}
+
+impl Root {
+    /// Wants the file read again. Who asks with a number finds the report under it in [`Reloads::answers`].
+    pub(super) fn begin_reload(&mut self, asker: Option<u64>) {
+        self.reloads.wanted = true;
+        self.reloads.askers.extend(asker);
+    }
+
+    /// Begins the next one when it may, ends the one going on when all have answered or had their time.
+    pub(super) fn tend_reload(&mut self, now: Instant) {
+        let over = |running: &mut Running| running.waits.is_empty() || now >= running.until;
+        if let Some(mut running) = self.reloads.running.take_if(over) {
+            for role in running.waits {
+                let child = role.name();
+                warn!(child, "reload unanswered");
+                running.report.findings.push(format!("the {child} has not answered"));
+            }
+            self.reloads.over(running.report, running.askers);
+        }
+        let ready = self.reloads.wanted && self.reloads.running.is_none();
+        if !ready || now < self.reloads.next() {
+            return;
+        }
+        notify("RELOADING=1");
+        self.reloads.wanted = false;
+        self.reloads.begun = Some(now);
+        self.reloads.serial += 1;
+        let askers = mem::take(&mut self.reloads.askers);
+        match self.reload() {
+            Ok(report) => {
+                let roles = [&self.hub, &self.proxy].into_iter();
+                let waits = roles.filter(|role| role.process.is_some()).map(|role| role.kind);
+                let (until, waits) = (now + PATIENCE, waits.collect());
+                self.reloads.running = Some(Running { until, waits, askers, report });
+            }
+            Err(findings) => {
+                let said = &mut self.reloads.said;
+                for finding in findings.iter().filter(|finding| said.is_news(finding, now)) {
+                    error!(%finding, "setting rejected");
+                }
+                if said.is_news(&findings.join("\n"), now) {
+                    error!(findings = findings.len(), "reload refused");
+                }
+                let report = ReloadReport { refused: true, findings, ..ReloadReport::default() };
+                self.reloads.over(report, askers);
+            }
+        }
+    }
+
+    /// Reads, checks, compares, and hands each role its part; or changes nothing and says all that is wrong.
+    fn reload(&mut self) -> Result<ReloadReport, Vec<String>> {
+        let failed = |error: io::Error| vec![error.to_string()];
+        let wanted = (self.setup.reload)()?;
+        let changes = change::changes(&self.setup.config, &wanted);
+        let config = change::without_restart(&self.setup.config, &wanted);
+        let mut secrets = Secrets::read(&config, self.state.as_fd())
+            .map_err(|error| vec![chain(&error).to_string()])?;
+        // As its setting: another one waits for a restart.
+        secrets.cookie_secret = self.secrets.cookie_secret.clone();
+        let hub = self.slice(Kind::Hub, &config, &secrets).map_err(failed)?;
+        let proxy = self.slice(Kind::Proxy, &config, &secrets).map_err(failed)?;
+        let log = (self.setup.relog)(&config.log).map_err(|error| vec![error])?;
+        (self.setup.config, self.secrets) = (config, secrets);
+        let serial = self.reloads.serial;
+        self.hub.say(None, RootSays::Reload { serial }, all(hub, &log).map_err(failed)?);
+        self.proxy.say(None, RootToProxy::Reload { serial }, all(proxy, &log).map_err(failed)?);
+        Ok(self.told(changes))
+    }
+
+    fn told(&mut self, changes: Changes) -> ReloadReport {
+        let list = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let report = ReloadReport {
+            applied: list(changes.live),
+            next_start: list(changes.next_start),
+            rebound: list(changes.rebind),
+            needs_restart: list(changes.restart),
+            ..ReloadReport::default()
+        };
+        let (applied, next_start) = (report.applied.join(" "), report.next_start.join(" "));
+        let rebound = report.rebound.join(" ");
+        let (now, said) = (Instant::now(), &mut self.reloads.said);
+        if said.is_news(&format!("{applied};{next_start};{rebound}"), now) {
+            info!(%applied, %next_start, %rebound, "configuration reloaded");
+        }
+        for setting in &report.needs_restart {
+            if said.is_news(setting, now) {
+                warn!(setting, "setting needs restart");
+            }
+        }
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_up_without_end_is_said_once() {
+        let (mut said, mut now) = (Said::default(), Instant::now());
+        assert!(said.is_news("a", now));
+        for _ in 0..100 {
+            now += SILENCE / 2;
+            assert!(!said.is_news("a", now));
+        }
+        assert!(said.is_news("b", now));
+        now += SILENCE;
+        assert!(said.is_news("a", now));
+        for number in 0..2 * MOST_SAID {
+            said.is_news(&number.to_string(), now);
+        }
+        assert_eq!(said.0.len(), MOST_SAID);
+    }
+}
