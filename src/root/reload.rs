@@ -64,12 +64,10 @@ impl Reloads {
         match &self.running {
             Some(running) if running.waits.is_empty() => Some(Instant::now()),
             Some(running) => Some(running.until),
-            None => self.wanted.then(|| self.next()),
+            None => {
+                self.wanted.then(|| self.begun.map_or_else(Instant::now, |begun| begun + PAUSE))
+            }
         }
-    }
-
-    fn next(&self) -> Instant {
-        self.begun.map_or_else(Instant::now, |begun| begun + PAUSE)
     }
 
     /// What a role made of it.
@@ -134,8 +132,8 @@ impl Root {
             }
             self.reloads.over(running.report, running.askers);
         }
-        let ready = self.reloads.wanted && self.reloads.running.is_none();
-        if !ready || now < self.reloads.next() {
+        let resting = self.reloads.begun.is_some_and(|begun| now < begun + PAUSE);
+        if !self.reloads.wanted || self.reloads.running.is_some() || resting {
             return;
         }
         notify("RELOADING=1");
@@ -210,7 +208,89 @@ impl Root {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, rc::Rc};
+
     use super::*;
+    use crate::root::requests::tests::Scene;
+
+    /// A root with a hub, whose file has one more allowed user at each reading; how often it was read.
+    fn scene() -> (Scene, Rc<Cell<u32>>) {
+        let mut scene = Scene::greeted();
+        let (readings, mut config) = (Rc::new(Cell::new(0)), scene.root.setup.config.clone());
+        let seen = readings.clone();
+        let config = Rc::new(Cell::new(Some(mem::take(&mut config))));
+        scene.root.setup.reload = Box::new(move || {
+            seen.set(seen.get() + 1);
+            let mut next = config.take().ok_or_else(|| vec!["no file".to_owned()])?;
+            next.auth.allowed_users.insert(seen.get().to_string());
+            next.hub.base_url = "/later/".to_owned();
+            config.set(Some(next.clone()));
+            Ok(next)
+        });
+        (scene, readings)
+    }
+
+    fn done(serial: u64) -> ReloadOutcome {
+        ReloadOutcome { serial, kept: Vec::new() }
+    }
+
+    #[test]
+    fn a_flood_is_one_reload_and_one_more_after_it() {
+        let (mut scene, readings) = scene();
+        let (root, now) = (&mut scene.root, Instant::now());
+        (0..1000).for_each(|_| root.begin_reload(None));
+        root.tend_reload(now);
+        assert_eq!((readings.get(), root.reloads.due().is_some()), (1, true));
+        root.begin_reload(Some(7));
+        // Not before the hub has answered this one, and not at once.
+        root.tend_reload(now + PAUSE);
+        root.reloads.heard(Kind::Hub, done(99));
+        root.tend_reload(now + PAUSE);
+        assert_eq!(readings.get(), 1);
+        root.reloads.heard(Kind::Hub, done(1));
+        root.tend_reload(now);
+        assert_eq!((readings.get(), root.reloads.last.is_some()), (1, true));
+        root.tend_reload(now + PAUSE);
+        assert_eq!((readings.get(), root.reloads.answers.len()), (2, 0));
+        root.reloads.heard(Kind::Hub, done(2));
+        root.tend_reload(now + PAUSE);
+        let (asker, report) = root.reloads.answers.pop().unwrap();
+        assert_eq!((asker, report.refused, report.findings.len()), (7, false, 0));
+        assert_eq!(
+            (report.applied, report.needs_restart),
+            (vec!["auth.allowed_users".into()], vec!["hub.base_url".into()])
+        );
+        assert_eq!(root.setup.config.hub.base_url, "/");
+        assert_eq!(scene.hear().0.message, RootSays::Reload { serial: 1 });
+        assert_eq!(scene.hear().0.message, RootSays::Reload { serial: 2 });
+    }
+
+    #[test]
+    fn a_hub_that_says_nothing_is_named_and_one_that_died_is_not_waited_for() {
+        let (mut scene, _) = scene();
+        let (root, now) = (&mut scene.root, Instant::now());
+        root.begin_reload(Some(1));
+        root.tend_reload(now);
+        root.tend_reload(now + PATIENCE);
+        assert_eq!(root.reloads.answers.pop().unwrap().1.findings, ["the hub has not answered"]);
+        root.begin_reload(Some(2));
+        root.tend_reload(now + PATIENCE);
+        root.reloads.answered(Kind::Hub);
+        root.tend_reload(now + PATIENCE);
+        assert!(root.reloads.answers.pop().unwrap().1.findings.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_changes_nothing_and_the_roles_hear_nothing() {
+        let (mut scene, _) = scene();
+        let before = scene.root.setup.config.clone();
+        scene.root.setup.reload = Box::new(|| Err(vec!["one".to_owned(), "two".to_owned()]));
+        scene.root.begin_reload(Some(1));
+        scene.root.tend_reload(Instant::now());
+        let (_, report) = scene.root.reloads.answers.pop().unwrap();
+        assert_eq!((report.refused, report.findings), (true, vec!["one".into(), "two".into()]));
+        assert!(scene.root.reloads.running.is_none() && scene.root.setup.config == before);
+    }
 
     #[test]
     fn what_comes_up_without_end_is_said_once() {
