@@ -15,7 +15,7 @@ use super::{Actor, Client, Rules, Settings, SignInRefused, actor::Kit};
 use crate::{
     domain::{Secret, Username},
     ports::{Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh},
-    spawners::doubles::{Fixed, LONG, people, store},
+    spawners::doubles::{Fixed, people, store},
     supervise::named,
 };
 
