@@ -199,7 +199,7 @@ impl Hub {
                     }
                     Some(Event::Stop { hard, servers }) => break (0, servers, hard),
                     Some(Event::Closed) | None => {
-                        info!("root is gone, so is the hub");
+                        info!("root left");
                         break (0, false, true);
                     }
                 },
@@ -216,12 +216,12 @@ impl Hub {
         }
         _ = self.stop_web.send(());
         if !hard && tokio::time::timeout(2 * GRACE, self.web).await.is_err() {
-            warn!("open requests cut off");
+            warn!("requests cut off");
         }
         if code == 0
             && let Err(error) = self.tree.shutdown().await
         {
-            warn!(%error, "actors did not end in order");
+            warn!(%error, "actors not stopped");
         }
         self.threads.stop();
         self.live.logs.flush(Duration::from_secs(1));
@@ -270,7 +270,8 @@ impl Hub {
         let patience = settings.stop_timeout + GRACE;
         for key in &active {
             if let Err(error) = self.tree.spawners.stop(key.clone()).await {
-                warn!(server = %key.name, %error, "server not stopped");
+                let who = image.called(key.user);
+                warn!(user = who, server = %key.name, %error, "server not stopped");
             }
         }
         let deadline = tokio::time::Instant::now() + patience;

@@ -94,7 +94,7 @@ fn rules(auth: &sections::Auth) -> Rules {
         let valid = |name: &String| match Username::normalise(name) {
             Ok(name) => Some(name),
             Err(error) => {
-                warn!(setting, %error, "name in configuration ignored");
+                warn!(setting, %error, "name ignored");
                 None
             }
         };
@@ -111,7 +111,7 @@ fn rules(auth: &sections::Auth) -> Rules {
         username_map: auth.username_map.iter().map(lowered).collect::<BTreeMap<_, _>>(),
     };
     if rules.open && !rules.any() {
-        info!("no allow rule set, everybody with a password may sign in");
+        info!("everybody may sign in");
     }
     rules
 }

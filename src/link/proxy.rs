@@ -81,9 +81,9 @@ impl ProxyLink {
                     self.activity(seen)
                 }
                 Ok((Envelope { id: None, message: ProxyToHub::Hello(hello) }, _)) => {
-                    info!(version = hello.version, build = %hello.build, "proxy connected");
+                    info!(version = hello.version, build = %hello.build, "proxy linked");
                 }
-                Ok((other, _)) => warn!(message = ?other.message, "proxy spoke out of turn"),
+                Ok((other, _)) => warn!(said = ?other.message, "proxy spoke out of turn"),
                 Err(error) => {
                     info!(%error, "proxy link ended");
                     lock(&self.waiting).clear();

@@ -376,7 +376,7 @@ impl Root {
             },
             (RootSays::Stop { hard, servers }, _) => Some(Event::Stop { hard, servers }),
             (other, _) => {
-                warn!(message = ?other, "root spoke out of turn");
+                warn!(said = ?other, "root spoke out of turn");
                 None
             }
         }
@@ -388,7 +388,7 @@ impl Root {
             match self.resync().await {
                 Ok(_) => {}
                 Err(RootError::Link(_)) => return,
-                Err(error) => warn!(%error, "cannot read the table of children"),
+                Err(error) => warn!(%error, "table of children not read"),
             }
         }
     }

@@ -27,6 +27,7 @@ use super::{
     shared::{Hub, Shared},
     table::Entry,
 };
+use crate::telemetry::chain;
 
 /// Why there is no answer of the backend.
 #[derive(Debug, Error)]
@@ -219,8 +220,7 @@ pub(super) fn relayed(
 /// Logs a failure, once a minute per route.
 pub(super) fn complain(entry: &Entry, error: &ForwardError) {
     if due(&entry.warned, 60_000) {
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        warn!(route = %entry.route.spec, %error, cause, "backend failed");
+        warn!(route = %entry.route.spec, error = %chain(error), "backend failed");
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn answer(
     let mut response = if in_hand.is_some() {
         serve(&shared, visit, notes, request).await
     } else {
-        debug!(peer = %visit.peer, "request refused");
+        debug!(peer = %visit.peer, why = "not what the guard has read", "request refused");
         Page::BadRequest.answer(&HeaderMap::new())
     };
     if asked_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -80,7 +80,7 @@ async fn serve(
         Ok(Some(entry)) => entry,
         Ok(None) => return pages::health(),
         Err(page) => {
-            debug!(peer = %visit.peer, ?page, "request refused");
+            debug!(peer = %visit.peer, why = ?page, "request refused");
             return page.answer(&parts.headers);
         }
     };
@@ -88,7 +88,7 @@ async fn serve(
     let websocket = upgrade::asks(&parts, &incoming);
     let client = introduce(shared, visit, &entry, &mut parts.headers);
     let Ok(place) = place(shared, &entry, client).await else {
-        debug!(%client, "too many at the hub");
+        debug!(from = %client, "too many at the hub");
         return Page::Crowded.answer(&asked);
     };
     let id =

@@ -86,8 +86,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            error!(%error, cause, "proxy failed");
+            error!(error = %chain(&error), "proxy failed");
             ExitCode::FAILURE
         }
     }
@@ -144,7 +143,7 @@ async fn begin(channel: &Channel) -> Result<(Start, String), RunError> {
         match given {
             Given::Config => slice = Some(frame::unseal::<ProxySlice>(fd)?),
             Given::Public => listeners.push(TcpListener::from(fd)),
-            other => warn!(?other, "descriptor not used"),
+            other => warn!(what = ?other, "descriptor not used"),
         }
     }
     let slice = slice.ok_or(RunError::Missing("configuration"))?;

@@ -321,7 +321,7 @@ impl Root {
 
     pub(super) fn server_ended(&mut self, order: &OrderId, exit: Exit) {
         let Some(entry) = self.children.entries.get(order) else { return };
-        info!(user = %entry.user, %order, pid = entry.pid, ?exit, "server ended");
+        info!(user = %entry.user, %order, pid = entry.pid, ?exit, "server process ended");
         self.children.ended(order, exit);
         self.hub.say(None, RootSays::Exited { order: order.clone(), exit }, Vec::new());
     }

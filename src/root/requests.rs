@@ -164,7 +164,7 @@ impl Root {
         let forked = match io_step("fork", birth::fork(note, act)) {
             Ok((forked, ())) => forked,
             Err(error) => {
-                warn!(%user, %server, %order, %error, "server not started");
+                warn!(%user, %server, %order, %error, "server process not started");
                 self.children.forget(order);
                 return Ok(Some(error.into()));
             }
@@ -189,12 +189,12 @@ impl Root {
             let (user, pid) = (&entry.user, entry.pid);
             let answer = match outcome {
                 Ok(()) => {
-                    info!(%user, %order, pid, "server started");
+                    info!(%user, %order, pid, "server process started");
                     self.children.became(&order);
                     RootSays::Spawned { order, pid }
                 }
                 Err(why) => {
-                    warn!(%user, %order, pid, ?why, "server not started");
+                    warn!(%user, %order, pid, error = ?why, "server process not started");
                     drop(entry.signal(libc::SIGKILL));
                     self.children.forget(&order);
                     if asked.is_empty() {

@@ -154,7 +154,9 @@ impl Process {
         match self.report.as_ref().and_then(birth::outcome) {
             None => return,
             Some(Ok(())) => {}
-            Some(Err(why)) => error!(child = kind.name(), pid = self.pid, ?why, "role not born"),
+            Some(Err(why)) => {
+                error!(child = kind.name(), pid = self.pid, error = ?why, "role not born")
+            }
         }
         self.report = None;
     }
@@ -233,11 +235,11 @@ impl Role {
         // Starting may take longer: a large store is read then.
         let patience = if process.ready.is_some() { patience } else { patience.max(STEADY) };
         if process.doomed.is_some_and(|when| now >= when) {
-            warn!(child, pid = process.pid, "link over, killed");
+            warn!(child, pid = process.pid, why = "its link is over", "role killed");
             process.kill();
             process.doomed = Some(now + GRACE);
         } else if now.duration_since(process.ponged) >= patience && process.doomed.is_none() {
-            warn!(child, pid = process.pid, "no sign of life, killed");
+            warn!(child, pid = process.pid, why = "no sign of life", "role killed");
             process.kill();
             process.doomed = Some(now + GRACE);
         } else if process.greeted && now.duration_since(process.pinged) >= PING {

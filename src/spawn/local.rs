@@ -19,7 +19,7 @@ use jovis_actors::{
     },
 };
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::{
     listeners::{Expected, uid_of},
@@ -152,7 +152,7 @@ impl Local {
         if let Some(uid) = uid_of(pid) {
             self.expected.expect(&url, port, uid);
         }
-        info!(user = %order.user, server = %order.server, order = %order.id, pid, port, "server process started");
+        debug!(user = %order.user, server = %order.server, order = %order.id, pid, port, "server process known");
         tell.tell(format!("Its process runs as {} (pid {pid})", order.user));
         Ok(Started { handle: handle(&url), url })
     }
@@ -259,7 +259,7 @@ impl Spawner for Local {
         Box::pin(async move {
             if let Err(error) = self.root.forget(order).await {
                 // It may live: what is needed to find it stays.
-                return warn!(%order, %error, "cannot forget order");
+                return warn!(%order, %error, "order not forgotten");
             }
             if let Some(url) = self.outputs.url(order) {
                 self.expected.drop_url(&url);

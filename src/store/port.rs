@@ -225,7 +225,7 @@ impl Port for DiskJournal {
             self.close();
             // Before anybody hears of it, lest a crash here make it true. If it cannot be done, loading tries again.
             if let Err(error) = self.disown() {
-                warn!(%error, "refused changes not cut off yet");
+                warn!(%error, "refused changes not cut off");
             }
             return Err(error);
         }
@@ -277,7 +277,7 @@ impl Port for DiskJournal {
                 open.base = open::renew(&self.disk, &self.paths, why, image, at, &mut said);
                 open.base_again = now + self.limits.pause;
                 for what in said {
-                    warn!(%what, "store repaired");
+                    warn!(repair = %what, "store repaired");
                 }
             }
         }

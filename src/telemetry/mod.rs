@@ -1,5 +1,6 @@
-//! What the processes say about themselves: [`logs`].
+//! What the processes say about themselves: [`logs`], and [`events`], the catalogue of what stands in them.
 
+pub mod events;
 pub mod logs;
 
 pub use logs::chain;

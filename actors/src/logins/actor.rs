@@ -179,11 +179,11 @@ async fn check(
             Err(SignInRefused::Refused)
         }
         Ok(Err(LoginError::Timeout(seconds))) => {
-            error!(user, %from, seconds, "authenticator timed out");
+            error!(user, %from, limit_s = seconds, "authenticator timed out");
             Err(SignInRefused::Unable("passwords cannot be checked in time".to_owned()))
         }
         Err(_) => {
-            error!(user, %from, seconds = limit.as_secs(), "authenticator timed out");
+            error!(user, %from, limit_s = limit.as_secs(), "authenticator timed out");
             Err(SignInRefused::Unable("passwords cannot be checked in time".to_owned()))
         }
         Ok(Err(LoginError::Busy)) => {

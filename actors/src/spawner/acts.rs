@@ -195,7 +195,7 @@ pub(super) async fn find(
         match around("Recover", timeout(CALL, spawner.recover(&order, handle.as_ref()))).await {
             Ok(Ok(found)) => return Event::Found { order, found },
             Ok(Err(error)) => warn!(user, %server, %order, %error, "server not found again"),
-            Err(_) => warn!(user, %server, %order, "spawner does not answer"),
+            Err(_) => warn!(user, %server, %order, error = "not in time", "spawner not answering"),
         }
         backoff.pause().await;
     }
@@ -225,7 +225,9 @@ pub(super) async fn kill(
                     }
                 }
                 Ok(Err(error)) => warn!(user, %server, %order, %error, "order not found"),
-                Err(_) => warn!(user, %server, %order, "spawner does not answer"),
+                Err(_) => {
+                    warn!(user, %server, %order, error = "not in time", "spawner not answering")
+                }
             }
             backoff.pause().await;
         },
@@ -235,7 +237,7 @@ pub(super) async fn kill(
         match around("Kill", timeout(soft_limit, spawner.stop(&order, &handle, how))).await {
             Ok(Ok(())) => return Event::Killed(order),
             Ok(Err(error)) => error!(user, %server, %order, %error, "server not stopped"),
-            Err(_) => error!(user, %server, %order, "server does not stop"),
+            Err(_) => error!(user, %server, %order, error = "not in time", "server not stopped"),
         }
         how = Stop::Hard;
         backoff.pause().await;

@@ -199,7 +199,7 @@ async fn orphans(kit: Kit) {
         match timeout(Duration::from_secs(30), kit.spawner.inventory()).await {
             Ok(Ok(living)) => break living,
             Ok(Err(error)) => warn!(%error, "no inventory of servers"),
-            Err(_) => warn!("no inventory of servers in time"),
+            Err(_) => warn!(error = "not in time", "no inventory of servers"),
         }
         if pause > LONGEST {
             return;

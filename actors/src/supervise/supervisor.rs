@@ -170,7 +170,7 @@ impl Supervisor {
         let (supervisor, actor) = (self.name, child.spec.name);
         child.state = State::Down;
         if !child.spec.restart.applies(&how) {
-            info!(supervisor, actor, how = %how, "actor ended");
+            info!(supervisor, actor, error = %how, "actor ended");
             return Ok(());
         }
         let random = self.entropy.below(u64::MAX);

@@ -110,14 +110,16 @@ fn remove_later(call: &Call, key: ServerKey) {
     let spawner = &call.settings.spawner;
     let waits = [spawner.interrupt_timeout, spawner.term_timeout, spawner.kill_timeout];
     let patience = waits.iter().map(|wait| wait.duration()).sum::<Duration>() + SLACK;
-    let app = call.app.clone();
+    let (app, who) = (call.app.clone(), call.image.called(key.user));
     tokio::spawn(
         async move {
             if !app.doors.settled(&key, patience).await {
-                return warn!(server = %key.name, "server not removed: it does not stop");
+                let error = "it does not stop";
+                return warn!(user = who, server = %key.name, error, "server not removed");
             }
+            let name = key.name.clone();
             if let Err(error) = app.doors.drop_server(key).await {
-                warn!(error = ?error, "server not removed");
+                warn!(user = who, server = %name, ?error, "server not removed");
             }
         }
         .in_current_span(),

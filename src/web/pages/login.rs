@@ -7,7 +7,7 @@ use jovis_actors::{
     ports::Credentials,
 };
 use serde_json::json;
-use tracing::info;
+use tracing::debug;
 
 use super::{next_or_default, page};
 use crate::web::{
@@ -128,7 +128,7 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
     call.set.push(cookie);
     call.xsrf(true);
     let target = next_or_default(call, &user);
-    info!(user = %user.name, "user signed in");
+    debug!(user = %user.name, "session begun");
     Ok(answer::found(&target))
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn logout(call: &mut Call) -> Answer {
         call.app.doors.sign_out(user.id, session).await?;
     }
     call.set = call.with_jar(|jar| jar.clear(sent.is_some(), call.now));
-    info!(user = %user.name, "user signed out");
+    tracing::info!(user = %user.name, "user signed out");
     Ok(answer::found(&target))
 }
 

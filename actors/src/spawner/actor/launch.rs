@@ -36,7 +36,9 @@ impl Actor {
                 Ok(Err(error)) => {
                     warn!(user = %user.name, server = %name, %error, "route not removed yet");
                 }
-                Err(_) => warn!(user = %user.name, server = %name, "route not removed yet"),
+                Err(_) => {
+                    warn!(user = %user.name, server = %name, error = "not in time", "route not removed yet");
+                }
             }
         }
     }
@@ -133,7 +135,7 @@ impl Actor {
             env: env::variables(&kit.facts, &settings, &user.name, name, &token),
             options: server.user_options.clone(),
         };
-        info!(user = %user.name, server = %name, order = %id, "server is started");
+        info!(user = %user.name, server = %name, order = %id, "server starting");
         kit.board.say(&key, 10, "The server is being started");
         let board = kit.board.clone();
         let tell = Progress::new(move |sentence| board.say(&key, 20, sentence));
@@ -174,7 +176,7 @@ impl Actor {
                     Event::Answered(id)
                 }
                 Probed::Silent => {
-                    warn!(user = %user.name, server = %named, order = %id, "server does not answer");
+                    warn!(user = %user.name, server = %named, order = %id, "server not answering");
                     Event::Silent(id)
                 }
                 Probed::Stranger(uid) => {

@@ -1,0 +1,185 @@
+//! The catalogue of events: every line that jovis logs, its level, who says it, its fields, what it means.
+//!
+//! Names, levels and fields are kept: alarms and dashboards are built on them. `docs/events.md` is made from these
+//! tables, and a test finds every `error!`, `warn!`, `info!` and `debug!` in the sources and compares.
+//!
+//! To add an event: the macro in the code, a row here in the table of its area (the test prints one to begin with), a
+//! line in [`FIELDS`] for a field that is new, then `UPDATE=1 cargo test --lib telemetry::events` writes the page.
+//!
+//! A name is two to five lower-case words that never change with what happened: that is in the fields. `error` wakes
+//! somebody, `warn` can wait for the morning, `info` is the story, `debug` is for whoever looks closer.
+
+use std::fmt::Write as _;
+
+mod people;
+mod processes;
+mod proxy;
+mod servers;
+mod settings;
+mod store;
+
+/// What can be logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Its name: what a JSON line has as `event`.
+    pub name: &'static str,
+    /// With what weight: more than one where it depends on what happened.
+    pub levels: &'static [&'static str],
+    /// Which processes say it: `root`, `hub`, `proxy`, `helper`.
+    pub roles: &'static [&'static str],
+    /// What comes with it; not every time all of it.
+    pub fields: &'static [&'static str],
+    /// What it means.
+    pub meaning: &'static str,
+    /// What an operator does. Empty: nothing.
+    pub todo: &'static str,
+}
+
+/// Events that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Area {
+    /// The headline.
+    pub title: &'static str,
+    /// The events.
+    pub events: &'static [Event],
+}
+
+/// All of them.
+pub const AREAS: &[Area] = &[
+    Area { title: "Processes and actors", events: processes::EVENTS },
+    Area { title: "Settings and logs", events: settings::EVENTS },
+    Area { title: "User servers", events: servers::EVENTS },
+    Area { title: "People, sign-in and pages", events: people::EVENTS },
+    Area { title: "Proxy and routes", events: proxy::EVENTS },
+    Area { title: "Store", events: store::EVENTS },
+];
+
+/// A table: `"name" [levels] [roles] (fields) "meaning" "what to do"`.
+macro_rules! events {
+    ($($name:literal [$($level:ident)+] [$($role:ident)+] ($($field:ident)*) $meaning:literal $todo:literal)*) => {
+        /// The events of this area.
+        pub(super) const EVENTS: &[super::Event] = &[$(super::Event {
+            name: $name,
+            levels: &[$(stringify!($level)),+],
+            roles: &[$(stringify!($role)),+],
+            fields: &[$(stringify!($field)),*],
+            meaning: $meaning,
+            todo: $todo,
+        }),*];
+    };
+}
+use events;
+
+/// What the fields mean: a name means the same in every event.
+pub const FIELDS: &[(&str, &str)] = &[
+    ("actor", "which actor of the hub"),
+    ("admin", "has this user the rights of an administrator?"),
+    ("applied", "the names of the settings that are in effect now"),
+    ("build", "the version of jovis that the other process is"),
+    ("cause", "why a server ended, in words: the same that its user reads"),
+    ("child", "which of root's own processes: `hub` or `proxy`"),
+    ("connections", "how many connections are open"),
+    ("count", "how many"),
+    ("delay_ms", "milliseconds until it is tried again"),
+    ("elapsed_ms", "milliseconds it took"),
+    ("entry", "the entry of a list in the configuration"),
+    ("error", "what went wrong, with all its causes, in words"),
+    ("exit", "how a process ended: `Code(1)`, `Signal(9)`, `Unknown`"),
+    ("finding", "what is wrong in the configuration, and where"),
+    ("findings", "how many findings there are"),
+    ("from", "the address of the visitor, as far as the proxies before us are believed"),
+    ("generation", "how often this actor was started"),
+    ("id", "the number of a question between two processes"),
+    ("input", "what an actor failed on: never its content, only which"),
+    ("kept", "where the old file was put"),
+    ("limit_ms", "milliseconds that were allowed"),
+    ("limit_s", "seconds that were allowed"),
+    ("living", "how many servers live"),
+    ("needs_restart", "the names of the settings that wait for a restart"),
+    ("only", "the name of the only user that servers run as"),
+    ("open", "how many connections are open"),
+    (
+        "order",
+        "the id of one act of starting a server: the same in all processes and in its log file's name",
+    ),
+    ("panics", "how often it has panicked"),
+    ("peer", "the address at the other end of the connection"),
+    ("pid", "the id of a process"),
+    ("port", "a port of this machine"),
+    ("records", "how many records"),
+    ("remaining", "how many connections were left when patience ended"),
+    ("remove", "how many routes are to be removed"),
+    ("repair", "what was repaired, in words"),
+    ("report", "what the browser says, without queries"),
+    ("request", "the id of a request: the `X-Request-ID` of its answer"),
+    ("route", "a route: host and path"),
+    ("routes", "how many routes"),
+    ("said", "the message that was not expected"),
+    ("sequence", "the number of the newest change in it"),
+    ("server", "the server's name; empty for the default server"),
+    ("servers", "user servers: how many, or whether they are ended too"),
+    ("set", "how many routes are to be set"),
+    ("setting", "the name of a setting: `section.name`"),
+    ("sink", "which proxy"),
+    ("status", "the HTTP status of the answer"),
+    ("supervisor", "who restarts the actor"),
+    ("template", "the name of a page's template"),
+    ("uid", "the number of a user of the operating system"),
+    ("url", "where it is reached"),
+    ("user", "the name of the user"),
+    ("users", "how many users"),
+    ("version", "the version of the messages between processes"),
+    ("waiting", "how many wait"),
+    ("what", "which thing"),
+    ("why", "the reason of a refusal, in words"),
+    ("workers", "how many threads serve"),
+];
+
+/// The page about them: `docs/events.md`.
+pub fn reference() -> String {
+    let mut out = String::from(HEAD);
+    for area in AREAS {
+        put(&mut out, format_args!("\n## {}\n\n", area.title));
+        out.push_str(
+            "| event | level | from | fields | meaning | what to do |\n|---|---|---|---|---|---|\n",
+        );
+        for event in area.events {
+            let Event { name, levels, roles, fields, meaning, todo } = event;
+            let fields: Vec<_> = fields.iter().map(|field| format!("`{field}`")).collect();
+            put(
+                &mut out,
+                format_args!(
+                    "| `{name}` | {} | {} | {} | {meaning} | {todo} |\n",
+                    levels.join(", "),
+                    roles.join(", "),
+                    fields.join(" "),
+                ),
+            );
+        }
+    }
+    out.push_str("\n## Fields\n\n| field | meaning |\n|---|---|\n");
+    for (field, meaning) in FIELDS {
+        put(&mut out, format_args!("| `{field}` | {meaning} |\n"));
+    }
+    out
+}
+
+const HEAD: &str = "\
+# Events
+
+Every line that jovis logs is one of these. Names, levels and fields are stable: build alarms on them. This page is made \
+from the sources (`src/telemetry/events/`), and a test fails where they differ.
+
+Each line also has `time` (UTC), `level`, `role` (`root`, `hub`, `proxy`, `helper`), `target` (the module) and `event` (the \
+name below). What is logged while the hub answers a request has `request`, `method`, `path` and `user` (who asked) as \
+well, unless the event has a field of that name itself. How to use them: [Steer by the logs](how-to/logs.md).
+
+`error` wakes somebody, `warn` can wait for the morning, `info` is the story, `debug` is for whoever looks closer.
+";
+
+fn put(out: &mut String, what: std::fmt::Arguments<'_>) {
+    out.write_fmt(what).expect("a string takes everything");
+}
+
+#[cfg(test)]
+mod tests;

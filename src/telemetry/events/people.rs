@@ -1,0 +1,58 @@
+//! Events of people: sign-in, requests, pages.
+
+super::events! {
+    "user signed in" [info] [hub] (user from admin)
+    "Name and password were right and the rules let the user in." ""
+    "session begun" [debug] [hub] (user)
+    "A browser has got the cookies of a session." ""
+    "user signed out" [info] [hub] (user)
+    "A session was ended by its user." ""
+    "password refused" [warn] [hub] (user from error)
+    "A sign-in failed. A name that looks like a password is not shown." "Many from one address: somebody guesses; the throttle holds them."
+    "name invalid" [warn] [hub] (user from error)
+    "Somebody tried a name that can be no user's." ""
+    "user blocked" [warn] [hub] (user from)
+    "The password was right, but `auth.blocked_users` names the user." ""
+    "user not allowed" [warn] [hub] (user from)
+    "The password was right, but no rule lets this user in." "Add the user to `auth.allowed_users` if wanted."
+    "too many attempts" [warn] [hub] (from waiting)
+    "More sign-ins wait than `auth.class.Pam.concurrency` and its queue allow; this one was turned away." "Raise the limit if the machine has room, or look who does it."
+    "attempt throttled" [warn] [hub] (user from)
+    "After many failures this name or address has to wait." "Many: somebody guesses."
+    "no place for attempt" [warn] [hub] (from)
+    "A sign-in waited too long for its turn." "The authenticator is slow, or too many sign in at once."
+    "authenticator timed out" [error] [hub] (user from limit_s)
+    "A password could not be checked in time." "Look at PAM's modules and what they ask (LDAP, the network)."
+    "authenticator busy" [warn] [hub] (user from)
+    "All helpers are checking passwords already." "Look at PAM's modules and what they ask, or raise `auth.class.Pam.concurrency`."
+    "authenticator failed" [error] [hub] (user from error)
+    "A password could not be checked." "Mend what `error` names."
+    "sign-in not recorded" [error] [hub] (user from error)
+    "A sign-in went well but its user could not be written down." "See the store's events."
+    "request answered" [info debug] [hub] (status elapsed_ms)
+    "The hub has answered a request; `debug` for what happens all the time (static files, activity)." ""
+    "request failed" [warn] [hub] (status elapsed_ms)
+    "The hub has answered with a status of 500 or more." "The line before it with the same `request` says why."
+    "request handler died" [error] [hub] (error)
+    "The hub's code has failed while it answered; the visitor got a 500." "Report it."
+    "template failed" [error] [hub] (template error)
+    "A page could not be made." "Mend the template, if it is yours."
+    "next url refused" [warn] [hub] ()
+    "A link wanted to lead somebody away from the hub after sign-in; it leads home instead." ""
+    "page policy broken" [info] [hub] (report)
+    "A browser has kept a page from doing what its policy forbids." "Often an extension of that browser."
+    "room for connections full" [warn] [hub] (open waiting)
+    "As many connections as the hub takes are open; the quietest make place." "Look who opens them."
+    "accept failed" [warn] [hub] (error)
+    "The hub cannot take a connection now; it tries again." "Out of descriptors: raise the limit (`LimitNOFILE`)."
+    "connection broke" [debug] [hub proxy] (peer error)
+    "A connection ended in the middle of something." ""
+    "web is closing" [info] [hub] (open)
+    "The hub takes no more requests and finishes those it has." ""
+    "web closed hard" [warn] [hub] (open)
+    "The hub ended although connections were open." ""
+    "last activity not written" [error] [hub] (error)
+    "At its end the hub could not write when servers and users were last used." "Those times are old then, nothing else."
+    "activity not written" [warn] [hub] (error)
+    "When servers and users were last used could not be written; it is tried again." "See the store's events."
+}

@@ -1,0 +1,110 @@
+//! Events of processes and of the hub's actors.
+
+super::events! {
+    "jovis is ready" [info] [root] (url)
+    "Hub and proxy serve." ""
+    "jovis is ending" [info] [root] (servers)
+    "Root was told to stop; `servers` says whether user servers are ended too." ""
+    "ending at once" [warn] [root] ()
+    "Root was told to stop a second time: nobody is waited for any more." ""
+    "servers do not end" [warn] [root] (living)
+    "jovis ends although some user servers are still there after SIGKILL." "Look for processes in uninterruptible sleep: a broken file system is the usual reason."
+    "jovis ended" [info] [root] ()
+    "The last line of a run." ""
+    "jovis cannot start" [error] [root] (error)
+    "Root gives up before it serves." "Mend what `error` names; `jovis check` finds most of it."
+    "not started by root" [warn] [root] (uid only)
+    "jovis runs as an ordinary user: all servers run as that user, and nothing parts root, hub and proxy." "Fine for trying it out and in containers; start it as root for more than one person."
+    "poll failed" [error] [root] (error)
+    "The kernel refuses to let root wait." "Report it; it is tried again ten times a second."
+    "request denied" [warn] [root] (order why)
+    "The hub asked root for something that the rules forbid, or that is no longer there." "Once in a while: a race of a stop with an end. Often: look who has got into the hub."
+    "role started" [info] [root] (child pid)
+    "Hub or proxy was begun." ""
+    "role ready" [info] [root] (child pid)
+    "Hub or proxy serves." ""
+    "role not started" [error] [root] (child error)
+    "Hub or proxy cannot be begun; it is tried again with growing pauses." "Mend what `error` names: processes, memory, descriptors."
+    "role not born" [error] [root] (child pid error)
+    "Hub or proxy was forked but did not become the program." "Mend what `error` names."
+    "role ended" [warn info] [root] (child pid exit)
+    "Hub or proxy has ended; `info` where it was told to. Root starts another one at once, later if that repeats." "Alarm on `warn` when it repeats; the lines before it of that role say why."
+    "role killed" [warn] [root] (child pid why)
+    "Root has ended hub or proxy: it gave no sign of life for `root.watchdog`, or its link is over and it does not go." "Look at the machine's load and memory at that time."
+    "link broken" [warn] [root] (child pid why)
+    "Hub or proxy said something that root does not understand; it is ended and started anew." "After an upgrade: are both the same version? Otherwise report it."
+    "children file unreadable" [error] [root] (error kept)
+    "The file by which root knows its servers again is damaged; it was put aside and root starts without it." "User servers of before may still run unknown: look with `ps`."
+    "children file not written" [warn] [root] (error)
+    "Root's table of children is not on file; were root killed now, it would not find its servers again." "Make room in root's runtime directory (`/run`)."
+    "hub boots" [info] [hub] (build)
+    "A hub begins." ""
+    "store opened" [info] [hub] (records)
+    "The hub has its records." ""
+    "hub is ready" [info] [hub] ()
+    "The hub answers." ""
+    "hub cannot start" [error] [hub] (error)
+    "The hub gives up before it serves; root tries again with growing pauses." "Mend what `error` names. About the store: see [Backups](how-to/backup.md)."
+    "hub ends" [info] [hub] (servers)
+    "The hub is going; `servers` says whether it ends user servers too." ""
+    "root left" [info] [hub proxy] ()
+    "Root is gone, so hub and proxy go too; user servers live on." "If nobody stopped jovis: find out who ended root (the kernel's log, `journalctl -k`)."
+    "actors gave up" [error] [hub] (error)
+    "An actor failed too often, so the hub ends and root starts a new one." "Look at `actor restarting` and `actor given up` before it."
+    "actors not stopped" [warn] [hub] (error)
+    "At its end the hub could not stop all actors in order." "Nothing that was acknowledged is lost; report it if it repeats."
+    "requests cut off" [warn] [hub] ()
+    "The hub ended while requests were still being answered." ""
+    "proxy not taken on" [error] [hub] (error)
+    "The hub cannot talk to the new proxy." "The next proxy is tried; alarm when it repeats."
+    "proxy link failed" [warn] [hub] (error)
+    "The hub cannot make use of the link to the proxy that root gave it." "The next proxy is tried; alarm when it repeats."
+    "proxy linked" [info] [hub] (version build)
+    "The proxy said hello to the hub." ""
+    "proxy link ended" [info] [hub] (error)
+    "The proxy has closed its link to the hub." ""
+    "proxy spoke out of turn" [warn] [hub] (said)
+    "The proxy said what the hub had not asked for; it is ignored." "After an upgrade: are both the same version?"
+    "root spoke out of turn" [warn] [hub] (said)
+    "Root said what the hub had not asked for; it is ignored." "After an upgrade: are both the same version?"
+    "late answer from proxy" [debug] [hub] (id)
+    "The proxy has answered after patience had ended." ""
+    "late answer from root" [debug] [hub] (id)
+    "Root has answered after patience had ended." ""
+    "link to root failed" [error] [hub] (error)
+    "The hub cannot talk to root any more, and ends." "Root starts another one."
+    "table of children not understood" [error] [hub] (error)
+    "Root's list of servers cannot be read, so the hub cannot compare." "Are root and hub the same version?"
+    "table of children not read" [warn] [hub] (error)
+    "Root's list of servers did not arrive; it is asked for again." ""
+    "cannot answer root" [warn] [hub] (error)
+    "An answer to root was not sent." "Root counts a silent hub as dead: see `role killed`."
+    "actor is up" [debug] [hub] (supervisor actor generation)
+    "An actor works." ""
+    "actor ended" [info] [hub] (supervisor actor error)
+    "An actor has done its work." ""
+    "actor restarting" [warn] [hub] (supervisor actor error)
+    "An actor has failed and is started anew from the records at once." "Report `error`; alarm when it repeats."
+    "actor restarting later" [warn] [hub] (supervisor actor error delay_ms)
+    "An actor has failed again and is started anew after a pause." "Report `error`; alarm when it repeats."
+    "actor given up" [error] [hub] (supervisor actor error)
+    "An actor failed too often: its supervisor gives up, in the end the hub ends and root starts a new one." "Report `error`."
+    "actor did not stop" [error] [hub] (supervisor actor limit_ms)
+    "An actor has not ended in time and was cut off." "Report it."
+    "actor stopped" [debug] [hub] (supervisor actor)
+    "An actor has ended as it was told." ""
+    "limits never escalate" [warn] [hub] (supervisor actor)
+    "The limits of an actor's restarts can never be reached." "Report it: this is a mistake of ours."
+    "input quarantined" [error] [hub] (actor input)
+    "An actor has failed three times on the same thing; it is passed over from now on, everything else goes on." "Report it with `input` and the failures before it; a restart of the hub tries again."
+    "spawner actor panicked" [error] [hub] (user panics error)
+    "The actor of one user's servers has failed; it is started anew, nobody else notices." "Report `error`; alarm when it repeats."
+    "wall clock moved" [warn] [hub] ()
+    "The time of day has jumped; what expires is looked at one round later." "Mend the machine's clock (NTP)."
+    "nothing has expired" [debug] [hub] ()
+    "The janitor looked and found nothing." ""
+    "expired records deleted" [info] [hub] (records)
+    "Expired tokens, codes and sessions were removed." ""
+    "expired records kept" [warn] [hub] (error)
+    "What has expired could not be removed; it is refused all the same." "See the store's events."
+}

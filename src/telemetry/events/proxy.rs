@@ -1,0 +1,62 @@
+//! Events of the proxy and of routes.
+
+super::events! {
+    "proxy started" [info] [proxy] (build workers)
+    "A proxy begins; it takes connections once it has its routes." ""
+    "proxy open" [info] [proxy] ()
+    "The proxy takes connections." ""
+    "proxy failed" [error] [proxy] (error)
+    "The proxy gives up; root starts another one." "Mend what `error` names."
+    "proxy draining" [info] [proxy] (connections)
+    "The proxy takes no more connections and finishes those it has." ""
+    "proxy drained" [info] [proxy] (remaining)
+    "It has; `remaining` were cut off because `proxy.drain` was over." ""
+    "proxy ended" [info] [proxy] ()
+    "The proxy's last line." ""
+    "hub linked" [info] [proxy] (build)
+    "A hub speaks to the proxy." ""
+    "hub left" [info] [proxy] ()
+    "The hub has closed its link; routes stay as they are until the next one." ""
+    "hub link ended" [warn] [proxy] (error)
+    "The link to the hub broke; routes stay as they are until the next one." "Look why the hub ended."
+    "routes complete" [info] [proxy] (routes)
+    "The hub has told all routes: what is not among them does not exist." ""
+    "activity not told" [warn] [proxy] (error)
+    "The hub does not hear now when servers were last used; it will with the next message." ""
+    "peer without descriptor" [warn] [proxy] ()
+    "Root announced a hub but sent no link to it." "Report it."
+    "descriptor not used" [warn] [proxy] (what)
+    "Root sent what the proxy has no use for." "Are root and proxy the same version?"
+    "listener unusable" [warn] [proxy] (error)
+    "One of the threads cannot take connections from a listening socket." "Report it; the other threads do."
+    "cannot accept" [warn] [proxy] (error)
+    "The proxy cannot take a connection now; it waits in the kernel's queue and is tried again." "Out of descriptors: raise the limit (`LimitNOFILE`)."
+    "too many connections" [warn] [proxy] (peer)
+    "One address has more connections than it may; said once a minute." "Look what it does. A proxy before this one belongs to `proxy.trusted_proxies`."
+    "forwarded headers not believed" [warn] [proxy] (peer)
+    "Somebody who is not named as a trusted proxy says for whom it speaks; said once a day." "If that is your load balancer: name it in `proxy.trusted_proxies`."
+    "handshake failed" [debug] [proxy] (peer)
+    "TLS was not agreed on." ""
+    "visitor too slow" [debug] [proxy] (peer)
+    "A visitor has not sent a request in time." ""
+    "request refused" [debug] [proxy] (peer why)
+    "A request was answered by the proxy itself, with an error." ""
+    "too many at the hub" [debug] [proxy] (from)
+    "One visitor has more requests at the hub than it may; it got a 503." ""
+    "request served" [debug] [proxy] (request route status elapsed_ms)
+    "A request went through the proxy." ""
+    "tunnel broke" [debug] [proxy] (route error)
+    "A WebSocket ended without goodbye." ""
+    "backend failed" [warn] [proxy] (route error)
+    "A server did not take or not finish a request; said once a minute for a route." "One server: its user's matter. Many: look at the machine."
+    "proxy connected" [info] [hub] (sink)
+    "The hub keeps the routes of this proxy from now on." ""
+    "proxy disconnected" [info] [hub] (sink)
+    "The hub does so no more." ""
+    "proxy not reconciled" [warn] [hub] (sink error)
+    "The routes of a proxy could not be compared or set; it is tried again." "Alarm when it repeats: new servers are not reached."
+    "routes differ" [debug] [hub] (sink set remove)
+    "The routes of a proxy are not what they should be and are being set right." ""
+    "proxy in step" [info] [hub] (sink routes)
+    "The routes of a proxy are as they should be." ""
+}
