@@ -41,4 +41,8 @@ super::events! {
     "Said again while it lasts." ""
     "snapshot leftovers stay" [warn] [hub] (error)
     "Unfinished snapshots could not be removed." "Look at the permissions of `hub.state_dir`."
+    "backup not begun" [warn] [hub] (error)
+    "A backup that was asked for could not be begun; whoever asked hears it too." "Mend what `error` names."
+    "backup failed" [warn] [hub] (error)
+    "A backup that was asked for could not be written; whoever asked hears it too." "Mend what `error` names."
 }
