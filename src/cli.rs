@@ -22,6 +22,7 @@ use crate::config::{
 };
 
 mod overrides;
+mod store;
 
 /// The command line is wrong (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -54,7 +55,7 @@ struct Cli {
     options: Options,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Run the hub (as without a command).
     Run,
@@ -70,6 +71,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write all records to a new file, consistent and checked.
+    Backup {
+        /// The file; or a folder, where it gets a name with the time.
+        to: PathBuf,
+    },
+    /// Put a backup in the place of the store, which is kept beside it; or check one. No hub may be running.
+    Restore(store::Restore),
 }
 
 #[derive(Debug, Default, Args)]
@@ -195,6 +203,14 @@ fn run(
             }
             let _ = writeln!(out, "{}: nothing keeps jovis from starting", name(&effective));
             Outcome::Exit(0)
+        }
+        Command::Backup { to } => {
+            let outcome = store::backup(&effective.config, &to, out);
+            Outcome::Exit(store::told(outcome, err))
+        }
+        Command::Restore(what) => {
+            let outcome = store::restore(&effective.config, &what, out);
+            Outcome::Exit(store::told(outcome, err))
         }
         Command::Run => {
             let mut findings = check::check(&effective, world);

@@ -127,7 +127,11 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         "roles never name each other",
     ),
     ("run", &["root", "cli", "telemetry", "config", "ipc", "os"], "run puts root together"),
-    ("cli", &["telemetry", "config", "ipc", "os"], "the command line hands over to its caller"),
+    (
+        "cli",
+        &["store", "telemetry", "config", "ipc", "os"],
+        "the command line hands over to its caller; backup and restore work where no hub runs",
+    ),
     ("run", &["root", "telemetry", "config", "os"], "it joins a checked configuration to root"),
 ];
 

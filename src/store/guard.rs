@@ -27,6 +27,17 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(dir.join("store.lock"))
         .map_err(failed("open the lock in the state directory"))?;
+    hold(file, dir)
+}
+
+/// The same for who may only look: makes nothing that would belong to the wrong user afterwards.
+pub(super) fn lock_found(dir: &Path) -> Result<File, StoreError> {
+    let file = File::open(dir.join("store.lock"))
+        .map_err(failed("open the lock in the state directory (is there a store?)"))?;
+    hold(file, dir)
+}
+
+fn hold(file: File, dir: &Path) -> Result<File, StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Disk {

@@ -16,16 +16,20 @@
 //!
 //! Reading order: `port` (what happens for one group of writes), `open` (what is the truth?), `segment` (bytes of
 //! the journal), `journal` (its files), `snapshot`, `sled`, `records` (one write as bytes), `guard` (lock,
-//! mark, reserve), `disk` (all writing system calls, so that tests can fail the k-th).
+//! mark, reserve), `disk` (all writing system calls, so that tests can fail the k-th); `backup`, `peek` (a store nobody has
+//! open) and `restore`.
 //!
 //! To change a record's form: a new version in `records`, a decoder for the old one, the old fixture stays.
 
+mod backup;
 mod disk;
 mod guard;
 mod journal;
 mod open;
+mod peek;
 mod port;
 mod records;
+mod restore;
 mod segment;
 mod sled;
 mod snapshot;
@@ -33,4 +37,6 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackupError, Backups, Summary, create as create_backup, offline};
 pub use port::DiskJournal;
+pub use restore::{Held, RestoreError, examine, restore};

@@ -63,7 +63,7 @@ pub(super) struct Truth {
 }
 
 /// Why a base does not count.
-enum Unfit {
+pub(super) enum Unfit {
     /// The journal does not continue it, or not far enough.
     Gap(String),
     /// What nobody can go on with.
@@ -226,7 +226,7 @@ fn begin(disk: &Disk, paths: &Paths, found: Found) -> Result<Truth, StoreError> 
 }
 
 /// Applies the journal's frames behind `at`, which must continue it and reach `floor`.
-fn replay(
+pub(super) fn replay(
     mut at: Point,
     mut image: Image,
     found: &Found,
@@ -338,20 +338,33 @@ pub(super) fn renew(
     }
 }
 
-fn newer(what: &str, version: u32) -> StoreError {
+pub(super) fn newer(what: &str, version: u32) -> StoreError {
     StoreError::Damaged(format!(
         "{what} holds records of version {version}, written by a newer release; run that one, or restore a backup made \
          by this one"
     ))
 }
 
-fn damaged(paths: &Paths, floor: u64, reasons: &[String]) -> StoreError {
-    let dir = paths.dir.display();
+pub(super) fn damaged(paths: &Paths, floor: u64, reasons: &[String]) -> StoreError {
+    // The hub knows its folder by a descriptor, people by a path.
+    let dir = fs::read_link(&paths.dir).unwrap_or_else(|_| paths.dir.clone());
+    let dir = dir.display();
+    let best = snapshot::list(&paths.snapshots)
+        .unwrap_or_default()
+        .into_iter()
+        .rev()
+        .find(|(_, path)| snapshot::read(path).is_ok());
+    let last = match best {
+        Some((number, _)) => format!(
+            ". Without a newer backup, `jovis restore {dir}/snapshots/{number:020}.snap` goes back to change {number} \
+             and loses what came after it"
+        ),
+        None => String::new(),
+    };
     StoreError::Damaged(format!(
         "the store in {dir} had at least {floor} changes and they cannot all be found ({}). Nothing was altered. Stop \
-         the hub, keep a copy of {dir}, and put the newest backup of the folders journal, snapshots and sled there in \
-         place of the present ones, without store.mark. If the loss is to be accepted instead, keep only the folder \
-         snapshots with its newest good file, and move journal, sled and store.mark away",
+         jovis; `jovis restore --verify FILE` says what a backup holds; `jovis restore FILE` puts it in place and keeps \
+         what is there now beside it{last}",
         reasons.join("; ")
     ))
 }

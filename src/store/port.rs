@@ -24,6 +24,7 @@ use jovis_actors::{
 use tracing::{debug, info, warn};
 
 use super::{
+    backup::Backups,
     disk::{Disk, failed},
     guard,
     journal::Journal,
@@ -69,6 +70,7 @@ pub struct DiskJournal {
     pub(super) limits: Limits,
     paths: Paths,
     lock: Option<File>,
+    backups: Backups,
     /// Where this process knows the store to be, once it has loaded.
     acknowledged: Option<Point>,
     /// The segment of an append that may have failed, and where in it ends what was acknowledged. What stands behind
@@ -108,11 +110,17 @@ impl DiskJournal {
             limits: Limits::default(),
             paths: Paths::new(&dir),
             lock: None,
+            backups: Backups::default(),
             acknowledged: None,
             tail: None,
             told: false,
             open: None,
         }
+    }
+
+    /// The door for backups, to be kept by whoever gives this journal away.
+    pub fn backups(&self) -> Backups {
+        self.backups.clone()
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {
@@ -282,6 +290,11 @@ impl Port for DiskJournal {
             }
         }
         Ok(())
+    }
+
+    fn present(&mut self, image: &Arc<Image>, sequence: u64) {
+        let at = self.acknowledged.filter(|at| at.sequence == sequence);
+        self.backups.begin(image, at);
     }
 }
 

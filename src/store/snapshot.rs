@@ -6,26 +6,28 @@
 //! ```
 
 use std::{
-    fs, io,
+    fs::File,
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use jovis_actors::store::Image;
+use ring::digest;
 use thiserror::Error;
 
 use super::{
     disk::{self, Disk},
     records::{self, BadRecord, Sum, first_16},
-    segment::{self, Point, sum_at, u32_at, u64_at},
+    segment::{Point, sum_at, u32_at, u64_at},
 };
 
 /// How many good snapshots are kept.
 const KEPT: usize = 2;
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"JOVISSNP";
-const HEAD: usize = 44;
+const HEAD: u64 = 44;
 /// Bytes handed to the file at once.
 const CHUNK: usize = 256 * 1024;
 
@@ -60,38 +62,124 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 /// Reads and checks one.
 pub(super) fn read(path: &Path) -> Result<(Point, Image), SnapshotError> {
-    let bytes = fs::read(path)?;
-    if bytes.len() < HEAD + 16 || &bytes[..8] != MAGIC {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut image = Image::default();
+    let at = parse(&file, length, |record| {
+        image.apply(&records::decode(record)?);
+        Ok(())
+    })?;
+    Ok((at, image))
+}
+
+/// Is the snapshot in these bytes of this very image and place? Takes no second image in memory.
+pub(super) fn compare(
+    from: impl Read,
+    length: u64,
+    image: &Image,
+    at: Point,
+) -> Result<(), SnapshotError> {
+    let (mut writes, mut same) = (image.writes(), true);
+    let found = parse(from, length, |record| {
+        same &= writes
+            .next()
+            .is_some_and(|write| records::encode(&write).is_ok_and(|expected| expected == record));
+        Ok(())
+    })?;
+    if same && found == at && writes.next().is_none() {
+        Ok(())
+    } else {
+        Err(SnapshotError::Differs)
+    }
+}
+
+/// Reads so many bytes as a snapshot, one record after the other, and says where it stands. What `take` was given counts
+/// only if the whole turns out right: no other error is told of bytes that were damaged.
+pub(super) fn parse(
+    from: impl Read,
+    length: u64,
+    mut take: impl FnMut(&[u8]) -> Result<(), BadRecord>,
+) -> Result<Point, SnapshotError> {
+    let content = length.checked_sub(16).filter(|it| *it >= HEAD).ok_or(SnapshotError::Damaged)?;
+    let sums = digest::Context::new(&digest::SHA256);
+    let mut from = Summed { from: BufReader::with_capacity(CHUNK, from), left: content, sums };
+    let mut head = [0; HEAD as usize];
+    from.fill(&mut head)?;
+    if &head[..8] != MAGIC {
         return Err(SnapshotError::Damaged);
     }
-    let (content, end) = bytes.split_at(bytes.len() - 16);
-    if records::sum(&[content]) != end {
-        return Err(SnapshotError::Damaged);
-    }
-    match u32_at(content, 8) {
-        VERSION => {}
-        other => return Err(SnapshotError::Newer(other)),
-    }
-    let point = Point { sequence: u64_at(content, 12), chain: sum_at(content, 20) };
-    let (mut image, mut count) = (Image::default(), 0);
-    for record in segment::records(&content[HEAD..]) {
-        image.apply(&records::decode(record.ok_or(SnapshotError::Damaged)?)?);
+    let point = Point { sequence: u64_at(&head, 12), chain: sum_at(&head, 20) };
+    let (mut count, mut record) = (0, Vec::new());
+    let mut trouble = match u32_at(&head, 8) {
+        VERSION => None,
+        newer => Some(SnapshotError::Newer(newer)),
+    };
+    while trouble.is_none() && from.left > 0 {
+        let mut size = [0; 4];
+        from.fill(&mut size)?;
+        let size = u32::from_be_bytes(size);
+        if u64::from(size) > from.left {
+            return Err(SnapshotError::Damaged);
+        }
+        record.resize(size as usize, 0);
+        from.fill(&mut record)?;
+        trouble = take(&record).err().map(SnapshotError::Record);
         count += 1;
     }
-    if count == u64_at(content, 36) { Ok((point, image)) } else { Err(SnapshotError::Damaged) }
+    let mut rest = vec![0; CHUNK];
+    while from.left > 0 {
+        let some = usize::try_from(from.left).unwrap_or(CHUNK).min(CHUNK);
+        from.fill(&mut rest[..some])?;
+    }
+    let mut end = [0; 16];
+    from.from.read_exact(&mut end).map_err(cut_short)?;
+    match trouble {
+        _ if first_16(from.sums.finish().as_ref()) != end => Err(SnapshotError::Damaged),
+        Some(trouble) => Err(trouble),
+        None if count != u64_at(&head, 36) => Err(SnapshotError::Damaged),
+        None => Ok(point),
+    }
+}
+
+/// What is read and summed up as it comes.
+struct Summed<R> {
+    from: R,
+    left: u64,
+    sums: digest::Context,
+}
+
+impl<R: Read> Summed<R> {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), SnapshotError> {
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(SnapshotError::Damaged)?;
+        self.from.read_exact(bytes).map_err(cut_short)?;
+        self.sums.update(bytes);
+        Ok(())
+    }
+}
+
+fn cut_short(error: io::Error) -> SnapshotError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => SnapshotError::Damaged,
+        _ => SnapshotError::Disk(error),
+    }
 }
 
 /// Bytes the snapshot of this image will have.
-fn size(image: &Image) -> Result<u64, SnapshotError> {
+pub(super) fn size(image: &Image) -> Result<u64, SnapshotError> {
     let mut size = HEAD + 16;
     for write in image.writes() {
-        size += 4 + records::encode(&write)?.len();
+        size += 4 + records::encode(&write)?.len() as u64;
     }
-    Ok(size as u64)
+    Ok(size)
 }
 
 /// Writes one and reads it back. What fails takes no room afterwards: the journal needs it.
-fn write(disk: &Disk, folder: &Path, image: &Image, at: Point) -> Result<(), SnapshotError> {
+pub(super) fn write(
+    disk: &Disk,
+    folder: &Path,
+    image: &Image,
+    at: Point,
+) -> Result<(), SnapshotError> {
     let path = folder.join(format!("{:020}.snap", at.sequence));
     let beside = path.with_extension("tmp");
     let written = write_beside(disk, &beside, image, at)
@@ -101,11 +189,11 @@ fn write(disk: &Disk, folder: &Path, image: &Image, at: Point) -> Result<(), Sna
         let _ = disk.remove(&beside);
         return Err(error);
     }
-    let checked =
-        disk.sync_folder(folder).map_err(SnapshotError::Disk).and_then(|()| match read(&path)? {
-            (point, back) if point == at && &back == image => Ok(()),
-            _ => Err(SnapshotError::Differs),
-        });
+    let checked = disk.sync_folder(folder).map_err(SnapshotError::Disk).and_then(|()| {
+        let file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        compare(file, length, image, at)
+    });
     if checked.is_err() {
         let _ = disk.remove(&path);
     }
@@ -115,7 +203,17 @@ fn write(disk: &Disk, folder: &Path, image: &Image, at: Point) -> Result<(), Sna
 fn write_beside(disk: &Disk, beside: &Path, image: &Image, at: Point) -> Result<(), SnapshotError> {
     disk.remove(beside)?;
     let mut file = disk.create(beside)?;
-    let mut sums = ring::digest::Context::new(&ring::digest::SHA256);
+    pour(image, at, &mut |bytes| disk.write(&mut file, bytes))?;
+    Ok(disk.sync(&file)?)
+}
+
+/// The snapshot's bytes, in pieces.
+pub(super) fn pour(
+    image: &Image,
+    at: Point,
+    out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), SnapshotError> {
+    let mut sums = digest::Context::new(&digest::SHA256);
     let mut chunk = MAGIC.to_vec();
     chunk.extend(VERSION.to_be_bytes());
     chunk.extend(at.sequence.to_be_bytes());
@@ -127,15 +225,14 @@ fn write_beside(disk: &Disk, beside: &Path, image: &Image, at: Point) -> Result<
         chunk.extend(record);
         if chunk.len() > CHUNK {
             sums.update(&chunk);
-            disk.write(&mut file, &chunk)?;
+            out(&chunk)?;
             chunk.clear();
         }
     }
     sums.update(&chunk);
     let end: Sum = first_16(sums.finish().as_ref());
     chunk.extend(end);
-    disk.write(&mut file, &chunk)?;
-    Ok(disk.sync(&file)?)
+    Ok(out(&chunk)?)
 }
 
 /// Writes a snapshot, then removes those that two good ones make needless. Tells the number of the older good one:
@@ -209,6 +306,8 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::store::tests::{image_of, user};
 

@@ -58,4 +58,8 @@ pub trait Journal: Send {
 
     /// Called about once a second and after quiet groups: the place for lazy flushing, snapshots, freeing space.
     fn idle(&mut self, image: &Arc<Image>, sequence: u64) -> Result<(), StoreError>;
+
+    /// Called after each turn, also while nothing can be appended: the place to begin what needs the image of this very
+    /// moment, such as a backup. Must be quick.
+    fn present(&mut self, _image: &Arc<Image>, _sequence: u64) {}
 }

@@ -137,6 +137,7 @@ async fn turns(estate: &mut Estate, settings: Settings, signal: QuitSignal) {
             writer.idle();
             idle_at = Instant::now() + quiet;
         }
+        writer.present();
     }
     writer.idle();
     debug!("store writer ended");

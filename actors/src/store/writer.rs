@@ -256,6 +256,12 @@ impl Writer {
         outcome.is_ok() && !writes.is_empty()
     }
 
+    /// Shows the journal what is published.
+    pub(super) fn present(&mut self) {
+        let image = self.publication.image.load_full();
+        self.journal.present(&image, self.publication.sequence());
+    }
+
     /// Lets the journal do its lazy work.
     pub(super) fn idle(&mut self) {
         if let State::Broken { .. } = self.state {
