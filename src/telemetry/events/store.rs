@@ -43,6 +43,8 @@ super::events! {
     "Unfinished snapshots could not be removed." "Look at the permissions of `hub.state_dir`."
     "backup not begun" [warn] [hub] (error)
     "A backup that was asked for could not be begun; whoever asked hears it too." "Mend what `error` names."
+    "backup written" [info] [hub] (sequence)
+    "A backup that was asked for is whole and was checked." ""
     "backup failed" [warn] [hub] (error)
     "A backup that was asked for could not be written; whoever asked hears it too." "Mend what `error` names."
 }

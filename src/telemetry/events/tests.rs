@@ -38,7 +38,7 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if ["tests", "tests.rs", "testing", "testing.rs"].contains(&name) {
+        if ["tests", "tests.rs", "testing", "testing.rs", "faults.rs"].contains(&name) {
             continue;
         }
         if path.is_dir() {
