@@ -77,7 +77,7 @@ impl Children {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => {
                 let aside = path.with_extension("bad");
-                error!(%error, kept = %aside.display(), "children file unreadable");
+                error!(%error, file = %aside.display(), "children file unreadable");
                 fs::rename(&path, aside)?;
                 BTreeMap::new()
             }

@@ -33,7 +33,7 @@ super::events! {
     "Root has ended hub or proxy: it gave no sign of life for `root.watchdog`, or its link is over and it does not go." "Look at the machine's load and memory at that time."
     "link broken" [warn] [root] (child pid why)
     "Hub or proxy said something that root does not understand; it is ended and started anew." "After an upgrade: are both the same version? Otherwise report it."
-    "children file unreadable" [error] [root] (error kept)
+    "children file unreadable" [error] [root] (error file)
     "The file by which root knows its servers again is damaged; it was put aside and root starts without it." "User servers of before may still run unknown: look with `ps`."
     "children file not written" [warn] [root] (error)
     "Root's table of children is not on file; were root killed now, it would not find its servers again." "Make room in root's runtime directory (`/run`)."

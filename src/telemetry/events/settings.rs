@@ -5,28 +5,22 @@ super::events! {
     "A reload found this mistake in the configuration." "Mend it, then reload again; all is as before until then."
     "reload refused" [error] [root] (findings)
     "The new configuration has mistakes, so nothing of it is in effect." "Mend the `setting rejected` before it."
-    "configuration reloaded" [info] [root] (applied)
+    "configuration reloaded" [info] [root] (applied next_start rebound)
     "The new configuration is in effect." ""
     "setting needs restart" [warn] [root] (setting)
     "This setting was changed and stays as it was until jovis is restarted." "Restart jovis when it suits."
-    "role reloaded" [info] [root] (child applied)
-    "Hub or proxy has taken its new settings." ""
-    "new settings taken on" [info] [hub] (needs_restart)
-    "The hub has taken its new settings." ""
+    "setting kept" [warn] [root] (child finding)
+    "Hub or proxy could not take on this setting: what it names stays as it was." "Mend it, then reload again."
+    "reload unanswered" [warn] [root] (child)
+    "Hub or proxy has not said in time what became of a reload." "See `role killed` and `role ended`; a new one begins with the new settings."
+    "new settings taken on" [info] [hub] (kept)
+    "The hub has taken its new settings, but for `kept` of them." ""
     "new settings not understood" [error] [hub] (error)
     "The hub cannot read its new settings and goes on with the old ones." "Are root and hub the same version?"
     "cannot report the reload" [warn] [hub] (error)
     "Root does not hear what became of a reload in the hub." ""
-    "configuration not readable" [warn] [proxy] (error)
-    "The proxy cannot read its new settings and goes on with the old ones." "Are root and proxy the same version?"
-    "proxy reloaded" [info] [proxy] (applied needs_restart)
+    "proxy reloaded" [info] [proxy] ()
     "The proxy has taken its new settings." ""
-    "certificate not replaced" [warn] [proxy] (error)
-    "The new certificate or key cannot be used; the old one stays." "Mend the files, then reload."
-    "log level kept" [warn] [hub proxy] (error)
-    "The new `log.level` means nothing; the old one stays." "Mend it, then reload."
-    "templates kept" [warn] [hub] (error)
-    "The changed templates cannot be used; the old ones stay." "Mend them, then reload."
     "name ignored" [warn] [hub] (setting error)
     "A user's name in the configuration is no valid name." "Mend it, then reload."
     "everybody may sign in" [info] [hub] ()
