@@ -78,6 +78,12 @@ impl Disk {
         fs::rename(from, to)
     }
 
+    /// Gives a file a further name.
+    pub(super) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.may_fail("link")?;
+        fs::hard_link(from, to)
+    }
+
     /// Removes a file; no matter if there is none.
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         self.may_fail("remove")?;

@@ -193,10 +193,19 @@ impl Journal {
         let header = Header { number: self.next, from: self.at };
         self.next += 1;
         let mut file = self.disk.create(&path).map_err(&making)?;
+        let begun = self
+            .disk
+            .write(&mut file, &header.encode())
+            .and_then(|()| self.disk.sync(&file))
+            .and_then(|()| self.disk.sync_folder(&self.folder));
+        if let Err(error) = begun {
+            // Or a disk that stays full collects an empty file with each attempt.
+            if self.disk.remove(&path).is_err() {
+                self.files.push(Segment { path, from: Some(self.at.sequence) });
+            }
+            return Err(making(error));
+        }
         self.files.push(Segment { path, from: Some(self.at.sequence) });
-        self.disk.write(&mut file, &header.encode()).map_err(&making)?;
-        self.disk.sync(&file).map_err(&making)?;
-        self.disk.sync_folder(&self.folder).map_err(&making)?;
         self.open = Some(Open { file, bytes: segment::HEADER as u64 });
         Ok(())
     }

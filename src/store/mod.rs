@@ -3,6 +3,7 @@
 //! ```text
 //! STATE/
 //!   store.lock            held while a hub runs: nobody opens the store twice
+//!   store.format          the version of records it was settled in; see `migrate`
 //!   store.mark            how far the store has been (about once a second): it never starts emptier than that
 //!   store.reserve         room that is given up when the disk is full
 //!   journal/N.log         every change, in order; synced before anybody is answered
@@ -19,12 +20,13 @@
 //! mark, reserve), `disk` (all writing system calls, so that tests can fail the k-th); `backup`, `peek` (a store nobody has
 //! open) and `restore`.
 //!
-//! To change a record's form: a new version in `records`, a decoder for the old one, the old fixture stays.
+//! To change a record's form: see `migrate`.
 
 mod backup;
 mod disk;
 mod guard;
 mod journal;
+mod migrate;
 mod open;
 mod peek;
 mod port;

@@ -28,7 +28,8 @@ use super::{
     disk::{Disk, failed},
     guard,
     journal::Journal,
-    open::{self, Paths},
+    migrate::{self, Due},
+    open::{self, Paths, Truth},
     records,
     segment::Point,
     sled::Base,
@@ -78,6 +79,8 @@ pub struct DiskJournal {
     tail: Option<(File, u64)>,
     /// The log knows that there are no snapshots for now.
     pub(super) told: bool,
+    /// It knows that no segment can be begun.
+    told_segment: bool,
     pub(super) open: Option<Open>,
 }
 
@@ -114,6 +117,7 @@ impl DiskJournal {
             acknowledged: None,
             tail: None,
             told: false,
+            told_segment: false,
             open: None,
         }
     }
@@ -137,6 +141,35 @@ impl DiskJournal {
     #[cfg(test)]
     pub(super) fn rotate(&mut self) {
         self.open.iter_mut().for_each(|open| open.journal.rotate());
+    }
+
+    /// Writes down that all of it can be read in the present form, once that is so.
+    fn settle(&self, due: Due, truth: &mut Truth) -> Result<(), StoreError> {
+        let settling = failed("settle the store in this release's form");
+        match due {
+            Due::Nothing => {}
+            // An unsettled store is settled at the next start.
+            Due::Note => {
+                if let Err(error) = migrate::settled(&self.disk, &self.paths) {
+                    debug!(%error, "store format not noted");
+                }
+            }
+            Due::From(version) => {
+                let (folder, at) = (&self.paths.snapshots, truth.at);
+                snapshot::write(&self.disk, folder, &truth.image, at).map_err(
+                    |error| match error {
+                        SnapshotError::Disk(error) => settling(error),
+                        other => settling(io::Error::other(other)),
+                    },
+                )?;
+                truth.snapshot = Some(at.sequence);
+                migrate::settled(&self.disk, &self.paths).map_err(&settling)?;
+                truth.repairs.push(format!(
+                    "records of version {version} were converted; the store as it was is in store.format-{version}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What was being done when this was called is over, one way or another.
@@ -166,7 +199,16 @@ impl Port for DiskJournal {
         if let Err(error) = snapshot::sweep(&self.disk, &self.paths.snapshots) {
             warn!(%error, "snapshot leftovers stay");
         }
-        let truth = open::open(&self.disk, &self.paths, self.acknowledged)?;
+        let due = match self.acknowledged {
+            None => migrate::due(&self.paths)?,
+            Some(_) => Due::Nothing,
+        };
+        if let Due::From(version) = due {
+            migrate::keep(&self.disk, &self.paths, version)
+                .map_err(failed("keep the store as an older release left it"))?;
+        }
+        let mut truth = open::open(&self.disk, &self.paths, self.acknowledged)?;
+        self.settle(due, &mut truth)?;
         let (image, at, now) = (truth.image, truth.at, Instant::now());
         let mut journal = Journal::new(
             self.disk.clone(),
@@ -180,10 +222,15 @@ impl Port for DiskJournal {
             // for which there is always room. While neither can be done, nothing may go on: whoever was told that his
             // change failed would find it after a crash.
             match journal.begin() {
-                Ok(()) => self.tail = None,
+                Ok(()) => (self.tail, self.told_segment) = (None, false),
                 Err(error) => {
                     self.disown().map_err(failed("cut off what was refused"))?;
-                    warn!(%error, "journal segment missing");
+                    if self.told_segment {
+                        debug!(%error, "journal segment still missing");
+                    } else {
+                        warn!(%error, "journal segment missing");
+                    }
+                    self.told_segment = true;
                 }
             }
         }

@@ -4,6 +4,8 @@ use jovis_actors::store::Write;
 use ring::digest;
 use thiserror::Error;
 
+use super::migrate;
+
 /// Version of the form of a record. An older one is read for ever; a newer one is refused.
 pub(super) const VERSION: u8 = 1;
 
@@ -56,7 +58,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Write, BadRecord> {
             serde_json::from_slice(json).map_err(|error| BadRecord::Unreadable(error.to_string()))
         }
         Some((&newer, _)) if newer > VERSION => Err(BadRecord::Newer(newer)),
-        Some((version, _)) => Err(BadRecord::Unreadable(format!("version {version}"))),
+        Some((&older, json)) => migrate::decode(older, json),
         None => Err(BadRecord::Unreadable("no bytes".to_owned())),
     }
 }

@@ -8,6 +8,9 @@ pub mod support;
 
 #[cfg(feature = "faults")]
 mod armed;
+#[cfg(feature = "faults")]
+mod backup;
+mod disk_full;
 mod hub_crash;
 mod login;
 mod logs;

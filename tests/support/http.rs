@@ -226,6 +226,11 @@ impl Visitor {
         Ok(answer)
     }
 
+    /// Loses a cookie.
+    pub fn forget(&mut self, name: &str) {
+        self.cookies.retain(|cookie| cookie.name != name);
+    }
+
     /// Opens a WebSocket.
     pub fn socket(&mut self, path: &str) -> io::Result<Socket> {
         let headers = [

@@ -9,6 +9,8 @@
 //! | `faults.rs` | panics, kills and stalls in a running hub, at named points |
 //! | `process.rs` | the process table, read from /proc |
 //! | `http.rs` | [`Visitor`]: a browser without a window; [`Socket`]: one upgraded connection |
+//! | `scale.rs` | how much of a promise a run shows |
+//! | `volume.rs` | a small volume of its own, to be filled up |
 //! | `script.rs` | running the Python scripts of `tests/browser` |
 //! | `crowd.rs` | [`crowd::Crowd`]: many users with cheap servers (`fake_server.rs`) |
 //! | `load.rs` | [`load::Load`]: sockets, requests and downloads that go on while something breaks |
@@ -30,12 +32,14 @@ pub mod process;
 pub mod scale;
 mod script;
 mod site;
+mod volume;
 
 pub use account::Account;
 pub use http::{Answer, Socket, Visitor};
 pub use log::{Line, Log};
 pub use script::Script;
 pub use site::{Plan, Site};
+pub use volume::{Full, Volume};
 
 /// Long enough for anything that is not itself about time, on a busy machine with two cores.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -135,7 +135,9 @@ impl Plan {
         let home = folder.path().join("hub");
         fs::create_dir(&home).expect("the folder is ours");
         open(&home, if self.private { 0o700 } else { 0o755 });
-        self.put("hub.state_dir", &format!("{:?}", home.join("state")));
+        if !self.settings["hub"].contains_key("state_dir") {
+            self.put("hub.state_dir", &format!("{:?}", home.join("state")));
+        }
         let public = SocketAddr::from((
             [127, 0, 0, 1],
             self.setting("hub", "port").parse().expect("a port"),

@@ -70,6 +70,8 @@ pub(super) struct Writer {
     failures: u32,
     /// The trouble the log knows of already: a fault that lasts is told once, not at every attempt.
     told: Option<String>,
+    /// The repairs of the last load: while a disk stays full each load finds the same.
+    repairs: Vec<String>,
     /// Housekeeping waits for room.
     put_off: bool,
 }
@@ -88,13 +90,13 @@ impl Writer {
     /// Loads the journal and publishes what it holds: the first time, before anybody can read.
     pub(super) fn open(mut journal: Box<dyn Journal>) -> Result<Self, StoreError> {
         let loaded = journal.load()?;
-        tell_repairs(&loaded);
+        tell_repairs(&loaded, &[]);
         let publication = Publication {
             image: Arc::new(ArcSwap::from_pointee(loaded.image)),
             sequence: Arc::new(watch::Sender::new(loaded.sequence)),
         };
         let (state, failures, told, put_off) = (State::Ready, 0, None, false);
-        Ok(Self { journal, publication, state, failures, told, put_off })
+        Ok(Self { journal, publication, state, failures, told, repairs: loaded.repairs, put_off })
     }
 
     pub(super) fn publication(&self) -> Publication {
@@ -121,7 +123,8 @@ impl Writer {
     pub(super) fn reload(&mut self) {
         match self.journal.load().and_then(|loaded| self.check(loaded)) {
             Ok(loaded) => {
-                tell_repairs(&loaded);
+                tell_repairs(&loaded, &self.repairs);
+                self.repairs = loaded.repairs;
                 debug!(sequence = loaded.sequence, "store reloaded");
                 self.publication.publish(Arc::new(loaded.image), loaded.sequence);
                 self.state = State::Ready;
@@ -300,8 +303,12 @@ fn size(writes: &[Write]) -> usize {
     }
 }
 
-fn tell_repairs(loaded: &Loaded) {
+fn tell_repairs(loaded: &Loaded, before: &[String]) {
     for repair in &loaded.repairs {
-        warn!(repair, "store repaired");
+        if before.contains(repair) {
+            debug!(repair, "store repaired again");
+        } else {
+            warn!(repair, "store repaired");
+        }
     }
 }

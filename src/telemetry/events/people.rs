@@ -29,6 +29,8 @@ super::events! {
     "A password could not be checked." "Mend what `error` names."
     "sign-in not recorded" [error] [hub] (user from error)
     "A sign-in went well but its user could not be written down." "See the store's events."
+    "user info not recorded" [warn] [hub] (error from user)
+    "Somebody whom the hub knows has signed in while the store took no changes; what the authenticator told about the person waits for the next time." "See the store's events."
     "request answered" [info debug] [hub] (status elapsed_ms)
     "The hub has answered a request; `debug` for what happens all the time (static files, activity)." ""
     "request failed" [warn] [hub] (status elapsed_ms)

@@ -11,6 +11,10 @@ super::events! {
     "After a failure the records were read from the disk again." ""
     "store repaired" [warn] [hub] (repair)
     "At opening something was not right and was set right; nothing acknowledged is lost." "Once after a crash or a power cut: fine. Otherwise look at the disk."
+    "store repaired again" [debug] [hub] (repair)
+    "While the disk stays full each attempt to go on finds the same." ""
+    "store format not noted" [debug] [hub] (error)
+    "The version of the records could not be noted; the next start tries again." ""
     "store writer ended" [debug] [hub] ()
     "The thread that writes has ended." ""
     "change not stored" [warn] [hub] (why)
@@ -27,6 +31,8 @@ super::events! {
     "A change that failed is still in the journal; nothing goes on before it is void." "Look at the disk."
     "journal segment missing" [warn] [hub] (error)
     "After a failure no new part of the journal could be begun; the old one goes on." "Look at the disk."
+    "journal segment still missing" [debug] [hub] (error)
+    "Another attempt to begin a new part of the journal failed." ""
     "journal segments stay" [warn] [hub] (error)
     "Old parts of the journal could not be removed." "Look at the permissions of `hub.state_dir`."
     "sled left behind" [warn] [hub] (error)

@@ -2,9 +2,10 @@
 
 use http::{Method, StatusCode, header};
 use jovis_actors::{
-    domain::{Secret, quote, scope},
+    domain::{Owner, Secret, UserId, quote, scope},
     logins::SignInRefused,
     ports::Credentials,
+    store::Image,
 };
 use serde_json::json;
 use tracing::debug;
@@ -112,7 +113,11 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
     if let Some(old) = call.cookies.session().map(ToOwned::to_owned) {
         let before = before.map(|who| who.user.id).filter(|id| *id != user.id);
         for id in before.into_iter().chain([user.id]) {
-            call.app.doors.sign_out(id, old.clone()).await?;
+            let ended = call.app.doors.sign_out(id, old.clone()).await;
+            // Where nothing was given in it, nothing is left open: no reason to keep anybody out while the disk is full.
+            if ended.is_err() && was_used(&call.fresh(), id, &old) {
+                ended?;
+            }
         }
     }
     let scopes = scope::own_scopes(&user.name, user.admin);
@@ -130,6 +135,13 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
     let target = next_or_default(call, &user);
     debug!(user = %user.name, "session begun");
     Ok(answer::found(&target))
+}
+
+/// Was a token or a code given to this user in this browser session?
+fn was_used(image: &Image, user: UserId, session: &str) -> bool {
+    let of_session = |it: Option<&str>| it == Some(session);
+    image.tokens_of(&Owner::User(user)).any(|token| of_session(token.session.as_deref()))
+        || image.codes().any(|code| code.user == user && of_session(code.session.as_deref()))
 }
 
 /// What the visitor hears. Why a name or password was refused is nobody's business.
