@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -33,6 +33,8 @@ pub(super) struct Notes {
     body_since: AtomicU64,
     /// When the last answer ended, or the connection began.
     idle_since: AtomicU64,
+    /// An answer has ended before its end: the visitor must not take it for whole.
+    cut: AtomicBool,
     _permit: OwnedSemaphorePermit,
     _share: Option<OwnedSemaphorePermit>,
     _present: Present,
@@ -66,6 +68,7 @@ impl Notes {
             head_since: AtomicU64::new(0),
             body_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(now_ms()),
+            cut: AtomicBool::new(false),
             _permit: permit,
             _share: share,
             _present: present,
@@ -78,6 +81,11 @@ impl Notes {
         self.busy.fetch_add(1, Relaxed);
         let in_hand = InHand(self.clone());
         (number < self.refuse_from.load(Relaxed)).then_some(in_hand)
+    }
+
+    /// An answer broke off. The connection then ends by a reset, which no client takes for the end of a file.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Relaxed);
     }
 
     /// Is nothing asked and nothing in hand?
@@ -128,21 +136,34 @@ impl Drop for InHand {
 
 /// A visitor's connection, read along by a [`Scanner`].
 pub(super) struct Guarded {
-    io: Visitor,
+    /// Gone only at the end: [`Guarded::into_inner`] takes it.
+    io: Option<Visitor>,
     scanner: Scanner,
     notes: Arc<Notes>,
     refused: bool,
 }
 
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(io) = self.io.as_ref().filter(|_| self.notes.cut.load(Relaxed)) {
+            io.reset();
+        }
+    }
+}
+
 impl Guarded {
     /// Puts the guard in front.
     pub(super) fn new(io: Visitor, notes: Arc<Notes>) -> Self {
-        Self { io, scanner: Scanner::new(), notes, refused: false }
+        Self { io: Some(io), scanner: Scanner::new(), notes, refused: false }
     }
 
     /// Takes it away: what follows is not HTTP.
-    pub(super) fn into_inner(self) -> Visitor {
-        self.io
+    pub(super) fn into_inner(mut self) -> Visitor {
+        self.io.take().expect("only this takes it, once")
+    }
+
+    fn io(&mut self) -> Pin<&mut Visitor> {
+        Pin::new(self.io.as_mut().expect("only the end takes it"))
     }
 
     fn look_at(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -187,7 +208,7 @@ impl AsyncRead for Guarded {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        let read = this.io().poll_read(cx, buf);
         if read.is_ready() {
             this.notes.body_since.store(0, Relaxed);
         } else if this.scanner.in_body() && this.notes.body_since.load(Relaxed) == 0 {
@@ -205,7 +226,7 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        self.get_mut().io().poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -213,19 +234,19 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        self.get_mut().io().poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.io.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        self.get_mut().io().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        self.get_mut().io().poll_shutdown(cx)
     }
 }
 

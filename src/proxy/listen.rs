@@ -223,6 +223,10 @@ async fn serve(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, notes: Arc
             biased;
             outcome = connection.as_mut() => {
                 if let Err(error) = outcome {
+                    // The body of an answer failed, not the visitor.
+                    if error.is_user() {
+                        notes.cut();
+                    }
                     debug!(%peer, %error, "connection broke");
                 }
                 return;

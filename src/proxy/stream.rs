@@ -46,6 +46,18 @@ pub(super) fn probe_visitor(tcp: &TcpStream) -> io::Result<()> {
     SockRef::from(tcp).set_tcp_user_timeout(Some(Duration::from_secs(90)))
 }
 
+impl Visitor {
+    /// Closing it is a reset from now on.
+    pub(super) fn reset(&self) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        // Where this fails the end is a plain one, as it would have been.
+        let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+    }
+}
+
 macro_rules! either {
     ($type:ident { $($variant:ident),+ }) => {
         impl AsyncRead for $type {
