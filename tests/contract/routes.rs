@@ -26,10 +26,13 @@ use jovis::{
 use jovis_actors::{
     domain::{Route, RouteSpec, ServerKey, ServerName, UserId},
     ports::{RouteSink, SinkError},
-    testing::MemoryRoutes,
+    routes,
+    spawner::Facts,
+    supervise::named,
+    testing::{MemoryJournal, MemoryRoutes},
 };
 
-use crate::root::role;
+use crate::{root::role, support::scale::promise};
 
 /// A sink may take so long over one call, and no longer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -224,13 +227,14 @@ struct Real {
 
 impl Real {
     async fn new() -> Self {
+        Self::at(TcpListener::bind("127.0.0.1:0").unwrap()).await
+    }
+
+    async fn at(listener: TcpListener) -> Self {
         let (root, theirs) = fd::pair().unwrap();
         let process = role("@proxy", theirs);
         let slice = ProxySlice::new(&Config::default(), None, "/nonexistent/hub".to_owned());
-        let given: [OwnedFd; 2] = [
-            fd::sealed(&slice.to_wire()).unwrap(),
-            TcpListener::bind("127.0.0.1:0").unwrap().into(),
-        ];
+        let given: [OwnedFd; 2] = [fd::sealed(&slice.to_wire()).unwrap(), listener.into()];
         let (ours, peer) = fd::pair().unwrap();
         let hello = Hello { version: VERSION, role: "root".into(), build: "test".into() };
         let greeting = RootToProxy::Hello { hello, given: vec![Given::Config, Given::Public] };
@@ -279,4 +283,99 @@ async fn the_link_keeps_the_contract_until_its_peer_is_silent() {
 #[tokio::test]
 async fn the_proxy_keeps_the_contract() {
     contract(Real::new().await).await;
+}
+
+/// A new proxy, five thousand servers, and people who are there before it: the actor that keeps routes fills the table
+/// over the real link of a real process.
+#[test]
+fn row_03_five_thousand_routes_are_served_within_a_second_of_a_new_proxy() {
+    const ROUTES: usize = 5_000;
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = backend.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in backend.incoming().flatten() {
+            std::thread::spawn(move || answer_all(stream));
+        }
+    });
+    let route = |n: usize| Route {
+        spec: RouteSpec::new(&format!("/user/person{n}")),
+        target: format!("http://{target}"),
+        server: None,
+    };
+    let fixed: Vec<Route> = (0..ROUTES).map(route).collect();
+    actix::System::new().block_on(async {
+        let (publisher, name) = named("routes");
+        let journal = Box::new(MemoryJournal::default());
+        let (store, _writer) = jovis_actors::store::open(journal, Default::default()).unwrap();
+        let facts = Facts { base_url: "/".to_owned(), public_host: String::new() };
+        let settings = routes::Settings { fixed, ..routes::Settings::default() };
+        let entropy = Arc::new(jovis_actors::testing::SeededEntropy::new(1));
+        let sinks = routes::actor::Sinks::default();
+        let actor = routes::Actor::new(store, Arc::new(facts), entropy, settings, sinks);
+        publisher.publish(Some(actix::Actor::start(actor)));
+        let client = routes::Client::new(name, DEADLINE);
+        client.recovered().await.unwrap();
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let public = listener.local_addr().unwrap();
+        let begun = Instant::now();
+        let early: Vec<_> = (0..50)
+            .map(|n| {
+                tokio::task::spawn_blocking(move || {
+                    let mut stream = std::net::TcpStream::connect(public).unwrap();
+                    ask(&mut stream, n * (ROUTES / 50))
+                })
+            })
+            .collect();
+        let proxy = Real::at(listener).await;
+        client.add_sink(proxy.link.clone()).await.unwrap();
+        for asked in early {
+            assert_eq!(asked.await.unwrap(), 200, "nobody is served before the table is complete");
+        }
+        let took = begun.elapsed();
+        println!(
+            "row 3: {ROUTES} routes: the first people served {took:.1?} after the proxy was started"
+        );
+        let all = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(public).unwrap();
+            (0..ROUTES).filter(|n| ask(&mut stream, *n) == 200).count()
+        });
+        assert_eq!(all.await.unwrap(), ROUTES);
+        assert!(took <= promise(Duration::from_secs(1)), "{took:?}");
+    });
+}
+
+/// A server for everybody.
+fn answer_all(mut stream: std::net::TcpStream) {
+    while head(&mut stream).is_some() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        if std::io::Write::write_all(&mut stream, answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// The status of a request to this person's server, over a connection that is kept.
+fn ask(stream: &mut std::net::TcpStream, person: usize) -> u16 {
+    use std::io::{Read as _, Write as _};
+    let request = format!("GET /user/person{person}/api HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let head = head(stream).expect("an answer");
+    let length = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    stream.read_exact(&mut vec![0; length.expect("its length")]).unwrap();
+    head[9..12].parse().expect("a status")
+}
+
+fn head(stream: &mut std::net::TcpStream) -> Option<String> {
+    let mut got = Vec::new();
+    let mut byte = [0];
+    while !got.ends_with(b"\r\n\r\n") {
+        if std::io::Read::read(stream, &mut byte).ok()? == 0 {
+            return None;
+        }
+        got.push(byte[0]);
+    }
+    String::from_utf8(got).ok()
 }

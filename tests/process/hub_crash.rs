@@ -10,10 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
+
 use crate::{
     as_root,
     support::{
-        Account, PATIENCE, Plan,
+        Account, PATIENCE, Plan, Site,
         crowd::Crowd,
         load::{Load, Mix},
         scale::{promise, scaled},
@@ -159,7 +161,7 @@ impl Drop for Over {
 }
 
 /// Writes tokens all the time, and keeps in mind what was acknowledged.
-fn write_down(crowd: &Crowd, stop: &AtomicBool) -> (BTreeMap<String, String>, u32) {
+pub(crate) fn write_down(crowd: &Crowd, stop: &AtomicBool) -> (BTreeMap<String, String>, u32) {
     let (mut kept, mut unknown) = (BTreeMap::new(), 0);
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -181,7 +183,7 @@ fn write_down(crowd: &Crowd, stop: &AtomicBool) -> (BTreeMap<String, String>, u3
 }
 
 /// Is everything that was acknowledged there, once?
-fn compare(crowd: &Crowd, kept: &BTreeMap<String, String>) {
+pub(crate) fn compare(crowd: &Crowd, kept: &BTreeMap<String, String>) {
     let mut found: BTreeMap<String, u32> = BTreeMap::new();
     for name in &crowd.names {
         let all = crowd.api("GET", &format!("/users/{name}/tokens"), "").expect("an answer");
@@ -271,4 +273,86 @@ fn row_01_a_killed_hub_is_noticed_by_nobody_and_loses_nothing() {
 fn unique_number(salt: usize) -> u32 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(salt) as u32
+}
+
+/// Signs people in, starts their servers, writes tokens that count later.
+fn prepared(people: usize) -> (Site, Crowd) {
+    let site = Plan::crowd().start();
+    let crowd = Crowd::of(&site, "anna", people);
+    crowd.start_all();
+    (site, crowd)
+}
+
+/// Writes a token for everybody; what was acknowledged.
+fn one_each(crowd: &Crowd, round: usize, kept: &mut BTreeMap<String, String>) {
+    for name in &crowd.names {
+        let note = format!("note {name} {round}");
+        let body = format!(r#"{{"note": "{note}"}}"#);
+        let made = crowd.api("POST", &format!("/users/{name}/tokens"), &body).expect("an answer");
+        assert_eq!(made.status, 201, "{}", made.text());
+        kept.insert(note, name.clone());
+    }
+}
+
+#[test]
+fn row_02_a_hub_killed_while_it_starts_starts_again_and_has_lost_nothing() {
+    as_root!();
+    let (site, crowd) = prepared(5);
+    let (servers, proxy) = (crowd.processes(), site.proxy());
+    let mut kept = BTreeMap::new();
+    // the moments of the first two seconds, of which a start takes a fifth
+    let every = scaled(40, 10);
+    let moments: Vec<u64> = (0..scaled(400, 2_000)).step_by(every).map(|ms| ms as u64).collect();
+    let mut slowest = Duration::ZERO;
+    for (round, ms) in moments.iter().enumerate() {
+        one_each(&crowd, round, &mut kept);
+        let before = site.hub();
+        before.kill();
+        let young = || site.role("@hub").filter(|now| *now != before);
+        let (young, _) = wait_for("the next hub", PATIENCE, young);
+        thread::sleep(Duration::from_millis(*ms));
+        young.kill();
+        let killed = Instant::now();
+        wait_until("a hub answers", PATIENCE, || {
+            site.role("@hub").is_some_and(|now| now != young)
+                && site.visitor().send("GET", "/hub/api", &[], b"").is_ok_and(|it| it.status == 200)
+        });
+        slowest = slowest.max(killed.elapsed());
+    }
+    println!(
+        "row 2: killed at {} moments of its start, the next one answered after {slowest:.1?} at the latest",
+        moments.len()
+    );
+    compare(&crowd, &kept);
+    assert_eq!((crowd.processes(), site.proxy()), (servers, proxy));
+    for name in &crowd.names {
+        assert_eq!(crowd.said(name)["ready"], true, "{name}");
+    }
+    // the second death is one of a hub that never served: it backs off, by less than a second
+    assert!(slowest <= promise(Duration::from_secs(2)), "{slowest:?}");
+}
+
+#[test]
+fn row_02_a_hub_killed_while_it_stops_has_lost_nothing() {
+    as_root!();
+    let (mut site, crowd) = prepared(3);
+    let servers = crowd.processes();
+    let mut kept = BTreeMap::new();
+    let moments: Vec<u64> =
+        (0..scaled(60, 300)).step_by(scaled(15, 10)).map(|ms| ms as u64).collect();
+    for (round, ms) in moments.iter().enumerate() {
+        one_each(&crowd, round, &mut kept);
+        let hub = site.hub();
+        site.signal(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(*ms));
+        hub.kill();
+        site.ended(PATIENCE);
+        site.start();
+        assert_eq!(crowd.processes(), servers, "they were kept, and none started twice");
+        for name in &crowd.names {
+            wait_until("the server is known and routed", PATIENCE, || crowd.answers(name));
+        }
+    }
+    println!("row 2: killed at {} moments of its end", moments.len());
+    compare(&crowd, &kept);
 }

@@ -10,13 +10,20 @@ pub mod support;
 mod armed;
 #[cfg(feature = "faults")]
 mod backup;
+#[cfg(feature = "faults")]
+mod chaos;
+mod crowd;
 mod disk_full;
+#[cfg(feature = "faults")]
+mod effects;
 mod hub_crash;
 mod login;
 mod logs;
 mod proxy_crash;
 mod reload;
 mod root;
+mod root_crash;
+mod server_crash;
 mod simple;
 mod spawn;
 mod unprivileged;

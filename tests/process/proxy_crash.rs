@@ -1,6 +1,7 @@
 //! `kill -9` of the proxy: connections in hand break, new ones wait; nothing else notices.
 
 use std::{
+    collections::BTreeMap,
     io::ErrorKind,
     net::TcpStream,
     sync::{
@@ -13,7 +14,13 @@ use std::{
 
 use crate::{
     as_root,
-    support::{Account, PATIENCE, Plan, wait_until},
+    support::{
+        Account, PATIENCE, Plan,
+        crowd::Crowd,
+        load::{Load, Mix},
+        scale::{promise, scaled},
+        wait_for, wait_until,
+    },
     with_server,
 };
 
@@ -94,4 +101,64 @@ fn hub_and_proxy_killed_together_come_back() {
     });
     assert_eq!(visitor.get("/hub/home").status, 200);
     assert_eq!(site.servers(), [server]);
+}
+
+#[test]
+fn row_03_a_killed_proxy_refuses_nobody_and_has_all_routes_at_once() {
+    as_root!();
+    let (people, kills) = (scaled(20, 100), scaled(8, 100));
+    let site = Plan::crowd().start();
+    let crowd = Crowd::of(&site, "anna", people);
+    crowd.start_all();
+    let (servers, hub) = (crowd.processes(), site.hub());
+    let load = Load::start(
+        &site,
+        Mix {
+            servers: crowd.names.iter().map(|name| format!("/user/{name}/")).collect(),
+            sockets: people,
+            reopen: true,
+            requests: 50,
+            knocks: scaled(100, 500),
+            ..Mix::default()
+        },
+    );
+    let (mut answered, mut echoed) = (Vec::new(), Vec::new());
+    for number in 0..kills {
+        thread::sleep(Duration::from_millis(300 + 137 * number % 700));
+        let proxy = site.proxy();
+        proxy.kill();
+        wait_until("it is dead", PATIENCE, || !proxy.lives());
+        let killed = Instant::now();
+        let name = &crowd.names[number as usize % people];
+        // asked while there is no proxy: it waits in the queue of the socket, which root holds
+        let answer = site.visitor().send("GET", &format!("/user/{name}/api"), &[], b"");
+        assert_eq!(answer.expect("an answer").status, 200);
+        answered.push(killed.elapsed());
+        let socket = site.visitor().socket(&format!("/user/{name}/ws"));
+        assert_eq!(socket.expect("an upgrade").echo("again").unwrap(), "again");
+        echoed.push(killed.elapsed());
+        wait_for("another proxy", PATIENCE, || site.role("@proxy").filter(|it| *it != proxy));
+    }
+    thread::sleep(Duration::from_millis(1_200)); // a round of echoes after the last
+    let report = load.stop();
+    report.print("row 3");
+    answered.sort_unstable();
+    echoed.sort_unstable();
+    let (median, slowest) = (answered[answered.len() / 2], answered[answered.len() - 1]);
+    println!(
+        "row 3: {kills} kills: answered through a route after {median:.1?} (median), {slowest:.1?} (longest); echoes \
+         after {:.1?} (longest)",
+        echoed[echoed.len() - 1]
+    );
+    assert_eq!(report.knocks.failed, BTreeMap::new(), "of {}", report.knocks.fine);
+    // what was in the dead proxy's hands broke off; nobody was told that a server is not there
+    let broke = report.requests.of("broken");
+    assert_eq!(report.requests.failures(), broke, "{:?}", report.requests.failed);
+    let cut = report.sockets.of("broken");
+    assert_eq!(report.sockets.failures(), cut, "{:?}", report.sockets.failed);
+    assert!(cut >= kills * people as u64 / 2, "{cut}: they do not pass the proxy?");
+    assert!(report.knocks.fine > 100 && report.requests.fine > 100);
+    assert_eq!((crowd.processes(), site.hub()), (servers, hub), "nobody else noticed");
+    assert!(median <= promise(Duration::from_millis(300)), "{answered:?}");
+    assert!(echoed[echoed.len() - 1] <= promise(Duration::from_secs(1)), "{echoed:?}");
 }

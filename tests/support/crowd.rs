@@ -115,6 +115,19 @@ impl Crowd {
         format!("token {}", self.tokens[name])
     }
 
+    /// What must stand in no log.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.tokens.values().chain([&self.boss]).map(String::as_str).chain([PASSWORD])
+    }
+
+    /// This person's browser, signed in.
+    pub fn browser(&self, site: &Site, name: &str) -> Visitor {
+        let mut visitor = site.visitor();
+        let answer = visitor.sign_in_as(name, PASSWORD);
+        assert_eq!(answer.status, 302, "{name} signs in: {}", answer.words());
+        visitor
+    }
+
     /// A call of the API as the boss.
     pub fn api(&self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
         let mut visitor = Visitor::new(self.address);

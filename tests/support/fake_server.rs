@@ -14,7 +14,7 @@
 //! | any other | answers |
 //!
 //! Under its prefix: `api`, `pid`, `echo`, `size?bytes=N`, `flow?bytes=N&rate=N` (N bytes in all, so many a second; byte
-//! number n is n mod 251), `cut?bytes=N` (announces N, sends half, leaves by SIGKILL), `ws` (echo), `exit?status=N`, `hold`
+//! number n is n mod 251), `chunks?seconds=N` (one every tenth of a second), `cut?bytes=N` (announces N, sends half, leaves by SIGKILL), `ws` (echo), `exit?status=N`, `hold`
 //! (no answer ever).
 
 use std::{
@@ -106,6 +106,7 @@ fn serve(stream: TcpStream, mode: &str, prefix: &str) -> Result<()> {
             Some("echo") => answer(&mut writer, 200, &body)?,
             Some("size") => answer(&mut writer, 200, &vec![b'x'; number("bytes")])?,
             Some("flow") => flow(&mut writer, number("bytes"), number("rate"))?,
+            Some("chunks") => chunks(&mut writer, number("seconds"))?,
             Some("cut") => {
                 let whole = number("bytes");
                 head(&mut writer, 200, whole)?;
@@ -152,6 +153,17 @@ fn flow(writer: &mut TcpStream, bytes: usize, rate: usize) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+fn chunks(writer: &mut TcpStream, seconds: usize) -> Result<()> {
+    writer.write_all(
+        b"HTTP/1.1 200 X\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )?;
+    for _ in 0..seconds * 10 {
+        writer.write_all(b"5\r\ndrip\n\r\n")?;
+        thread::sleep(Duration::from_millis(100));
+    }
+    writer.write_all(b"0\r\n\r\n")
 }
 
 /// Small masked frames only: it is a test's echo. The key is always the example of the RFC.

@@ -62,6 +62,12 @@ impl Process {
         found
     }
 
+    /// Children that have ended and were not waited for.
+    pub fn zombies(self) -> usize {
+        let ours = |stat: Stat| stat.state == 'Z' && stat.parent == self.pid;
+        pids().filter(|&pid| stat(pid).is_some_and(ours)).count()
+    }
+
     /// Children, their children and so on.
     pub fn descendants(self) -> Vec<Self> {
         let mut all = Vec::new();

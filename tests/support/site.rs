@@ -325,6 +325,13 @@ impl Drop for Site {
         for process in self.left_over() {
             process.kill();
         }
+        // servers that were born and orphaned before anybody looked: their program, or their home, is in our folder
+        let folder = self.folder.path().display().to_string();
+        for process in Process::all() {
+            if process.arguments().iter().any(|word| word.contains(&folder)) {
+                process.kill();
+            }
+        }
         let gone = || self.left_over().is_empty().then_some(());
         if !std::thread::panicking() {
             wait_for("everything of this hub is gone", Duration::from_secs(5), gone);
