@@ -29,10 +29,10 @@ const MOST_WAITING: usize = 1024;
 const PING: Duration = Duration::from_secs(5);
 /// So long ready, and earlier failures are forgotten.
 const STEADY: Duration = Duration::from_secs(60);
-/// What the end of a life that served costs, and how much may be spent before restarts back off: one such life a second
+/// What the end of a life that served costs, and how much may be spent before restarts back off: two such lives a second
 /// for ever, ten at once. A hub that serves most of the time is better than one that is away for half a minute.
-const PRICE: Duration = Duration::from_secs(1);
-const CREDIT: Duration = Duration::from_secs(10);
+const PRICE: Duration = Duration::from_millis(500);
+const CREDIT: Duration = Duration::from_secs(5);
 /// From the closing of its link to the end of the process.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -315,7 +315,7 @@ mod tests {
             role.ended(now);
             role.not_before == now
         };
-        assert!((0..200).all(|n| end(start + second * n)), "one a second");
+        assert!((0..200).all(|n| end(start + second / 2 * n)), "two a second");
         let later = start + second * 300;
         assert!((0..10).all(|_| end(later)), "ten at once");
         assert!(!end(later), "not eleven");

@@ -2,7 +2,7 @@
 //!
 //! The seed is printed; `SEED=…` repeats the run (what is done, to whom, and the pauses in between; not how the
 //! machine's processors share it out). A short run in `make test`; ten minutes with a thousand deeds in `make chaos`;
-//! `JOVIS_CHAOS_SECONDS` for as long as one wants.
+//! `JOVIS_CHAOS_SECONDS` for as long as one wants, with `JOVIS_CHAOS_PAUSE` milliseconds between two deeds (`make soak`).
 
 use std::{
     collections::BTreeMap,
@@ -284,6 +284,8 @@ fn random_kills_panics_starts_and_stops_under_load_leave_everything_in_step() {
     let seed = seed.unwrap_or_else(|| RandomState::new().hash_one("chaos") % 1_000_000);
     let seconds = std::env::var("JOVIS_CHAOS_SECONDS").ok().and_then(|it| it.parse().ok());
     let length = Duration::from_secs(seconds.unwrap_or(scaled(40, 1_500)));
+    let pause = std::env::var("JOVIS_CHAOS_PAUSE").ok().and_then(|it| it.parse().ok());
+    let pause = 2 * pause.unwrap_or(PAUSE.as_millis() as usize);
     let most = if seconds.is_none() { DEEDS_IN_ALL } else { usize::MAX };
     println!("chaos: SEED={seed}, at most {} s", length.as_secs());
     let mut dice = Dice(seed);
@@ -310,7 +312,7 @@ fn random_kills_panics_starts_and_stops_under_load_leave_everything_in_step() {
     });
     let (began, mut deeds, mut checked) = (Instant::now(), 0, Instant::now());
     while began.elapsed() < length && deeds < most {
-        thread::sleep(Duration::from_millis(dice.below(PAUSE.as_millis() as usize * 2) as u64));
+        thread::sleep(Duration::from_millis(dice.below(pause) as u64));
         let deed = draw(&mut dice);
         run.act(deed, &mut dice);
         deeds += 1;
