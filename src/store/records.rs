@@ -1,6 +1,11 @@
 //! One [`Write`] as bytes (a version, then JSON), its key in sled, and the checksums used all over the store.
 
-use jovis_actors::store::Write;
+use std::{collections::HashSet, hash::Hash, sync::Arc};
+
+use jovis_actors::{
+    domain::{ClientId, Scope},
+    store::Write,
+};
 use ring::digest;
 use thiserror::Error;
 
@@ -60,6 +65,39 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Write, BadRecord> {
         Some((&newer, _)) if newer > VERSION => Err(BadRecord::Newer(newer)),
         Some((&older, json)) => migrate::decode(older, json),
         None => Err(BadRecord::Unreadable("no bytes".to_owned())),
+    }
+}
+
+/// Reads many records, and lets those that say the same share it: a million tokens have few notes, scopes, sessions and
+/// clients.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    texts: HashSet<Arc<str>>,
+    scopes: HashSet<Arc<[Scope]>>,
+    clients: HashSet<ClientId>,
+}
+
+impl Reader {
+    /// As [`decode`].
+    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Write, BadRecord> {
+        let mut write = decode(bytes)?;
+        if let Write::Token(token) = &mut write
+            && let Some(token) = Arc::get_mut(token)
+        {
+            share(&mut self.texts, &mut token.note);
+            share(&mut self.scopes, &mut token.scopes);
+            token.session.iter_mut().for_each(|it| share(&mut self.texts, it));
+            token.client.iter_mut().for_each(|it| share(&mut self.clients, it));
+        }
+        Ok(write)
+    }
+}
+
+/// Replaces it by what is known and equal.
+fn share<T: Eq + Hash + Clone>(known: &mut HashSet<T>, value: &mut T) {
+    match known.get(value) {
+        Some(same) => value.clone_from(same),
+        None => drop(known.insert(value.clone())),
     }
 }
 

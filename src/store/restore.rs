@@ -141,9 +141,9 @@ pub fn examine(path: &Path) -> Result<Held, RestoreError> {
     } else {
         (None, 0)
     };
-    let mut image = Image::default();
+    let (mut image, mut reader) = (Image::default(), records::Reader::default());
     let outcome = snapshot::parse(BufReader::new(file), about.len() - begins, |record| {
-        image.apply(&records::decode(record)?);
+        image.apply(&reader.decode(record)?);
         Ok(())
     });
     let at = outcome.map_err(|error| match error {

@@ -27,7 +27,9 @@ const META: &[u8] = &[0];
 const META_VERSION: u8 = 1;
 const META_LENGTH: usize = 1 + 8 + 16 + 8 + 16 + 16;
 /// Bytes of sled's cache; its default is a gigabyte.
-const CACHE: u64 = 64 * 1024 * 1024;
+const CACHE: u64 = 16 * 1024 * 1024;
+/// Batches that are read ahead at opening.
+const AHEAD: usize = 4;
 /// A million records take three seconds.
 const OPENING: Duration = Duration::from_secs(120);
 /// A closed database may hold its lock for a moment longer.
@@ -109,30 +111,10 @@ fn open_here(path: &PathBuf) -> Opened {
         Ok(file) => file,
         Err(error) => return Opened::Unavailable(error.to_string()),
     };
-    let (mut meta, mut image, mut ids) = (None, Image::default(), 0);
-    let (mut count, mut digest) = (0, 0);
-    for pair in db.iter() {
-        let (key, value) = match pair {
-            Ok(pair) => pair,
-            Err(error) => return Opened::Damaged(error.to_string()),
-        };
-        if key == META {
-            meta = Some(value);
-            continue;
-        }
-        match records::decode(&value) {
-            Ok(write) => {
-                if key != records::place(&write).key {
-                    return Opened::Damaged("a record is under another's key".to_owned());
-                }
-                ids = ids.max(records::id_used(&write));
-                image.apply(&write);
-            }
-            Err(BadRecord::Newer(version)) => return Opened::Newer(version),
-            Err(error) => return Opened::Damaged(error.to_string()),
-        }
-        (count, digest) = (count + 1, add(digest, &key, &value));
-    }
+    let Read { image, meta, count, digest, ids } = match read(&db) {
+        Ok(read) => read,
+        Err(opened) => return opened,
+    };
     let base = |at| Box::new(Base { db: db.clone(), file, at, count, digest, ids, dirty: false });
     match meta {
         None if count == 0 => Opened::Empty(base(Point::default())),
@@ -153,6 +135,83 @@ fn open_here(path: &PathBuf) -> Opened {
             }
         }
     }
+}
+
+/// All that is in it.
+struct Read {
+    image: Image,
+    meta: Option<::sled::IVec>,
+    count: u64,
+    digest: u128,
+    ids: u64,
+}
+
+/// Keys and values, some at a time.
+type Pairs = Vec<(::sled::IVec, ::sled::IVec)>;
+
+/// Reads all records: one thread takes them out of sled, one makes records of them, this one makes the image.
+fn read(db: &::sled::Db) -> Result<Read, Opened> {
+    let mut all = Read { image: Image::default(), meta: None, count: 0, digest: 0, ids: 0 };
+    thread::scope(|scope| {
+        let (pairs_to, pairs) = mpsc::sync_channel::<Result<Pairs, Opened>>(AHEAD);
+        let (known_to, known) = mpsc::sync_channel(AHEAD);
+        scope.spawn(move || {
+            let mut records = db.iter();
+            loop {
+                let some: Result<Pairs, _> = records.by_ref().take(BATCH).collect();
+                let some = some.map_err(|error| Opened::Damaged(error.to_string()));
+                let last = some.as_ref().map_or(true, Vec::is_empty);
+                if pairs_to.send(some).is_err() || last {
+                    break;
+                }
+            }
+        });
+        scope.spawn(move || {
+            let mut reader = records::Reader::default();
+            for some in pairs {
+                if known_to.send(some.and_then(|some| known_of(&mut reader, some))).is_err() {
+                    break;
+                }
+            }
+        });
+        for some in known {
+            let some = some?;
+            for write in &some.writes {
+                all.ids = all.ids.max(records::id_used(write));
+                all.image.apply(write);
+            }
+            all.count += some.writes.len() as u64;
+            all.digest = all.digest.wrapping_add(some.digest);
+            all.meta = some.meta.or(all.meta.take());
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Some of the records.
+struct Known {
+    writes: Vec<Write>,
+    digest: u128,
+    meta: Option<::sled::IVec>,
+}
+
+fn known_of(reader: &mut records::Reader, pairs: Pairs) -> Result<Known, Opened> {
+    let mut known = Known { writes: Vec::with_capacity(pairs.len()), digest: 0, meta: None };
+    for (key, value) in pairs {
+        if key == META {
+            known.meta = Some(value);
+            continue;
+        }
+        match reader.decode(&value) {
+            Ok(write) if key == records::place(&write).key => known.writes.push(write),
+            Ok(_) => return Err(Opened::Damaged("a record is under another's key".to_owned())),
+            Err(BadRecord::Newer(version)) => return Err(Opened::Newer(version)),
+            Err(error) => return Err(Opened::Damaged(error.to_string())),
+        }
+        known.digest = add(known.digest, &key, &value);
+    }
+    Ok(known)
 }
 
 /// Digest of a set of records: a sum, so that it can be kept up to date record by record.

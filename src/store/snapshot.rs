@@ -64,9 +64,9 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 pub(super) fn read(path: &Path) -> Result<(Point, Image), SnapshotError> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut image = Image::default();
+    let (mut image, mut reader) = (Image::default(), records::Reader::default());
     let at = parse(&file, length, |record| {
-        image.apply(&records::decode(record)?);
+        image.apply(&reader.decode(record)?);
         Ok(())
     })?;
     Ok((at, image))

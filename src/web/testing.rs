@@ -113,11 +113,11 @@ impl Doubles {
             id: TokenId(self.next_id()),
             owner: Owner::User(user.id),
             hash,
-            scopes: vec![Scope::new("users:activity!user")],
+            scopes: [Scope::new("users:activity!user")].into(),
             created: Moment(0),
             expires_at: None,
             last_activity: None,
-            note: format!("Server at /user/{}/", user.name),
+            note: format!("Server at /user/{}/", user.name).into(),
             client: None,
             session: None,
         };
@@ -178,7 +178,7 @@ impl Doors for Fake {
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>> {
         let image = self.image();
         for token in image.tokens_of(&Owner::User(user)) {
-            if token.session.as_ref() == Some(&session) {
+            if token.session.as_deref() == Some(&*session) {
                 self.0.write(Write::TokenGone(token.id));
             }
         }
@@ -190,11 +190,11 @@ impl Doors for Fake {
             id: TokenId(self.0.next_id()),
             owner: new.owner,
             hash: new.hash,
-            scopes: new.scopes,
+            scopes: new.scopes.into(),
             created: Moment(0),
             expires_at: new.expires_in.map(|life| Moment(0).plus(life)),
             last_activity: None,
-            note: new.note,
+            note: new.note.into(),
             client: None,
             session: None,
         });
@@ -227,13 +227,13 @@ impl Doors for Fake {
                     id: TokenId(self.0.next_id()),
                     owner: Owner::User(code.user),
                     hash: what.token,
-                    scopes: code.scopes.clone(),
+                    scopes: code.scopes.as_slice().into(),
                     created: Moment(0),
                     expires_at: None,
                     last_activity: None,
-                    note: String::new(),
+                    note: "".into(),
                     client: Some(what.client),
-                    session: code.session.clone(),
+                    session: code.session.as_deref().map(Into::into),
                 });
                 self.0.write(Write::CodeGone(what.code));
                 self.0.write(Write::Token(token.clone()));

@@ -19,6 +19,7 @@ mod effects;
 mod hub_crash;
 mod login;
 mod logs;
+mod many;
 mod proxy_crash;
 mod reload;
 mod root;

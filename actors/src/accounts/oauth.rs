@@ -151,13 +151,13 @@ pub fn redeem_code(image: &Image, what: Redemption, now: Moment) -> Decided<Rede
         id: TokenId(image.next_id()),
         owner: Owner::User(code.user),
         hash: what.token,
-        scopes: code.scopes.clone(),
+        scopes: code.scopes.as_slice().into(),
         created: now,
         expires_at: Some(now.plus(what.expires_in)),
         last_activity: None,
-        note: String::new(),
+        note: "".into(),
         client: Some(code.client.clone()),
-        session: code.session.clone(),
+        session: code.session.as_deref().map(Into::into),
     };
     let used = OAuthCode { used: Some(token.id), ..OAuthCode::clone(code) };
     let (mut writes, token) = tokens::record(token);

@@ -80,11 +80,11 @@ pub fn begin_server(
         id,
         owner: Owner::User(user.id),
         hash: what.hash,
-        scopes: server_scopes(&user.name, &what.key.name),
+        scopes: server_scopes(&user.name, &what.key.name).into(),
         created: now,
         expires_at: None,
         last_activity: None,
-        note: description.clone(),
+        note: description.as_str().into(),
         client: None,
         session: None,
     };

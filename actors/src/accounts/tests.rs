@@ -357,9 +357,10 @@ fn a_server_begins_with_a_token_and_a_client() {
     let bob = join(&mut image, "bob", false);
     let server = begin(&mut image, beginning(&bob, "lab", 1));
     let token = image.token(server.token.unwrap()).unwrap();
-    assert_eq!(token.note, "Server at /user/bob/lab/");
+    assert_eq!(&*token.note, "Server at /user/bob/lab/");
     assert!(token.is_servers_own() && token.is_valid(NOW) && token.client.is_none());
-    assert_eq!(token.scopes, scopes(&["users:activity!user", "access:servers!server=bob/lab"]));
+    let may = scopes(&["users:activity!user", "access:servers!server=bob/lab"]);
+    assert_eq!(token.scopes.to_vec(), may);
     let client: &OAuthClient = image.client(&ClientId::claimed("jupyterhub-user-bob+lab")).unwrap();
     assert_eq!(client.redirect_uri, "/user/bob/lab/oauth_callback");
     assert_eq!(client.secret, token.hash);

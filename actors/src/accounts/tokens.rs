@@ -76,11 +76,11 @@ pub fn issue_token(image: &Image, new: NewToken, now: Moment) -> Decided<Arc<Tok
         id: TokenId(image.next_id()),
         owner: new.owner,
         hash: new.hash,
-        scopes: new.scopes,
+        scopes: new.scopes.into(),
         created: now,
         expires_at: new.expires_in.map(|life| now.plus(life)),
         last_activity: None,
-        note: new.note,
+        note: new.note.into(),
         client: None,
         session: None,
     };
@@ -125,8 +125,8 @@ pub fn revoke_token(image: &Image, owner: &Owner, id: TokenId) -> Decided<bool, 
     let writes = match &token.client {
         None => vec![Write::TokenGone(id)],
         Some(client) => image
-            .tokens_for(client)
-            .filter(|token| token.owner == *owner)
+            .tokens_of(owner)
+            .filter(|token| token.client.as_ref() == Some(client))
             .map(|token| Write::TokenGone(token.id))
             .collect(),
     };

@@ -1,5 +1,7 @@
 //! Tokens: only their hashes are kept.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ClientId, Moment, Scope, ServiceName, UserId};
@@ -21,7 +23,7 @@ pub enum Owner {
     Service(ServiceName),
 }
 
-/// A token as it is kept.
+/// A token as it is kept. There may be a million: what many say alike is shared by those that were read together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Token {
     /// Its number.
@@ -31,7 +33,7 @@ pub struct Token {
     /// Of the secret.
     pub hash: TokenHash,
     /// Raw scopes (not expanded; `inherit` allowed).
-    pub scopes: Vec<Scope>,
+    pub scopes: Arc<[Scope]>,
     /// When it was made.
     pub created: Moment,
     /// Not valid from then on; none: for ever.
@@ -39,11 +41,11 @@ pub struct Token {
     /// Last use.
     pub last_activity: Option<Moment>,
     /// For people. A server's own starts with `Server at `.
-    pub note: String,
+    pub note: Arc<str>,
     /// The OAuth client it was given to; none for plain API tokens (on the wire: `jupyterhub`).
     pub client: Option<ClientId>,
     /// The browser session it was given in; signing out there ends it.
-    pub session: Option<String>,
+    pub session: Option<Arc<str>>,
 }
 
 impl Token {

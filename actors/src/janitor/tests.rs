@@ -20,11 +20,11 @@ fn token(id: u64, expires_at: Option<Moment>) -> Write {
         id: TokenId(id),
         owner: Owner::Service(ServiceName::new("x").unwrap()),
         hash: TokenHash(hash),
-        scopes: Vec::new(),
+        scopes: [].into(),
         created: Moment(0),
         expires_at,
         last_activity: None,
-        note: String::new(),
+        note: "".into(),
         client: None,
         session: None,
     }))

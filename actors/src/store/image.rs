@@ -6,8 +6,8 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ClientId, OAuthClient, OAuthCode, Owner, Server, ServerKey, ServerName, Token, TokenHash,
-    TokenId, User, UserId, Username,
+    ClientId, OAuthClient, OAuthCode, Owner, Server, ServerKey, ServerName, ServiceName, Token,
+    TokenHash, TokenId, User, UserId, Username,
 };
 
 /// One physical change: the new value of a record, or its end. Nothing is decided twice, and applying twice does no harm.
@@ -44,9 +44,14 @@ pub struct Image {
     names: HashMap<Username, UserId>,
     servers: OrdMap<ServerKey, Arc<Server>>,
     tokens: OrdMap<TokenId, Arc<Token>>,
-    hashes: HashMap<TokenHash, TokenId>,
-    owners: OrdSet<(Owner, TokenId)>,
-    given: OrdSet<(ClientId, TokenId)>,
+    /// By the beginning of the hash. Indexes of tokens hold numbers only: there may be a million of them.
+    hashes: OrdSet<(u64, TokenId)>,
+    /// Users' tokens.
+    owned: OrdSet<(UserId, TokenId)>,
+    /// Services' tokens.
+    serving: OrdSet<(ServiceName, TokenId)>,
+    /// By a digest of the client they were given to.
+    given: OrdSet<(u64, TokenId)>,
     clients: OrdMap<ClientId, Arc<OAuthClient>>,
     codes: OrdMap<TokenHash, Arc<OAuthCode>>,
     ids: u64,
@@ -75,16 +80,24 @@ impl Image {
                 self.servers.remove(key);
             }
             Write::Token(token) => {
-                self.drop_token(token.id);
-                self.hashes.insert(token.hash, token.id);
-                self.owners.insert((token.owner.clone(), token.id));
+                if let Some(old) = self.tokens.insert(token.id, token.clone()) {
+                    self.forget_token(&old);
+                }
+                self.hashes.insert((beginning(&token.hash), token.id));
+                match &token.owner {
+                    Owner::User(user) => drop(self.owned.insert((*user, token.id))),
+                    Owner::Service(name) => drop(self.serving.insert((name.clone(), token.id))),
+                }
                 if let Some(client) = &token.client {
-                    self.given.insert((client.clone(), token.id));
+                    self.given.insert((digest(client), token.id));
                 }
                 self.ids = self.ids.max(token.id.0);
-                self.tokens.insert(token.id, token.clone());
             }
-            Write::TokenGone(id) => self.drop_token(*id),
+            Write::TokenGone(id) => {
+                if let Some(old) = self.tokens.remove(id) {
+                    self.forget_token(&old);
+                }
+            }
             Write::Client(client) => {
                 self.clients.insert(client.id.clone(), client.clone());
             }
@@ -108,15 +121,15 @@ impl Image {
         }
     }
 
-    fn drop_token(&mut self, id: TokenId) {
-        if let Some(old) = self.tokens.remove(&id) {
-            if self.hashes.get(&old.hash) == Some(&id) {
-                self.hashes.remove(&old.hash);
-            }
-            self.owners.remove(&(old.owner.clone(), id));
-            if let Some(client) = &old.client {
-                self.given.remove(&(client.clone(), id));
-            }
+    /// Takes a token out of the indexes.
+    fn forget_token(&mut self, old: &Token) {
+        self.hashes.remove(&(beginning(&old.hash), old.id));
+        match &old.owner {
+            Owner::User(user) => drop(self.owned.remove(&(*user, old.id))),
+            Owner::Service(name) => drop(self.serving.remove(&(name.clone(), old.id))),
+        }
+        if let Some(client) = &old.client {
+            self.given.remove(&(digest(client), old.id));
         }
     }
 
@@ -182,25 +195,39 @@ impl Image {
 
     /// A token by the hash of what was presented.
     pub fn token_hashed(&self, hash: &TokenHash) -> Option<&Arc<Token>> {
-        self.tokens.get(self.hashes.get(hash)?)
+        let begins = beginning(hash);
+        self.hashes
+            .range((begins, TokenId(0))..)
+            .take_while(|(other, _)| *other == begins)
+            .filter_map(|(_, id)| self.tokens.get(id))
+            .find(|token| token.hash == *hash)
     }
 
     /// All tokens of one owner, oldest first.
     pub fn tokens_of(&self, owner: &Owner) -> impl Iterator<Item = &Arc<Token>> + use<'_> {
-        let (owner, first) = (owner.clone(), (owner.clone(), TokenId(0)));
-        self.owners
-            .range(first..)
-            .take_while(move |(whose, _)| *whose == owner)
-            .filter_map(|(_, id)| self.tokens.get(id))
+        let (user, service) = match owner {
+            Owner::User(user) => (Some(*user), None),
+            Owner::Service(name) => (None, Some(name.clone())),
+        };
+        let of_user = user.into_iter().flat_map(|user| {
+            let all = self.owned.range((user, TokenId(0))..);
+            all.take_while(move |(whose, _)| *whose == user).map(|(_, id)| id)
+        });
+        let of_service = service.into_iter().flat_map(|name| {
+            let all = self.serving.range((name.clone(), TokenId(0))..);
+            all.take_while(move |(whose, _)| *whose == name).map(|(_, id)| id)
+        });
+        of_user.chain(of_service).filter_map(|id| self.tokens.get(id))
     }
 
     /// All tokens given to one OAuth client.
     pub fn tokens_for(&self, client: &ClientId) -> impl Iterator<Item = &Arc<Token>> + use<'_> {
-        let (client, first) = (client.clone(), (client.clone(), TokenId(0)));
+        let (client, digest) = (client.clone(), digest(client));
         self.given
-            .range(first..)
-            .take_while(move |(whose, _)| *whose == client)
+            .range((digest, TokenId(0))..)
+            .take_while(move |(whose, _)| *whose == digest)
             .filter_map(|(_, id)| self.tokens.get(id))
+            .filter(move |token| token.client.as_ref() == Some(&client))
     }
 
     /// All tokens.
@@ -241,4 +268,17 @@ impl Image {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The first eight bytes of a hash.
+fn beginning(hash: &TokenHash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.0;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// A digest of a client's id (FNV-1a). Two may share one: whoever looks by it compares the ids too.
+fn digest(client: &ClientId) -> u64 {
+    client.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -26,7 +26,7 @@ pub(crate) fn scopes(image: &Image, token: &Token) -> Vec<Scope> {
             .user(*id)
             .map(|user| scope::effective(&token.scopes, &user.name, user.admin))
             .unwrap_or_default(),
-        Owner::Service(_) => token.scopes.clone(),
+        Owner::Service(_) => token.scopes.to_vec(),
     }
 }
 

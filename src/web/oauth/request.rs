@@ -196,9 +196,9 @@ pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User, now: Mome
     }
     let owner = jovis_actors::domain::Owner::User(user.id);
     let had: Vec<&Scope> = image
-        .tokens_for(&client.id)
-        .filter(|token| token.owner == owner && token.is_valid(now))
-        .flat_map(|token| &token.scopes)
+        .tokens_of(&owner)
+        .filter(|token| token.client.as_ref() == Some(&client.id) && token.is_valid(now))
+        .flat_map(|token| token.scopes.iter())
         .collect();
     had.is_empty() || asked.scopes.iter().any(|it| !had.contains(&it))
 }
@@ -358,11 +358,11 @@ mod tests {
             id: TokenId(9),
             owner: Owner::User(root.id),
             hash: TokenHash([2; 32]),
-            scopes: asked.scopes.clone(),
+            scopes: asked.scopes.as_slice().into(),
             created: Moment(0),
             expires_at: None,
             last_activity: None,
-            note: String::new(),
+            note: "".into(),
             client: Some(asked.client.id.clone()),
             session: None,
         };

@@ -61,13 +61,13 @@ fn given_in(hub: &Hub, user: &str, session: &str, id: u64) -> TokenId {
         id: TokenId(id),
         owner: Owner::User(hub.key(user).user),
         hash,
-        scopes: Vec::new(),
+        scopes: [].into(),
         created: Moment(0),
         expires_at: None,
         last_activity: None,
-        note: String::new(),
+        note: "".into(),
         client: None,
-        session: Some(session.to_owned()),
+        session: Some(session.into()),
     };
     hub.doubles.write(Write::Token(Arc::new(token)));
     TokenId(id)
@@ -280,11 +280,11 @@ async fn consent_ends_with_the_token_it_led_to() {
             id: TokenId(300),
             owner: Owner::User(hub.key("root").user),
             hash: TokenHash([9; 32]),
-            scopes: scopes.map(jovis_actors::domain::Scope::new).to_vec(),
+            scopes: scopes.map(jovis_actors::domain::Scope::new).into(),
             created: Moment(0),
             expires_at: Some(expires_at),
             last_activity: None,
-            note: String::new(),
+            note: "".into(),
             client: Some(ClientId::of_server(&bob, &ServerName::default_server())),
             session: None,
         };
