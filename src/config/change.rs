@@ -64,6 +64,7 @@ const TABLE: &[(&str, Class)] = &[
     ("hub.redirect_to_server", Live),
     ("hub.default_url", Live),
     ("hub.implicit_spawn_seconds", Live),
+    ("hub.authenticate_prometheus", Live),
     ("hub.shutdown_on_logout", Live),
     ("hub.slow_spawn_timeout", Live),
     ("hub.slow_stop_timeout", Live),

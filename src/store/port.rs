@@ -35,7 +35,10 @@ use super::{
     sled::Base,
     snapshot::{self, Running, SnapshotError},
 };
-use crate::telemetry::chain;
+use crate::telemetry::{
+    chain,
+    metrics::{self, COMMITS},
+};
 
 /// How much and how often. Tests take smaller ones.
 #[derive(Debug, Clone, Copy)]
@@ -271,7 +274,10 @@ impl Port for DiskJournal {
             .map(records::encode)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| wrong(error.to_string()))?;
-        if let Err(error) = open.journal.append(&encoded) {
+        let begun = Instant::now();
+        let appended = open.journal.append(&encoded);
+        metrics::observe(&COMMITS, &[], begun.elapsed());
+        if let Err(error) = appended {
             if matches!(error, StoreError::Full)
                 && guard::give_up_reserve(&self.disk, &self.paths.dir)
             {

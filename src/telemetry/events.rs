@@ -93,6 +93,10 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("id", "the number of a question between two processes"),
     ("input", "what an actor failed on: never its content, only which"),
     ("kept", "how many settings stay as they were"),
+    (
+        "kind",
+        "what kind of cause, always in the same words: `exit code`, `signal`, `out of memory`, `stopped`, `start timeout`, …",
+    ),
     ("limit_ms", "milliseconds that were allowed"),
     ("limit_s", "seconds that were allowed"),
     ("living", "how many servers live"),

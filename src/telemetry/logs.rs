@@ -4,25 +4,30 @@
 //! one thread and no other, writes only when that cannot block ([`init_root`]). Both count what they drop and say so
 //! as soon as they can; both survive a reader that is gone. The level changes while the process runs.
 //!
-//! How a line looks is in `line`, where it goes in `sink`; `tap` is for who listens while it happens.
+//! How a line looks is in `line` and `journal`, where it goes in `sink`; `tap` is for who listens while it happens,
+//! `counts` for the metrics.
 
+mod counts;
+mod journal;
 mod line;
 mod sink;
 mod tap;
 
-use std::{error::Error, fmt, fs::File, io, os::fd::OwnedFd, time::Duration};
+use std::{error::Error, fmt, fs::File, io, os::fd::OwnedFd, path::Path, time::Duration};
 
 use thiserror::Error;
 use tracing::{Dispatch, level_filters::LevelFilter};
-use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt, reload};
 
 pub use self::tap::{TAPS, TapError, TapFilter};
 use self::{
-    line::Lines,
-    sink::{Direct, Queue, Sink},
+    counts::Counts,
+    journal::Journal,
+    line::{Line, Lines},
+    sink::{Direct, Out, Queue, Sink},
     tap::Taps,
 };
-use crate::config::sections::Log;
+use crate::config::sections::{Log, LogFormat};
 
 /// Where lines go.
 pub enum Output {
@@ -88,13 +93,13 @@ impl LogHandle {
 
 /// Sets up the logs of the hub and the proxy; makes a thread.
 pub fn init(role: &'static str, log: &Log, output: Output) -> Result<LogHandle, LogsError> {
-    let sink = Sink::Queue(Queue::begin(open(output)?, notice(role, log))?);
+    let sink = Sink::Queue(Queue::begin(open(log, output)?, notice(role, log))?);
     install(role, log, sink)
 }
 
 /// Sets up the logs of root: no thread, and a line that would block is dropped.
 pub fn init_root(log: &Log, output: Output) -> Result<LogHandle, LogsError> {
-    let sink = Sink::Direct(Direct::new(open(output)?, notice("root", log)));
+    let sink = Sink::Direct(Direct::new(open(log, output)?, notice("root", log)));
     install("root", log, sink)
 }
 
@@ -126,7 +131,9 @@ fn build(role: &'static str, log: &Log, sink: Sink) -> Result<(Dispatch, LogHand
     let (filter, changer) = reload::Layer::new(parse_level(&log.level)?);
     let taps = Taps::default();
     let lines = Lines { role, format: log.format, sink: sink.clone(), taps: taps.clone() };
-    let dispatch = Dispatch::new(Registry::default().with(filter).with(lines));
+    // Each with a filter of its own: what the log hides is counted all the same.
+    let counts = Counts::default().with_filter(LevelFilter::INFO);
+    let dispatch = Dispatch::new(Registry::default().with(lines.with_filter(filter)).with(counts));
     Ok((dispatch, LogHandle { filter: changer, sink, taps }))
 }
 
@@ -143,17 +150,22 @@ fn parse_level(level: &str) -> Result<EnvFilter, BadLevel> {
     EnvFilter::builder().parse(level).map_err(|_| bad())
 }
 
-fn notice(role: &'static str, log: &Log) -> impl Fn(u64) -> Vec<u8> + Send + 'static {
+fn notice(role: &'static str, log: &Log) -> impl Fn(u64) -> Line + Send + 'static {
     let format = log.format;
     move |dropped| line::dropped(role, format, dropped)
 }
 
-fn open(output: Output) -> io::Result<File> {
+fn open(log: &Log, output: Output) -> io::Result<Out> {
     use std::os::fd::AsFd as _;
-    match output {
-        Output::Stderr => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
-        Output::File(file) => Ok(file),
-    }
+    let file = match output {
+        Output::Stderr => io::stderr().as_fd().try_clone_to_owned()?.into(),
+        Output::File(file) => file,
+    };
+    let journal = match log.format {
+        LogFormat::Journald => Some(Journal::at(Path::new(journal::SOCKET))?),
+        LogFormat::Json | LogFormat::Text => None,
+    };
+    Ok(Out { file, journal })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! What the processes say about themselves: [`logs`], and [`events`], the catalogue of what stands in them.
+//! What the processes say about themselves: [`logs`]; [`events`], the catalogue of what stands in
+//! them; [`metrics`], the numbers of the hub.
 
 pub mod events;
 pub mod logs;
+pub mod metrics;
 
 pub use logs::chain;

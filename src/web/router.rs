@@ -26,6 +26,7 @@ use super::{
     pages,
     table::{self, Door, Names, Row},
 };
+use crate::telemetry::metrics::{self, REQUESTS};
 
 /// Everything the hub answers. Requests carry their [`Via`] as an extension.
 pub(crate) fn routes(app: Arc<App>) -> Router {
@@ -57,6 +58,11 @@ async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     let id = id.unwrap_or_else(|| app.entropy.hex(8));
     request.extensions_mut().insert(RequestId(id.clone()));
     let quiet = quiet(request.uri().path());
+    // Others are not told apart: visitors could make up as many as they like.
+    let known =
+        [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
+    let known = known.into_iter().find(|known| known == request.method());
+    let method = known.map_or_else(|| "other".to_owned(), |known| known.to_string());
     let span = info_span!(
         "request", request = %id, method = %request.method(), path = %request.uri().path(),
         user = tracing::field::Empty
@@ -85,6 +91,10 @@ async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     };
     answer::finish(&mut out, &hub, &id);
     let (status, elapsed_ms) = (out.status().as_u16(), begun.elapsed().as_millis() as u64);
+    let handler = out.extensions().get::<Handler>().map_or("none", |handler| handler.0);
+    let code = out.status();
+    let labels = [("method", &*method), ("handler", handler), ("code", code.as_str())];
+    metrics::observe(&REQUESTS, &labels, begun.elapsed());
     span.in_scope(|| match status {
         500.. => warn!(status, elapsed_ms, "request failed"),
         _ if quiet => debug!(status, elapsed_ms, "request answered"),
@@ -194,8 +204,14 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
         let out = dispatch_page(&row, &names, &mut call).await;
         out.unwrap_or_else(|error| pages::error::show(&call, &error))
     };
-    answer::with_cookies(out, call.set)
+    let mut out = answer::with_cookies(out, call.set);
+    out.extensions_mut().insert(Handler(row.paths[0]));
+    out
 }
+
+/// Which row has answered, for the metrics.
+#[derive(Debug, Clone, Copy)]
+struct Handler(&'static str);
 
 async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
     let handler = row.handler(&call.method).ok_or_else(Error::method)?;

@@ -133,6 +133,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Person, "/security/csp-report").post(to!(pages::outside::report)),
         row(Open, "/error/{code?}").get(to!(pages::error::proxy, "code")),
         row(Open, "/health").also("/api/health").peek(to!(pages::outside::health)),
+        row(Server, "/metrics").also("/api/metrics").get(to!(api::metrics::show)),
         row(Open, "/logo").peek(to!(statics::logo)),
         row(Open, "/static/{file?}").peek(to!(statics::file, "file")),
         // The REST API (`spec/rest-api.md`).

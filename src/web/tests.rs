@@ -649,3 +649,74 @@ async fn a_sign_in_for_a_client_on_another_host_may_lead_there() {
         assert!(policy.contains(wanted), "{next}: {policy}");
     }
 }
+
+#[tokio::test]
+async fn numbers_are_for_those_who_may_read_them() {
+    let hub = Hub::new();
+    let nobody = hub.plain("GET", "/hub/metrics", &[], "").await;
+    assert_eq!((nobody.status, nobody.header("content-type")), (403, "text/html"));
+    for path in ["/hub/metrics", "/hub/api/metrics"] {
+        let bob = hub.browser("bob").await.get(path).await;
+        assert_eq!((bob.status, bob.header("content-type")), (403, "text/html"));
+        let root = hub.browser("root").await.get(path).await;
+        let kind = "text/plain; version=1.0.0; charset=utf-8";
+        assert_eq!((root.status, root.header("content-type")), (200, kind));
+    }
+    let token = [("authorization", "token wrong")];
+    assert_eq!(hub.plain("GET", "/hub/metrics", &token, "").await.status, 403);
+    let open = Hub::with(|hub| hub.authenticate_prometheus = false);
+    assert_eq!(open.plain("GET", "/hub/metrics", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn numbers_tell_of_requests_users_and_servers() {
+    let hub = Hub::with(|hub| hub.authenticate_prometheus = false);
+    let mut browser = hub.browser("bob").await;
+    assert_eq!(browser.get("/hub/spawn").await.location(), "/user/bob/");
+    browser.send("BREW", "/hub/home", &[], "").await;
+    let text = hub.plain("GET", "/hub/metrics", &[], "").await.text;
+    for line in [
+        "jupyterhub_running_servers 1",
+        "jupyterhub_total_users 3",
+        "jupyterhub_active_users{period=\"24h\"} 0",
+        "jovis_servers{state=\"ready\"} 1",
+        "jovis_servers{state=\"failed\"} 0",
+        "# TYPE jupyterhub_request_duration_seconds histogram",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in {text}");
+    }
+    // Other tests of this process count, too.
+    for series in [
+        "jupyterhub_request_duration_seconds_count{method=\"GET\",handler=\"/login\",code=\"200\"} ",
+        "jupyterhub_request_duration_seconds_count{method=\"other\",handler=\"/home\",code=\"405\"} ",
+    ] {
+        assert!(text.lines().any(|it| it.starts_with(series)), "{series} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_cause_of_an_end_is_told_by_page_and_api() {
+    let hub = Hub::new();
+    let mut browser = hub.browser("bob").await;
+    let before = browser.script("GET", "/hub/api/users/bob/server", "").await;
+    assert_eq!(before.json().get("cause"), None, "{}", before.text);
+    *hub.doubles.fate.lock().unwrap() = Fate::Fails;
+    assert_eq!(browser.get("/hub/spawn").await.status, 500);
+    let told = browser.script("GET", "/hub/api/users/bob/server", "").await;
+    let message = "the server process exited with status 3";
+    assert_eq!(told.json()["cause"], json!({"kind": "exit code", "message": message}));
+    let home = browser.get("/hub/home").await;
+    assert!(home.text.contains(&format!("Last time: {message}")), "{}", home.text);
+}
+
+#[tokio::test]
+async fn a_report_of_a_browser_is_logged_without_what_it_should_not_know() {
+    let report = |text: &str| super::pages::outside::told(text.as_bytes());
+    let whole = r#"{"csp-report": {"document-uri": "http://h/hub/home?token=secret#secret",
+        "violated-directive": "img-src", "blocked-uri": "inline", "script-sample": "secret", "line": 3}}"#;
+    let told = "document-uri http://h/hub/home, violated-directive img-src, blocked-uri inline";
+    assert_eq!(report(whole), told);
+    for nothing in ["", "secret", "[1]", "null", r#"{"csp-report": "secret"}"#] {
+        assert_eq!(report(nothing), "");
+    }
+}

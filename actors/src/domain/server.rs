@@ -44,6 +44,25 @@ pub enum Cause {
     NotRecorded(String),
 }
 
+impl Cause {
+    /// In a word or two, always the same for the same kind of end: for logs, metrics and the API.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Exited(_) => "exit code",
+            Self::Signalled(_) => "signal",
+            Self::Vanished => "unknown",
+            Self::Refused(_) => "refused",
+            Self::SpawnFailed(_) => "spawner failed",
+            Self::StartTimeout(_) => "start timeout",
+            Self::HttpTimeout(_) => "http timeout",
+            Self::PortTaken(_) => "port taken",
+            Self::Interrupted => "interrupted",
+            Self::NotRecorded(_) => "not recorded",
+        }
+    }
+}
+
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     accounts,
-    domain::User,
+    domain::{User, Username},
     ports::{Authenticator, Clock, Credentials, Entropy, Flow, Identity, LoginError},
-    store::{self, ChangeError},
+    store::{self, ChangeError, Image},
     supervise::{On, handles},
 };
 
@@ -118,7 +118,8 @@ impl On<Attempt> for Actor {
         let admitted = match self.throttle.begin(&name, from, self.kit.clock.instant()) {
             Ok(admitted) => admitted,
             Err(retry_after) => {
-                warn!(user = shown(&name), from = %address(from), "attempt throttled");
+                let user = typed(&self.kit.store.image(), &name);
+                warn!(user, from = %address(from), "attempt throttled");
                 return Box::pin(fut::ready(Err(SignInRefused::Throttled { retry_after })));
             }
         };
@@ -166,7 +167,8 @@ async fn check(
     credentials: &Credentials,
     limit: Duration,
 ) -> Result<Identity, SignInRefused> {
-    let (user, from) = (shown(&credentials.username), address(credentials.from));
+    let user = typed(&kit.store.image(), &credentials.username);
+    let from = address(credentials.from);
     if credentials.username.trim().is_empty() || credentials.username.contains('\0') {
         warn!(user, %from, "name invalid");
         return Err(SignInRefused::Refused);
@@ -258,7 +260,20 @@ async fn enter(
     }
 }
 
-/// A name somebody typed, for the log: cut and escaped. It might be a password.
+/// A name somebody typed, for the log. Of a name that is no user's little is said: it happens that people type their
+/// password where the name belongs.
+fn typed(image: &Image, name: &str) -> String {
+    let known =
+        Username::normalise(name).is_ok_and(|name| image.user_named(name.as_str()).is_some());
+    if known {
+        return shown(name.trim());
+    }
+    let count = name.trim().chars().count();
+    let begin: String = name.trim().chars().take(if count > 4 { 2 } else { 0 }).collect();
+    format!("{}… ({count} characters)", begin.escape_debug())
+}
+
+/// A name for the log: cut and escaped.
 fn shown(name: &str) -> String {
     let count = name.chars().count();
     let cut: String = name.chars().take(if count > 32 { 16 } else { 32 }).collect();
@@ -276,6 +291,8 @@ mod tests {
 
     #[test]
     fn names_in_the_log_are_short_and_harmless() {
+        assert_eq!(typed(&Image::default(), " hunter2-hunter2 "), "hu… (15 characters)");
+        assert_eq!(typed(&Image::default(), "bob"), "… (3 characters)");
         assert_eq!(shown("bob"), "bob");
         assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
         assert_eq!(shown(&"x".repeat(32)).len(), 32);

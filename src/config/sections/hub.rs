@@ -49,6 +49,8 @@ pub struct Hub {
     pub default_url: String,
     /// Seconds after which the page of a stopped server starts it by itself. 0: only on request.
     pub implicit_spawn_seconds: Seconds,
+    /// Ask who reads `/hub/metrics` for the scope `read:metrics`. Off: everybody may read it.
+    pub authenticate_prometheus: bool,
     /// Stop a user's servers when the user signs out.
     pub shutdown_on_logout: bool,
     /// Seconds a start request waits before it answers "pending".
@@ -95,6 +97,7 @@ impl Default for Hub {
             redirect_to_server: true,
             default_url: String::new(),
             implicit_spawn_seconds: Seconds::new(0),
+            authenticate_prometheus: true,
             shutdown_on_logout: false,
             slow_spawn_timeout: Seconds::new(10),
             slow_stop_timeout: Seconds::new(10),

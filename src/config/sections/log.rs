@@ -10,7 +10,7 @@ pub struct Log {
     pub level: String,
     /// Lines for people or for machines.
     pub format: LogFormat,
-    /// Where to. Empty: standard error.
+    /// Where to. Empty: standard error. With `Journald` only where there is no journal.
     pub file: PathBuf,
 }
 
@@ -27,4 +27,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// To systemd's journal, with fields of their own.
+    Journald,
 }

@@ -13,7 +13,7 @@ super::events! {
     "The hub has heard of the process that root made." ""
     "server in service" [info] [hub] (user server order)
     "A server answers and is routed." ""
-    "server ended" [info] [hub] (user server order cause)
+    "server ended" [info] [hub] (user server order kind cause)
     "A server is over; `cause` is what its user reads." "Many with the same `cause`: look at the machine's memory, at the image, at the configuration."
     "server not answering" [warn] [hub] (user server order)
     "A new server does not answer over HTTP within `spawner.http_timeout`; it is ended." "The end of its log is on the user's page."

@@ -21,7 +21,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{chain, sink::Sink, tap::Taps};
+use super::{chain, journal, sink::Sink, tap::Taps};
 use crate::config::sections::LogFormat;
 
 /// Longest value, in bytes; more is cut off.
@@ -34,6 +34,15 @@ pub(super) struct Lines {
     pub(super) format: LogFormat,
     pub(super) sink: Sink,
     pub(super) taps: Taps,
+}
+
+/// What a sink takes.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// With its end.
+    pub(super) text: Vec<u8>,
+    /// The same for the journal, if that is where it goes.
+    pub(super) datagram: Option<Vec<u8>>,
 }
 
 /// Fields in the order in which they were given.
@@ -72,7 +81,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         event.record(&mut fields);
         let metadata = event.metadata();
         self.taps.tell(self.role, *metadata.level(), metadata.target(), &fields);
-        self.sink.write(render(
+        self.sink.write(whole(
             self.format,
             self.role,
             *metadata.level(),
@@ -83,9 +92,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
 }
 
 /// Says that lines are missing.
-pub(super) fn dropped(role: &'static str, format: LogFormat, count: u64) -> Vec<u8> {
+pub(super) fn dropped(role: &str, format: LogFormat, count: u64) -> Line {
     let fields = Fields(vec![("message", "log lines dropped".into()), ("count", count.into())]);
-    render(format, role, Level::WARN, module_path!(), &fields)
+    whole(format, role, Level::WARN, module_path!(), &fields)
+}
+
+/// An event for a sink.
+fn whole(format: LogFormat, role: &str, level: Level, target: &str, fields: &Fields) -> Line {
+    let text = render(format, role, level, target, fields);
+    let datagram = match format {
+        LogFormat::Journald => Some(journal::encode(role, level, target, fields)),
+        LogFormat::Json | LogFormat::Text => None,
+    };
+    Line { text, datagram }
 }
 
 /// An event as a line with its end.
@@ -97,38 +116,42 @@ pub(super) fn render(
     fields: &Fields,
 ) -> Vec<u8> {
     let time = format!("{:.6}", jiff::Timestamp::now());
-    let event = fields.value("message").and_then(Value::as_str).unwrap_or_default();
-    let rest = fields.0.iter().filter(|(name, _)| *name != "message");
     let mut out = String::with_capacity(256);
     match format {
         LogFormat::Json => {
             let first =
                 [("time", &*time), ("level", level.as_str()), ("role", role), ("target", target)];
             out.push('{');
-            for (name, value) in first.into_iter().chain([("event", event)]) {
+            for (name, value) in first.into_iter().chain([("event", fields.event())]) {
                 put(&mut out, format_args!("\"{name}\":{},", Value::from(value)));
             }
-            for (name, value) in rest {
-                let more = if RESERVED.contains(name) { "_" } else { "" };
+            for (name, value) in fields.rest() {
+                let more = if RESERVED.contains(&name) { "_" } else { "" };
                 put(&mut out, format_args!("{}:{value},", Value::from(format!("{name}{more}"))));
             }
             out.pop();
             out.push('}');
         }
-        LogFormat::Text => {
-            put(&mut out, format_args!("{time} {level} {role} {target}: "));
-            escape(&mut out, event);
-            for (name, value) in rest {
-                put(&mut out, format_args!(" {name}="));
-                match value {
-                    Value::String(text) => quote(&mut out, text),
-                    other => put(&mut out, format_args!("{other}")),
-                }
-            }
+        LogFormat::Text | LogFormat::Journald => {
+            put(&mut out, format_args!("{time} {level} {role} {target}: {}", words(fields)));
         }
     }
     out.push('\n');
     out.into_bytes()
+}
+
+/// What happened, as people read it: the event and its fields.
+pub(super) fn words(fields: &Fields) -> String {
+    let mut out = String::with_capacity(128);
+    escape(&mut out, fields.event());
+    for (name, value) in fields.rest() {
+        put(&mut out, format_args!(" {name}="));
+        match value {
+            Value::String(text) => quote(&mut out, text),
+            other => put(&mut out, format_args!("{other}")),
+        }
+    }
+    out
 }
 
 fn put(out: &mut String, what: fmt::Arguments<'_>) {
@@ -157,6 +180,17 @@ fn escape(out: &mut String, text: &str) {
 }
 
 impl Fields {
+    /// The event's name.
+    pub(super) fn event(&self) -> &str {
+        self.value("message").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// All but the name.
+    pub(super) fn rest(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        let rest = self.0.iter().filter(|(name, _)| *name != "message");
+        rest.map(|(name, value)| (*name, value))
+    }
+
     /// The value of a field. The event's name is `message`.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(there, _)| *there == name).map(|(_, value)| value)

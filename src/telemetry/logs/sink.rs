@@ -16,6 +16,12 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::{
+    journal::{Journal, Sent},
+    line::Line,
+};
+use crate::telemetry::metrics::{self, LOST};
+
 /// How many lines may wait for the thread.
 const QUEUE: usize = 2_048;
 /// A pipe that is ready takes so many bytes without blocking.
@@ -24,7 +30,26 @@ const CHUNK: usize = 4_096;
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Says how many lines are missing.
-type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
+type Notice = Box<dyn Fn(u64) -> Line + Send>;
+
+/// Where lines end up.
+pub(super) struct Out {
+    pub(super) file: File,
+    /// Asked first, for lines that have a form for it.
+    pub(super) journal: Option<Journal>,
+}
+
+impl Out {
+    /// The line is where it belongs; waits as long as that takes.
+    fn patient(&mut self, line: &Line) {
+        if let (Some(journal), Some(datagram)) = (&self.journal, &line.datagram)
+            && journal.patient(datagram) == Sent::Done
+        {
+            return;
+        }
+        patient(&mut self.file, &line.text);
+    }
+}
 
 /// One of the two ways.
 #[derive(Debug, Clone)]
@@ -35,7 +60,7 @@ pub(super) enum Sink {
 
 impl Sink {
     /// Takes a line with its end, or drops and counts it.
-    pub(super) fn write(&self, line: Vec<u8>) {
+    pub(super) fn write(&self, line: Line) {
         match self {
             Self::Queue(queue) => queue.write(line),
             Self::Direct(direct) => direct.write(&line),
@@ -50,7 +75,7 @@ impl Sink {
                 // Full: then the thread is awake.
                 let _ = queue.orders.try_send(Order::Look);
             }
-            Self::Direct(direct) => direct.lock().file = file,
+            Self::Direct(direct) => direct.lock().out.file = file,
         }
     }
 
@@ -74,7 +99,7 @@ impl Sink {
 }
 
 enum Order {
-    Line(Vec<u8>),
+    Line(Line),
     /// There may be a new file.
     Look,
     Flush(SyncSender<()>),
@@ -91,8 +116,8 @@ pub(super) struct Queue {
 impl Queue {
     /// Makes the thread. It ends when nobody holds the queue any more.
     pub(super) fn begin(
-        file: File,
-        notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
+        out: Out,
+        notice: impl Fn(u64) -> Line + Send + 'static,
     ) -> io::Result<Self> {
         let (orders, waiting) = mpsc::sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -100,11 +125,11 @@ impl Queue {
         let queue = Self { orders, dropped: dropped.clone(), next: next.clone() };
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || drain(file, &waiting, &dropped, &next, &notice))?;
+            .spawn(move || drain(out, &waiting, &dropped, &next, &notice))?;
         Ok(queue)
     }
 
-    fn write(&self, line: Vec<u8>) {
+    fn write(&self, line: Line) {
         if self.orders.try_send(Order::Line(line)).is_err() {
             self.dropped.fetch_add(1, Relaxed);
         }
@@ -112,21 +137,19 @@ impl Queue {
 }
 
 fn drain(
-    mut file: File,
+    mut out: Out,
     waiting: &Receiver<Order>,
     dropped: &AtomicU64,
     next: &Mutex<Option<File>>,
-    notice: &dyn Fn(u64) -> Vec<u8>,
+    notice: &dyn Fn(u64) -> Line,
 ) {
     loop {
         let order = waiting.recv_timeout(PERIOD);
         if let Some(new) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            file = new;
+            out.file = new;
         }
         match order {
-            Ok(Order::Line(line)) => {
-                patient(&mut file, &line);
-            }
+            Ok(Order::Line(line)) => out.patient(&line),
             Ok(Order::Flush(done)) => {
                 let _ = done.try_send(());
             }
@@ -135,7 +158,8 @@ fn drain(
         }
         let missing = dropped.swap(0, Relaxed);
         if missing > 0 {
-            patient(&mut file, &notice(missing));
+            metrics::count(&LOST, &[], missing);
+            out.patient(&notice(missing));
         }
     }
 }
@@ -167,7 +191,7 @@ fn ready(file: &File, patience: PollTimeout) -> bool {
 pub(super) struct Direct(Arc<Mutex<Inner>>);
 
 struct Inner {
-    file: File,
+    out: Out,
     notice: Notice,
     dropped: u64,
     /// The last line has no end.
@@ -176,30 +200,42 @@ struct Inner {
 
 impl Direct {
     /// Nothing is written yet.
-    pub(super) fn new(file: File, notice: impl Fn(u64) -> Vec<u8> + Send + 'static) -> Self {
+    pub(super) fn new(out: Out, notice: impl Fn(u64) -> Line + Send + 'static) -> Self {
         let notice = Box::new(notice);
-        Self(Arc::new(Mutex::new(Inner { file, notice, dropped: 0, torn: false })))
+        Self(Arc::new(Mutex::new(Inner { out, notice, dropped: 0, torn: false })))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, line: &[u8]) {
+    fn write(&self, line: &Line) {
         let mut inner = self.lock();
         if inner.dropped > 0 {
             let notice = (inner.notice)(inner.dropped);
-            if inner.put(&notice) {
+            if inner.take(&notice) {
                 inner.dropped = 0;
             }
         }
-        if !inner.put(line) {
+        if !inner.take(line) {
             inner.dropped += 1;
         }
     }
 }
 
 impl Inner {
+    /// False if it could not be written now.
+    fn take(&mut self, line: &Line) -> bool {
+        if let (Some(journal), Some(datagram)) = (&self.out.journal, &line.datagram) {
+            match journal.at_once(datagram) {
+                Sent::Done => return true,
+                Sent::Busy => return false,
+                Sent::Refused => {}
+            }
+        }
+        self.put(&line.text)
+    }
+
     /// Writes as long as that cannot block. False if not all of it was written.
     fn put(&mut self, line: &[u8]) -> bool {
         let healed = [&b"\n"[..usize::from(self.torn)], line].concat();
@@ -207,8 +243,8 @@ impl Inner {
         let mut bytes = &healed[..];
         while !bytes.is_empty() {
             let chunk = &bytes[..bytes.len().min(CHUNK)];
-            let written = if ready(&self.file, PollTimeout::ZERO) {
-                self.file.write(chunk)
+            let written = if ready(&self.out.file, PollTimeout::ZERO) {
+                self.out.file.write(chunk)
             } else {
                 Err(ErrorKind::WouldBlock.into())
             };

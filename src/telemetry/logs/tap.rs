@@ -125,7 +125,7 @@ impl Tap {
     /// False if nobody is there any more.
     fn send(&mut self, role: &'static str, text: &[u8]) -> bool {
         if self.dropped > 0 {
-            match self.put(&line::dropped(role, LogFormat::Json, self.dropped)) {
+            match self.put(&line::dropped(role, LogFormat::Json, self.dropped).text) {
                 Put::Done => self.dropped = 0,
                 Put::Full => {}
                 Put::Left => return false,

@@ -1,7 +1,10 @@
 use std::{
     fs,
     io::{Read as _, Seek as _},
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::net::UnixDatagram,
+    },
     time::Instant,
 };
 
@@ -15,11 +18,15 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// Logs of a process of its own, as far as this thread sees.
 fn logs(format: LogFormat, threaded: bool, file: File) -> (Dispatch, LogHandle) {
+    logs_to(format, threaded, Out { file, journal: None })
+}
+
+fn logs_to(format: LogFormat, threaded: bool, out: Out) -> (Dispatch, LogHandle) {
     let log = Log { format, ..Log::default() };
     let sink = if threaded {
-        Sink::Queue(Queue::begin(file, notice("hub", &log)).unwrap())
+        Sink::Queue(Queue::begin(out, notice("hub", &log)).unwrap())
     } else {
-        Sink::Direct(Direct::new(file, notice("hub", &log)))
+        Sink::Direct(Direct::new(out, notice("hub", &log)))
     };
     build("hub", &log, sink).unwrap()
 }
@@ -306,4 +313,156 @@ fn who_hangs_up_is_forgotten_at_the_next_event() {
         info!("one");
         assert_eq!(format!("{:?}", handle.taps), "0 taps");
     });
+}
+
+/// A datagram of the journal, read as journald reads it.
+fn fields(mut datagram: &[u8]) -> std::collections::BTreeMap<String, String> {
+    let mut out = std::collections::BTreeMap::new();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    while !datagram.is_empty() {
+        let end = datagram.iter().position(|byte| *byte == b'\n').unwrap();
+        let (line, rest) = (&datagram[..end], &datagram[end + 1..]);
+        datagram = match line.iter().position(|byte| *byte == b'=') {
+            Some(at) => {
+                out.insert(text(&line[..at]), text(&line[at + 1..]));
+                rest
+            }
+            None => {
+                let (length, rest) = rest.split_at(8);
+                let length = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+                out.insert(text(line), text(&rest[..length]));
+                assert_eq!(rest[length], b'\n');
+                &rest[length + 1..]
+            }
+        };
+    }
+    out
+}
+
+/// A stand-in for journald, and logs that go to it.
+fn journal(threaded: bool) -> (tempfile::TempDir, UnixDatagram, File, Dispatch, LogHandle) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let there = UnixDatagram::bind(&path).unwrap();
+    there.set_read_timeout(Some(LONG)).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let journal = Some(Journal::at(&path).unwrap());
+    let out = Out { file: file.try_clone().unwrap(), journal };
+    let (dispatch, handle) = logs_to(LogFormat::Journald, threaded, out);
+    (folder, there, file, dispatch, handle)
+}
+
+fn text_of(mut file: &File) -> String {
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn the_journal_gets_every_field_by_its_name() {
+    for threaded in [true, false] {
+        let (_folder, there, file, dispatch, handle) = journal(threaded);
+        tracing::dispatcher::with_default(&dispatch, || {
+            warn!(user = "ada", error = "one\ntwo=2", pid = 7, event = "mine", "server ended");
+            tracing::error!("role not started");
+        });
+        assert!(handle.flush(LONG));
+        let mut some = vec![0; 65_536];
+        let length = there.recv(&mut some).unwrap();
+        let one = fields(&some[..length]);
+        for (name, value) in [
+            ("MESSAGE", "server ended user=ada error=\"one\\ntwo=2\" pid=7 event=mine"),
+            ("PRIORITY", "4"),
+            ("SYSLOG_IDENTIFIER", "jovis"),
+            ("EVENT", "server ended"),
+            ("EVENT_", "mine"),
+            ("ROLE", "hub"),
+            ("TARGET", module_path!()),
+            ("USER", "ada"),
+            ("ERROR", "one\ntwo=2"),
+            ("PID", "7"),
+        ] {
+            assert_eq!(one.get(name).map(String::as_str), Some(value), "{name}: {one:?}");
+        }
+        let length = there.recv(&mut some).unwrap();
+        assert_eq!(fields(&some[..length])["PRIORITY"], "3");
+        assert_eq!(text_of(&file), "");
+    }
+}
+
+#[test]
+fn without_a_journal_lines_go_where_they_go_otherwise() {
+    for threaded in [true, false] {
+        let (folder, there, file, dispatch, handle) = journal(threaded);
+        tracing::dispatcher::with_default(&dispatch, || {
+            info!("to the journal");
+            assert!(handle.flush(LONG));
+            drop(there);
+            info!("nobody listens");
+            assert!(handle.flush(LONG));
+            let again = UnixDatagram::bind(folder.path().join("new")).unwrap();
+            fs::rename(folder.path().join("new"), folder.path().join("socket")).unwrap();
+            info!("to the next journal");
+            assert!(handle.flush(LONG));
+            again.set_read_timeout(Some(LONG)).unwrap();
+            let mut some = vec![0; 65_536];
+            let length = again.recv(&mut some).unwrap();
+            assert_eq!(fields(&some[..length])["EVENT"], "to the next journal");
+        });
+        let text = text_of(&file);
+        assert!(text.ends_with("nobody listens\n") && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn a_journal_that_does_not_read_blocks_nobody() {
+    for threaded in [true, false] {
+        let (_folder, there, _file, dispatch, _handle) = journal(threaded);
+        let begun = Instant::now();
+        tracing::dispatcher::with_default(&dispatch, || {
+            for number in 0..10_000 {
+                info!(number, "many words");
+            }
+            assert!(begun.elapsed() < LONG);
+            let (mut arrived, mut dropped, mut some) = (0, 0, vec![0; 65_536]);
+            while arrived + dropped < 10_000 {
+                if !threaded {
+                    // The count is said with the next line.
+                    info!("next");
+                }
+                let length = there.recv(&mut some).unwrap();
+                let event = fields(&some[..length]);
+                match event["EVENT"].as_str() {
+                    "log lines dropped" => dropped += event["COUNT"].parse::<usize>().unwrap(),
+                    "many words" => arrived += 1,
+                    _ => {}
+                }
+            }
+            assert!(arrived > 0 && dropped > 0, "{arrived} {dropped}");
+        });
+    }
+}
+
+#[test]
+fn what_the_log_hides_is_counted_all_the_same() {
+    let counted = |line: &str| {
+        let text = crate::telemetry::metrics::encode(&[]);
+        let found = text.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(' '));
+        found.map_or(0, |number| number.parse::<u64>().unwrap())
+    };
+    let (ends, events, spawned) = (
+        r#"jovis_server_ends_total{cause="of a test"}"#,
+        r#"jovis_events_total{event="server ended",level="INFO"}"#,
+        r#"jupyterhub_server_spawn_duration_seconds_count{status="failure"}"#,
+    );
+    let before = [counted(ends), counted(events), counted(spawned)];
+    let lines = written(LogFormat::Text, |handle| {
+        handle.set_level("off").unwrap();
+        info!(order = "of a test", "server starting");
+        info!(order = "of a test", kind = "of a test", "server ended");
+        debug!(kind = "of a test", "server ended");
+    });
+    assert!(lines.is_empty());
+    assert_eq!([counted(ends), counted(events), counted(spawned)], before.map(|count| count + 1));
 }

@@ -12,6 +12,7 @@ use super::{call::Call, error::Error};
 
 pub(crate) mod activity;
 pub(crate) mod hub;
+pub(crate) mod metrics;
 pub(crate) mod progress;
 pub(crate) mod servers;
 pub(crate) mod tokens;

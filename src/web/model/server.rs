@@ -50,6 +50,10 @@ pub(crate) fn model(base: &str, user: &User, server: &Server, with_state: bool) 
         "full_url": null,
         "full_progress_url": null,
     });
+    if let Some(cause) = server.state.cause() {
+        // Ours: why it does not run. JupyterHub keeps no such thing.
+        model["cause"] = json!({"kind": cause.kind(), "message": cause.to_string()});
+    }
     if with_state {
         // What a spawner keeps is opaque to us; only that there is something can be told.
         model["state"] = if server.state.is_active() { json!({}) } else { Value::Null };

@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use jovis_actors::domain::quote;
+use serde_json::Value;
 use tracing::info;
 
 use super::user;
@@ -63,11 +64,23 @@ pub(crate) async fn health(_call: &Call) -> Answer {
     Ok(answer::bare(StatusCode::OK, "text/html"))
 }
 
+/// What of a report is for the log: addresses in it may have tokens in their queries, and anything else may be made up.
+pub(crate) fn told(report: &[u8]) -> String {
+    let report: Value = serde_json::from_slice(report).unwrap_or_default();
+    let report = report.get("csp-report").unwrap_or(&report);
+    let part = |name: &&str| {
+        let text = report.get(*name)?.as_str()?;
+        let bare: String = text.split(['?', '#']).next()?.chars().take(200).collect();
+        Some(format!("{name} {bare}"))
+    };
+    let parts = ["document-uri", "violated-directive", "blocked-uri", "source-file"];
+    parts.iter().filter_map(part).collect::<Vec<_>>().join(", ")
+}
+
 /// A browser tells that a page broke its policy.
 pub(crate) async fn report(call: &mut Call) -> Answer {
     call.require_xsrf(None)?;
     let body = call.body(16 * 1024).await?;
-    let text: String = String::from_utf8_lossy(&body).chars().take(1_024).collect();
-    info!(report = ?text, "page policy broken");
+    info!(report = told(&body), "page policy broken");
     Ok(answer::bare(StatusCode::OK, "text/html"))
 }

@@ -121,7 +121,8 @@ impl Actor {
                 let tail = kit.spawner.log_tail(order, TAIL);
                 let tail = tokio::time::timeout(CALL, tail).await.unwrap_or_default();
                 let on_request = *cause == Cause::Stopped;
-                info!(user = who, server = %key.name, %order, %cause, "server ended");
+                let kind = cause.kind();
+                info!(user = who, server = %key.name, %order, kind, %cause, "server ended");
                 let trouble =
                     Trouble { cause: cause.clone(), at: kit.clock.moment(), tail: tail.into() };
                 kit.board.ended(&key, trouble, on_request);
