@@ -10,6 +10,7 @@ pub mod support;
 mod armed;
 #[cfg(feature = "faults")]
 mod backup;
+mod canary;
 #[cfg(feature = "faults")]
 mod chaos;
 mod crowd;
