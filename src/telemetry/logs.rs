@@ -5,7 +5,7 @@
 //! as soon as they can; both survive a reader that is gone. The level changes while the process runs.
 //!
 //! How a line looks is in `line` and `journal`, where it goes in `sink`; `tap` is for who listens while it happens,
-//! `counts` for the metrics.
+//! `counts` for the metrics. A panic is an event like any other, not some lines of text between them.
 
 mod counts;
 mod journal;
@@ -13,10 +13,12 @@ mod line;
 mod sink;
 mod tap;
 
-use std::{error::Error, fmt, fs::File, io, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{
+    error::Error, fmt, fs::File, io, os::fd::OwnedFd, panic, path::Path, thread, time::Duration,
+};
 
 use thiserror::Error;
-use tracing::{Dispatch, level_filters::LevelFilter};
+use tracing::{Dispatch, level_filters::LevelFilter, warn};
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt, reload};
 
 pub use self::tap::{TAPS, TapError, TapFilter};
@@ -124,6 +126,12 @@ pub fn chain(error: &dyn Error) -> impl fmt::Display {
 fn install(role: &'static str, log: &Log, sink: Sink) -> Result<LogHandle, LogsError> {
     let (dispatch, handle) = build(role, log, sink)?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogsError::Twice)?;
+    panic::set_hook(Box::new(|panicked| {
+        let place = panicked.location().map(ToString::to_string);
+        let error = panicked.payload_as_str().unwrap_or("no text");
+        let thread = thread::current();
+        warn!(place, thread = thread.name(), error, "code panicked");
+    }));
     Ok(handle)
 }
 

@@ -28,6 +28,7 @@ mod root_crash;
 mod server_crash;
 mod simple;
 mod spawn;
+mod told;
 mod unprivileged;
 
 use support::{Account, PATIENCE, Site, Visitor, wait_until};

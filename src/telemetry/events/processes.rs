@@ -95,6 +95,8 @@ super::events! {
     "An actor has ended as it was told." ""
     "limits never escalate" [warn] [hub] (supervisor actor)
     "The limits of an actor's restarts can never be reached." "Report it: this is a mistake of ours."
+    "code panicked" [warn] [root hub proxy] (place thread error)
+    "Our code has failed at this place; what follows from it (`actor restarting`, `request handler died`) comes after it." "Report it: this is a mistake of ours."
     "input quarantined" [error] [hub] (actor input)
     "An actor has failed three times on the same thing; it is passed over from now on, everything else goes on." "Report it with `input` and the failures before it; a restart of the hub tries again."
     "spawner actor panicked" [error] [hub] (user panics error)

@@ -202,6 +202,7 @@ fn child() {
         _ => init("proxy", &log, Output::Stderr).unwrap(),
     };
     info!("up and running");
+    assert!(std::panic::catch_unwind(|| panic!("on purpose")).is_err());
     assert!(matches!(init_root(&log, Output::Stderr), Err(LogsError::Twice)));
     assert!(handle.flush(LONG));
 }
@@ -218,6 +219,13 @@ fn a_process_logs_to_its_standard_error() {
         assert!(done.status.success(), "{said}");
         let line = said.lines().find(|line| line.contains("up and running")).unwrap();
         assert_eq!(serde_json::from_str::<Value>(line).unwrap()["role"], role);
+        let line = said.lines().find(|line| line.contains("on purpose")).unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&line["event"], &line["error"]),
+            (&"code panicked".into(), &"on purpose".into())
+        );
+        assert!(line["place"].as_str().unwrap().starts_with(file!()), "{line}");
     }
 }
 
