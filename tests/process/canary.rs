@@ -287,7 +287,7 @@ fn the_key_of_the_certificate_is_in_no_log() {
         site.signal(nix::sys::signal::Signal::SIGHUP);
         wait_until("the key is not taken", PATIENCE, || {
             let told = site.log.since(mark);
-            told.iter().any(|line| line.is("setting kept") || line.is("reload refused"))
+            told.iter().any(|line| line.is("setting kept") || line.is("setting rejected"))
         });
     }
     assert!(secrets.none_in_log(&site) > 10);

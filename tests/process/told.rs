@@ -115,7 +115,9 @@ fn the_level_of_one_module_changes_in_every_role_without_a_restart() {
     let mark = site.log.mark();
     proxy.kill();
     site.log.event(mark, "role ready", PATIENCE);
-    let said = site.log.since(mark);
+    // The hub tells of a new proxy at `info`. Its answer of before may be told a little late.
+    let mut said = site.log.since(mark);
+    said.retain(|line| !line.is("request answered"));
     assert!(said.iter().all(|line| line.text("role").as_deref() == Some("root")), "{said:?}");
 }
 
