@@ -72,8 +72,11 @@ pub(super) enum Label {
     Field(&'static str),
 }
 
-/// Events that have a number of their own: name, what they count for, its labels.
-pub(super) const COUNTED: &[(&str, &Family, &[(&str, Label)])] = {
+/// An event's name, what it counts for, and with which labels.
+type Counted = (&'static str, &'static Family, &'static [(&'static str, Label)]);
+
+/// Events that have a number of their own.
+pub(super) const COUNTED: &[Counted] = {
     use Label::{Field, Is};
     &[
         ("server ended", &ENDS, &[("cause", Field("kind"))]),
