@@ -483,8 +483,9 @@ fn unsafe_is_in_os_only() {
 /// 2,700 and not 2,600 since children wait until they are noted and die with root before they are another program, and
 /// since descriptors and ends of children are taken from the kernel without losing any.
 /// 2,860 and not 2,700 since a reload is one at a time, waits for the roles' word and is told to who asked.
+/// 3,060 and not 2,860 since listeners are bound anew while jovis runs, and old ones kept for the servers that call them.
 /// Lower it when it can be lowered; raising it wants a reason here.
-const PRIVILEGED: usize = 2_860;
+const PRIVILEGED: usize = 3_060;
 
 #[test]
 fn the_privileged_part_stays_small() {

@@ -44,14 +44,14 @@ pub const LEGEND: &[(&str, &str)] = &[
 
 /// One row per setting; a test finds a missing one.
 const TABLE: &[(&str, Class)] = &[
-    ("hub.ip", Restart("its socket is bound at the start")),
-    ("hub.port", Restart("its socket is bound at the start")),
+    ("hub.ip", Rebind),
+    ("hub.port", Rebind),
     ("hub.base_url", Restart("cookies, routes and running servers have it in them")),
     ("hub.ssl_key", Rebind),
     ("hub.ssl_cert", Rebind),
-    ("hub.hub_ip", Restart("its socket is bound at the start")),
-    ("hub.hub_port", Restart("its socket is bound at the start")),
-    ("hub.hub_connect_ip", Restart("its socket is bound at the start")),
+    ("hub.hub_ip", Rebind),
+    ("hub.hub_port", Rebind),
+    ("hub.hub_connect_ip", Rebind),
     ("hub.name", Restart("it names the runtime directory, by which a next root finds what runs")),
     ("hub.state_dir", Restart("it holds the open store")),
     ("hub.cookie_secret_file", Restart("another key signs everybody out")),
@@ -75,7 +75,7 @@ const TABLE: &[(&str, Class)] = &[
     ("hub.proxy_api_ip", Never),
     ("hub.proxy_api_port", Never),
     ("hub.db_url", Never),
-    ("proxy.sockets", Restart("its socket is bound at the start")),
+    ("proxy.sockets", Rebind),
     ("proxy.hub_patience", Live),
     ("proxy.drain", Live),
     ("proxy.header_timeout", Live),

@@ -11,7 +11,8 @@
 //! | [`world`] | what `check` asks of the machine |
 //! | [`secret`] | cookie secret and TLS key: read by root, made if missing |
 //! | [`slice`] | what each role gets |
-//! | [`change`] | old and new compared: live or restart |
+//! | [`certificate`] | certificate and key: do they belong together, until when are they good |
+//! | [`change`] | old and new compared: when each setting takes effect |
 //! | [`legacy`] | where the settings of a JupyterHub configuration have their place here |
 //!
 //! To add a setting: a documented field in its section with a default in `Default`; `hub.ron` gains it (a test compares);
@@ -19,6 +20,7 @@
 //! `docs/compatibility.md` if JupyterHub has it.
 
 pub mod catalogue;
+pub mod certificate;
 pub mod change;
 pub mod check;
 pub mod legacy;

@@ -24,7 +24,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::sections;
+use super::{certificate, sections};
 
 /// Name of the cookie secret's file in the state directory.
 pub const COOKIE_SECRET: &str = "cookie_secret";
@@ -76,6 +76,14 @@ pub enum SecretError {
         doing: &'static str,
         /// Why not.
         source: io::Error,
+    },
+    /// No certificate, no key, or not the same one's.
+    #[error("hub.ssl_cert: {}: {words}", path.display())]
+    Unusable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        words: String,
     },
     /// No random bytes to be had.
     #[error("the system gave no random bytes")]
@@ -220,7 +228,7 @@ pub struct Tls {
 ///
 /// # Errors
 ///
-/// A file that is set cannot be read.
+/// A file that is set cannot be read, or what it holds cannot be used.
 pub fn tls(hub: &sections::Hub) -> Result<Option<Tls>, SecretError> {
     let (cert, key) = (&hub.ssl_cert, &hub.ssl_key);
     if cert.as_os_str().is_empty() {
@@ -230,7 +238,11 @@ pub fn tls(hub: &sections::Hub) -> Result<Option<Tls>, SecretError> {
     let certificate = read(cert)?;
     let key =
         Secret::new(if key.as_os_str().is_empty() { certificate.clone() } else { read(key)? });
-    Ok(Some(Tls { certificate, key }))
+    let tls = Tls { certificate, key };
+    match certificate::fits(&tls) {
+        Ok(()) => Ok(Some(tls)),
+        Err(words) => Err(SecretError::Unusable { path: cert.clone(), words }),
+    }
 }
 
 #[cfg(test)]

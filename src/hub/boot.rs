@@ -21,7 +21,7 @@ use jovis_actors::{
 };
 use thiserror::Error;
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::UnixListener,
     runtime::Builder,
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -108,6 +108,8 @@ struct Hub {
     threads: ActorThreads,
     web: JoinHandle<()>,
     stop_web: oneshot::Sender<()>,
+    /// For the web: what the API listens on.
+    apis: mpsc::Sender<Vec<std::net::TcpListener>>,
     clock: Arc<dyn Clock>,
     live: reload::Live,
     proxy: Option<jovis_actors::routes::SinkId>,
@@ -117,7 +119,7 @@ struct Hub {
 
 impl Hub {
     async fn boot(link: OwnedFd) -> Result<Self, BootError> {
-        let (root, Dowry { slice, state, api, inner }, events) = Root::connect(link).await?;
+        let (root, Dowry { slice, state, apis, inner }, events) = Root::connect(link).await?;
         let logs = logs::init("hub", &slice.log, Output::Stderr)?;
         info!(build = env!("CARGO_PKG_VERSION"), "hub boots");
         let state = Arc::new(state);
@@ -162,8 +164,8 @@ impl Hub {
             entropy,
             settings: slice.clone(),
         })?;
-        let listeners =
-            listeners(api, inner).map_err(|error| BootError::Io("the listeners", error))?;
+        let (apis, listeners) =
+            listeners(apis, inner).map_err(|error| BootError::Io("the listeners", error))?;
         let (stop_web, stopped) = oneshot::channel::<()>();
         let web = tokio::spawn(web::serve(listeners, app.clone(), async { _ = stopped.await }));
         root.ready().await?;
@@ -176,6 +178,7 @@ impl Hub {
             threads,
             web,
             stop_web,
+            apis,
             clock,
             live,
             proxy: None,
@@ -188,6 +191,8 @@ impl Hub {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(Event::Proxy(link)) => self.meet(link).await,
+                    // An error would mean that the web has ended, and so do we.
+                    Some(Event::Listen(apis)) => drop(self.apis.send(apis).await),
                     Some(Event::Reload { serial, slice, log }) => {
                         if let Some(log) = log {
                             self.live.logs.set_output(log.into());
@@ -282,13 +287,15 @@ impl Hub {
     }
 }
 
+/// What the web listens on, and how to tell it what the API's listeners are from then on.
 fn listeners(
-    api: std::net::TcpListener,
+    apis: Vec<std::net::TcpListener>,
     inner: std::os::unix::net::UnixListener,
-) -> io::Result<web::Listeners> {
-    api.set_nonblocking(true)?;
+) -> io::Result<(mpsc::Sender<Vec<std::net::TcpListener>>, web::Listeners)> {
     inner.set_nonblocking(true)?;
-    Ok(web::Listeners { api: TcpListener::from_std(api)?, proxy: UnixListener::from_std(inner)? })
+    let (sender, api) = mpsc::channel(8);
+    sender.try_send(apis).expect("it is empty");
+    Ok((sender, web::Listeners { api, proxy: UnixListener::from_std(inner)? }))
 }
 
 /// Keeps the servers' log files short, once a second.

@@ -131,6 +131,9 @@ pub enum RootSays {
     },
     /// Answer: what PAM said.
     PamVerdict(super::helper::Verdict),
+    /// Event: from now on these are the listeners of the hub's API; their descriptors come with it. One that is not
+    /// among them is closed.
+    Listen,
     /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew. Its number
     /// comes back with the outcome.
     Reload {
@@ -159,7 +162,7 @@ pub enum Given {
     Config,
     /// The state directory (hub).
     State,
-    /// TCP listener of the hub's API (hub).
+    /// TCP listener of the hub's API (hub); several, where servers call older addresses.
     HubApi,
     /// Unix listener that only the proxy can connect to (hub).
     HubInner,
@@ -181,6 +184,9 @@ pub enum RootToProxy {
     Peer,
     /// Answer with [`ProxyToRoot::Pong`].
     Ping,
+    /// Event: from now on these are the public listeners; their descriptors come with it. One that is not among them
+    /// takes in who waits there and is closed; connections stay.
+    Listen,
     /// Event: a new configuration slice (memfd comes with it), then, with `log.file`, that file opened anew. Its number
     /// comes back with the outcome.
     Reload {

@@ -83,8 +83,8 @@ pub struct Dowry {
     pub slice: HubSlice,
     /// The state directory.
     pub state: OwnedFd,
-    /// Listener of the API.
-    pub api: std::net::TcpListener,
+    /// Listeners of the API; several, where servers call older addresses.
+    pub apis: Vec<std::net::TcpListener>,
     /// Listener for the proxy.
     pub inner: std::os::unix::net::UnixListener,
 }
@@ -94,6 +94,8 @@ pub struct Dowry {
 pub enum Event {
     /// A fresh link to a proxy.
     Proxy(OwnedFd),
+    /// The listeners of the API from now on, all of them.
+    Listen(Vec<std::net::TcpListener>),
     /// New settings.
     Reload {
         /// Which reload; goes back with the outcome.
@@ -346,6 +348,9 @@ impl Root {
     }
 
     async fn heard(&self, message: RootSays, fds: Vec<OwnedFd>) -> Option<Event> {
+        if message == RootSays::Listen {
+            return Some(Event::Listen(fds.into_iter().map(Into::into).collect()));
+        }
         let mut fds = fds.into_iter();
         match (message, fds.next()) {
             (RootSays::Ping, _) => {
@@ -420,21 +425,24 @@ fn refusal(answer: RootSays) -> RootError {
 }
 
 fn unpack(given: Vec<Given>, fds: Vec<OwnedFd>) -> Result<Dowry, RootError> {
-    let (mut slice, mut state, mut api, mut inner) = (None, None, None, None);
+    let (mut slice, mut state, mut apis, mut inner) = (None, None, Vec::new(), None);
     for (what, fd) in given.into_iter().zip(fds) {
         match what {
             Given::Config => slice = Some(frame::unseal(fd)?),
             Given::State => state = Some(fd),
-            Given::HubApi => api = Some(fd.into()),
+            Given::HubApi => apis.push(fd.into()),
             Given::HubInner => inner = Some(fd.into()),
             Given::Public => {}
         }
     }
     let missing = |what: &str| RootError::Link(format!("root did not give {what}"));
+    if apis.is_empty() {
+        return Err(missing("the API's listener"));
+    }
     Ok(Dowry {
         slice: slice.ok_or_else(|| missing("the configuration"))?,
         state: state.ok_or_else(|| missing("the state directory"))?,
-        api: api.ok_or_else(|| missing("the API's listener"))?,
+        apis,
         inner: inner.ok_or_else(|| missing("the proxy's listener"))?,
     })
 }

@@ -33,15 +33,23 @@ pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, least: Phase) {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Crowd(Arc<AtomicUsize>);
 
-/// One of them, until dropped.
+/// One of them, until dropped; of one crowd, and perhaps of another too.
 #[derive(Debug)]
-pub(super) struct Present(Arc<AtomicUsize>);
+pub(super) struct Present(Arc<AtomicUsize>, Option<Box<Present>>);
+
+impl Present {
+    /// Also one of another crowd.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.1 = Some(Box::new(other));
+        self
+    }
+}
 
 impl Crowd {
     /// One more.
     pub(super) fn enter(&self) -> Present {
         self.0.fetch_add(1, SeqCst);
-        Present(self.0.clone())
+        Present(self.0.clone(), None)
     }
 
     /// How many are there?

@@ -1,4 +1,4 @@
-//! Workers: a thread and a runtime each, with its share of the listening sockets. Accepts, shakes hands, serves, watches.
+//! A visitor's way in: accepts, shakes hands, serves, watches.
 
 use std::{
     convert::Infallible,
@@ -6,7 +6,6 @@ use std::{
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
     sync::{Arc, atomic::AtomicU64},
-    thread,
     time::Duration,
 };
 
@@ -15,26 +14,22 @@ use hyper_util::rt::TokioIo;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
-    runtime,
-    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot},
+    time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
 use super::{
-    drain::{Phase, reached},
+    drain::{Crowd, Phase, reached},
     forward::due,
     front::{self, Visit},
     guard::{Guarded, Health, Notes},
-    pool,
     shared::Shared,
     stream::{Visitor, probe_visitor},
 };
 
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often pools are swept.
-const SWEEP: Duration = Duration::from_secs(2);
 /// Wait after an accept that failed for want of something.
 const BREATHER: Duration = Duration::from_millis(100);
 /// Descriptors that connections never take: links, listeners, logs, name lookups.
@@ -48,37 +43,25 @@ const HEAD: (usize, usize) = (64 * 1024, 200);
 
 /// The connections that all workers together may serve.
 #[derive(Debug, Clone)]
-struct Room {
+pub(super) struct Room {
     places: Arc<Semaphore>,
     half: usize,
 }
 
-/// A running worker.
-pub(super) type Worker = thread::JoinHandle<()>;
+impl Room {
+    /// For so many.
+    pub(super) fn new(room: usize) -> Self {
+        Self { half: (room / 2).max(1), places: Arc::new(Semaphore::new(room)) }
+    }
+}
 
-/// Starts `count` workers; worker i serves the listeners k with k mod `count` = i. All together serve at most `room`
-/// connections at once (see [`most_connections`]).
-pub(super) fn start(
-    shared: &Arc<Shared>,
-    listeners: Vec<StdListener>,
-    count: usize,
-    room: usize,
-) -> io::Result<Vec<Worker>> {
-    let count = count.clamp(1, listeners.len().max(1));
-    let room = Room { half: (room / 2).max(1), places: Arc::new(Semaphore::new(room)) };
-    let mut shares: Vec<Vec<StdListener>> = (0..count).map(|_| Vec::new()).collect();
-    for (k, listener) in listeners.into_iter().enumerate() {
-        listener.set_nonblocking(true)?;
-        shares[k % count].push(listener);
-    }
-    let mut workers = Vec::new();
-    for (i, share) in shares.into_iter().enumerate() {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (shared, room) = (shared.clone(), room.clone());
-        let run = move || runtime.block_on(work(shared, share, room));
-        workers.push(thread::Builder::new().name(format!("worker-{i}")).spawn(run)?);
-    }
-    Ok(workers)
+/// Why a listener is no longer accepted at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// Another worker, or another proxy, does.
+    ToAnother,
+    /// Nobody does: who waits there is let in, then it is closed.
+    Empty,
 }
 
 /// Each connection may need two descriptors, its own and its backend's. Takes as many as we may have.
@@ -91,33 +74,15 @@ pub(super) fn most_connections() -> usize {
     usize::try_from(most).unwrap_or(8)
 }
 
-/// A worker's life, until the proxy is gone.
-async fn work(shared: Arc<Shared>, listeners: Vec<StdListener>, room: Room) {
-    let mut phase = shared.phase.subscribe();
-    reached(&mut phase, Phase::Open).await;
-    for listener in listeners {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => {
-                tokio::spawn(accept(shared.clone(), listener, room.clone()));
-            }
-            Err(error) => warn!(%error, "listener unusable"),
-        }
-    }
-    let mut sweep = interval(SWEEP);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut gone = pin!(reached(&mut phase, Phase::Gone));
-    loop {
-        tokio::select! {
-            () = &mut gone => return,
-            _ = sweep.tick() => pool::sweep(),
-        }
-    }
-}
-
-/// Lets visitors in, as long as there is room; the others wait in the socket's queue.
-async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Room) {
+/// Lets visitors in, as long as there is room; the others wait in the socket's queue. Why it ended.
+pub(super) async fn accept(
+    shared: &Arc<Shared>,
+    listener: &TcpListener,
+    room: &Room,
+    crowd: &Crowd,
+    mut leave: oneshot::Receiver<Leave>,
+) -> Leave {
     static WARNED: AtomicU64 = AtomicU64::new(0);
-    static CROWDED: AtomicU64 = AtomicU64::new(0);
     let mut phase = shared.phase.subscribe();
     let mut draining = pin!(reached(&mut phase, Phase::Draining));
     loop {
@@ -127,22 +92,13 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Room) {
         };
         let (permit, accepted) = tokio::select! {
             biased;
-            () = &mut draining => return,
+            () = &mut draining => return Leave::ToAnother,
+            told = &mut leave => return told.unwrap_or(Leave::ToAnother),
             next = next => next,
         };
         match (permit, accepted) {
-            (Some(permit), Ok((tcp, peer))) => match share(&shared, peer, room.half) {
-                Ok(share) => {
-                    // Notes hold the permits and count us, also while a tunnel outlives the function.
-                    let notes = Notes::new(permit, share, shared.crowd.enter());
-                    tokio::spawn(serve(shared.clone(), tcp, peer, notes));
-                }
-                Err(_) if due(&CROWDED, 60_000) => {
-                    warn!(peer = %peer.ip(), "too many connections");
-                }
-                Err(_) => {}
-            },
-            (None, _) => return,
+            (Some(permit), Ok((tcp, peer))) => let_in(shared, room, crowd, permit, tcp, peer),
+            (None, _) => return Leave::ToAnother,
             (_, Err(error)) if is_the_visitors(&error) => {}
             (_, Err(error)) => {
                 if due(&WARNED, 60_000) {
@@ -151,6 +107,48 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, room: Room) {
                 sleep(BREATHER).await;
             }
         }
+    }
+}
+
+/// Lets in who waits already, as long as there is room.
+pub(super) async fn empty(
+    shared: &Arc<Shared>,
+    listener: &StdListener,
+    room: &Room,
+    crowd: &Crowd,
+) {
+    while let Ok(permit) = room.places.clone().acquire_owned().await {
+        match listener.accept() {
+            Ok((tcp, peer)) => {
+                let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
+                if let Ok(tcp) = tcp {
+                    let_in(shared, room, crowd, permit, tcp, peer);
+                }
+            }
+            Err(error) if is_the_visitors(&error) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn let_in(
+    shared: &Arc<Shared>,
+    room: &Room,
+    crowd: &Crowd,
+    permit: OwnedSemaphorePermit,
+    tcp: TcpStream,
+    peer: SocketAddr,
+) {
+    static CROWDED: AtomicU64 = AtomicU64::new(0);
+    match share(shared, peer, room.half) {
+        Ok(share) => {
+            // Notes hold the permits and count us, also while a tunnel outlives the function.
+            let present = shared.crowd.enter().and(crowd.enter());
+            let notes = Notes::new(permit, share, present);
+            tokio::spawn(serve(shared.clone(), tcp, peer, notes));
+        }
+        Err(_) if due(&CROWDED, 60_000) => warn!(peer = %peer.ip(), "too many connections"),
+        Err(_) => {}
     }
 }
 

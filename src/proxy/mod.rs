@@ -8,7 +8,7 @@
 //!
 //! `peers` sees that no one address takes all connections, or all places at the hub.
 //!
-//! Read `run` for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker is a thread with
+//! Read `run` for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;
@@ -34,6 +34,7 @@ mod table;
 mod target;
 mod tls;
 mod upgrade;
+mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,14 @@
 //! The role's beginning and end: what root gives, what root asks.
 
 use std::{
-    net::TcpListener, os::fd::OwnedFd, path::PathBuf, process::ExitCode, sync::Arc,
-    thread::available_parallelism, time::Duration,
+    io,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread::available_parallelism,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use thiserror::Error;
@@ -21,10 +27,11 @@ use super::{
     settings::Settings,
     shared::{Hub, Shared},
     tls,
+    workers::Workers,
 };
 use crate::{
     channel::Channel,
-    config::{sections::Log, slice::ProxySlice},
+    config::{certificate, sections::Log, slice::ProxySlice},
     ipc::{
         Envelope, VERSION,
         frame::{self, FrameError},
@@ -47,6 +54,10 @@ const ALONE: Duration = Duration::from_secs(5);
 const FLUSH: Duration = Duration::from_secs(1);
 /// How often the workers are looked after.
 const ROUNDS: Duration = Duration::from_millis(250);
+/// How often the certificate's age is looked at.
+const DAILY: Duration = Duration::from_secs(24 * 3600);
+/// Days before a certificate's end from which on it is told.
+const SOON: i64 = 14;
 
 /// Why the role ends with a failure.
 #[derive(Debug, Error)]
@@ -114,13 +125,24 @@ pub(super) async fn run(
     let tls = acceptor(&start.slice)?;
     let settings = Settings::new(&start.slice.proxy);
     let shared = Shared::new(PathBuf::from(&start.slice.hub_socket), settings, tls);
-    let cores = available_parallelism().map_or(1, usize::from);
-    let room = listen::most_connections();
-    let workers = listen::start(&shared, start.listeners, cores, room).map_err(RunError::Start)?;
-    info!(build = %greeted, workers = workers.len(), "proxy started");
+    let sockets = start.slice.proxy.sockets;
+    let mut workers = Workers::new(&shared, listen::most_connections());
+    arrange(&mut workers, &start.listeners, sockets).map_err(RunError::Start)?;
+    info!(build = %greeted, workers = workers.count(), "proxy started");
     let mut opening = JoinSet::new();
     opening.spawn(open(shared.clone()));
-    let role = Role { shared, channel, hub: None, workers, opening, logs: logs.clone() };
+    let role = Role {
+        shared,
+        channel,
+        hub: None,
+        workers,
+        listeners: start.listeners,
+        certificate: start.slice.certificate,
+        look_again: Instant::now(),
+        sockets,
+        opening,
+        logs: logs.clone(),
+    };
     let ended = role.live().await;
     if let Some(logs) = logs {
         logs.flush(FLUSH);
@@ -199,7 +221,14 @@ struct Role {
     shared: Arc<Shared>,
     channel: Channel,
     hub: Option<JoinHandle<()>>,
-    workers: Vec<listen::Worker>,
+    workers: Workers,
+    /// All public listeners.
+    listeners: Vec<TcpListener>,
+    /// The chain that is shown, PEM; and when to look at its age.
+    certificate: Vec<u8>,
+    look_again: Instant,
+    /// As many sockets each address has by the settings.
+    sockets: u16,
     /// Ends when visitors are let in.
     opening: JoinSet<()>,
     logs: Option<LogHandle>,
@@ -215,8 +244,12 @@ impl Role {
                     say(&self.channel, None, ProxyToRoot::Ready).await?;
                     continue;
                 }
+                () = sleep_until(self.look_again) => {
+                    self.look_at_certificate();
+                    continue;
+                }
                 () = sleep(ROUNDS) => {
-                    if self.workers.iter().any(|worker| worker.is_finished()) {
+                    if self.workers.any_ended() {
                         break Err(RunError::Worker);
                     }
                     continue;
@@ -233,6 +266,10 @@ impl Role {
                 RootToProxy::Hello { .. } => {}
                 RootToProxy::Ping => say(&self.channel, id, ProxyToRoot::Pong).await?,
                 RootToProxy::Peer => self.meet(fds),
+                RootToProxy::Listen => {
+                    self.listeners = fds.into_iter().map(TcpListener::from).collect();
+                    self.arrange();
+                }
                 RootToProxy::Reload { serial } => {
                     let kept = self.reload(fds).err().into_iter().collect();
                     let outcome = ReloadOutcome { serial, kept };
@@ -246,10 +283,7 @@ impl Role {
             }
         };
         self.shared.phase.send_replace(Phase::Gone);
-        for worker in self.workers {
-            // Each returns at once; a panic in one has been printed by then.
-            let _ = worker.join();
-        }
+        self.workers.join();
         info!("proxy ended");
         ended
     }
@@ -270,6 +304,27 @@ impl Role {
         }));
     }
 
+    /// Says when it has ended, or soon will.
+    fn look_at_certificate(&mut self) {
+        self.look_again = Instant::now() + DAILY;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let Some(end) = certificate::expiry(&self.certificate) else { return };
+        let left = end - i64::try_from(now).unwrap_or(i64::MAX);
+        let days = left.div_euclid(24 * 3600);
+        if left < 0 {
+            error!(days = -days, "certificate expired");
+        } else if days < SOON {
+            warn!(days, "certificate expires soon");
+        }
+    }
+
+    /// Other listeners, or another number of workers.
+    fn arrange(&mut self) {
+        if let Err(error) = arrange(&mut self.workers, &self.listeners, self.sockets) {
+            error!(%error, "listeners not arranged");
+        }
+    }
+
     /// Takes a new slice on, all of it or nothing; or why not.
     fn reload(&mut self, fds: Vec<OwnedFd>) -> Result<(), String> {
         let mut fds = fds.into_iter();
@@ -284,7 +339,15 @@ impl Role {
             }
         }
         self.shared.tls.store(tls.map(Arc::new));
+        if slice.certificate != self.certificate {
+            self.certificate = slice.certificate;
+            self.look_again = Instant::now();
+        }
         self.shared.settings.store(Arc::new(Settings::new(&slice.proxy)));
+        if slice.proxy.sockets != self.sockets {
+            self.sockets = slice.proxy.sockets;
+            self.arrange();
+        }
         info!("proxy reloaded");
         Ok(())
     }
@@ -314,6 +377,14 @@ impl Role {
             }
         }
     }
+}
+
+/// A worker for each socket that an address has, and at most one for each core.
+fn arrange(workers: &mut Workers, listeners: &[TcpListener], sockets: u16) -> io::Result<()> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let count = if sockets == 0 { cores } else { cores.min(sockets.into()) };
+    let copies = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+    workers.arrange(copies, count)
 }
 
 async fn say(channel: &Channel, id: Option<u64>, message: ProxyToRoot) -> Result<(), RunError> {

@@ -4,8 +4,9 @@
 //! process, and a reboot ends the children too.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -31,6 +32,9 @@ pub(super) struct Entry {
     pub(super) uid: Option<u32>,
     /// For the log.
     pub(super) user: String,
+    /// The address of the hub's API it was told, as it was bound.
+    #[serde(default)]
+    pub(super) api: Option<SocketAddr>,
     /// How it ended; none: it lives.
     pub(super) exit: Option<Exit>,
     /// Open while it lives.
@@ -127,6 +131,12 @@ impl Children {
         if self.entries.remove(order).is_some() {
             self.write();
         }
+    }
+
+    /// The addresses of the hub's API that living servers call.
+    pub(super) fn called(&self) -> BTreeSet<SocketAddr> {
+        let living = self.entries.values().filter(|entry| entry.exit.is_none());
+        living.filter_map(|entry| entry.api).collect()
     }
 
     /// How many live.

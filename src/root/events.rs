@@ -169,6 +169,7 @@ impl Root {
             self.hub.say(id, answer, Vec::new());
         }
         self.tend_reload(now);
+        self.tend_addresses(now);
         let patience = self.setup.config.root.watchdog.duration();
         self.hub.watch(now, patience, RootSays::Ping);
         self.proxy.watch(now, patience, RootToProxy::Ping);
@@ -213,11 +214,13 @@ impl Root {
         let (ours, theirs) = fd::pair()?;
         let mut link = Link::new(ours);
         let (sockets, privileged) = (&self.sockets, self.setting.we.privileged);
-        let slice = self.slice(kind, &self.setup.config, &self.secrets)?;
+        let slice = self.slice(kind, &self.setup.config, &self.secrets, &sockets.api_url)?;
         let (who, cwd) = match kind {
             Kind::Hub => {
-                let given = vec![Given::Config, Given::State, Given::HubApi, Given::HubInner];
-                let fds = [&self.state, &sockets.hub_api, &sockets.hub_inner];
+                let mut given = vec![Given::Config, Given::State, Given::HubInner];
+                given.resize(given.len() + sockets.apis.len(), Given::HubApi);
+                let apis = sockets.apis.iter().map(|api| &api.fd);
+                let fds = [&self.state, &sockets.hub_inner].into_iter().chain(apis);
                 link.say(None, RootSays::Hello { hello, given }, all(slice, fds)?);
                 (&self.accounts.0, Some(self.state.as_fd()))
             }
@@ -247,10 +250,11 @@ impl Root {
         kind: Kind,
         config: &Config,
         secrets: &Secrets,
+        api_url: &str,
     ) -> io::Result<OwnedFd> {
         let wire = match kind {
             Kind::Hub => {
-                let (key, url) = (secrets.cookie_secret.clone(), self.sockets.api_url.clone());
+                let (key, url) = (secrets.cookie_secret.clone(), api_url.to_owned());
                 HubSlice::new(config, key, url, self.setting.we.privileged).to_wire()
             }
             Kind::Proxy => {

@@ -4,7 +4,8 @@
 use std::{
     collections::BTreeMap,
     io, mem,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -153,7 +154,7 @@ impl Root {
                 for finding in findings.iter().filter(|finding| said.is_news(finding, now)) {
                     error!(%finding, "setting rejected");
                 }
-                if said.is_news(&findings.join("\n"), now) {
+                if said.is_news(&format!("refused: {}", findings.join("\n")), now) {
                     error!(findings = findings.len(), "reload refused");
                 }
                 let report = ReloadReport { refused: true, findings, ..ReloadReport::default() };
@@ -172,14 +173,58 @@ impl Root {
             .map_err(|error| vec![chain(&error).to_string()])?;
         // As its setting: another one waits for a restart.
         secrets.cookie_secret = self.secrets.cookie_secret.clone();
-        let hub = self.slice(Kind::Hub, &config, &secrets).map_err(failed)?;
-        let proxy = self.slice(Kind::Proxy, &config, &secrets).map_err(failed)?;
+        let state = format!("/proc/self/fd/{}", self.state.as_raw_fd());
+        let rebound = if changes.rebind.is_empty() {
+            None
+        } else {
+            let bound = self.sockets.rebind(&config, Path::new(&state));
+            Some(bound.map_err(|error| vec![error.to_string()])?)
+        };
+        let api_url = rebound.as_ref().map_or(&self.sockets.api_url, |rebound| &rebound.api_url);
+        let hub = self.slice(Kind::Hub, &config, &secrets, api_url).map_err(failed)?;
+        let proxy = self.slice(Kind::Proxy, &config, &secrets, api_url).map_err(failed)?;
         let log = (self.setup.relog)(&config.log).map_err(|error| vec![error])?;
         (self.setup.config, self.secrets) = (config, secrets);
         let serial = self.reloads.serial;
+        if let Some(rebound) = rebound {
+            let old = self.sockets.take(rebound, Instant::now());
+            for address in old {
+                info!(%address, "hub address kept");
+            }
+            self.tell_listeners().map_err(failed)?;
+        }
         self.hub.say(None, RootSays::Reload { serial }, all(hub, &log).map_err(failed)?);
         self.proxy.say(None, RootToProxy::Reload { serial }, all(proxy, &log).map_err(failed)?);
         Ok(self.told(changes))
+    }
+
+    /// Tells both roles what to listen on.
+    fn tell_listeners(&mut self) -> io::Result<()> {
+        let copies = |fds: Vec<&OwnedFd>| fds.into_iter().map(OwnedFd::try_clone).collect();
+        let apis: io::Result<Vec<_>> =
+            copies(self.sockets.apis.iter().map(|api| &api.fd).collect());
+        let public: io::Result<Vec<_>> = copies(self.sockets.public.iter().collect());
+        self.hub.say(None, RootSays::Listen, apis?);
+        self.proxy.say(None, RootToProxy::Listen, public?);
+        Ok(())
+    }
+
+    /// Closes old addresses of the hub's API that no living server was told.
+    pub(super) fn tend_addresses(&mut self, now: Instant) {
+        if self.sockets.apis.len() < 2 {
+            return;
+        }
+        let called = self.children.called();
+        let gone = self.sockets.drop_old(|address| called.contains(&address), now);
+        if gone.is_empty() {
+            return;
+        }
+        for address in gone {
+            info!(%address, "hub address closed");
+        }
+        if let Err(error) = self.tell_listeners() {
+            warn!(%error, "listeners not passed on");
+        }
     }
 
     fn told(&mut self, changes: Changes) -> ReloadReport {
@@ -194,7 +239,8 @@ impl Root {
         let (applied, next_start) = (report.applied.join(" "), report.next_start.join(" "));
         let rebound = report.rebound.join(" ");
         let (now, said) = (Instant::now(), &mut self.reloads.said);
-        if said.is_news(&format!("{applied};{next_start};{rebound}"), now) {
+        let changed = [&applied, &next_start, &rebound].iter().any(|names| !names.is_empty());
+        if changed || said.is_news("configuration reloaded", now) {
             info!(%applied, %next_start, %rebound, "configuration reloaded");
         }
         for setting in &report.needs_restart {

@@ -142,6 +142,7 @@ impl Root {
         let privileged = self.setting.we.privileged;
         let most = self.setting.open_files.1.saturating_sub(RESERVED_FILES);
         let count = (self.children.living(), most.min(config.root.max_children.into()));
+        let api = env.get("JUPYTERHUB_API_URL").and_then(|url| self.sockets.behind(url));
         let plan = policy::spawn(config, privileged, count, user, env, &holes)?;
         let log = fds.into_iter().next();
         let log = log.ok_or_else(|| Refusal("no log file came with it".to_owned()))?;
@@ -153,6 +154,7 @@ impl Root {
                 since: process::stat(pid).map_or(0, |stat| stat.since),
                 uid: None,
                 user: user.as_str().to_owned(),
+                api,
                 exit: None,
                 pidfd: Some(process::pidfd(pid)?),
                 adopted: false,

@@ -1,11 +1,12 @@
 //! All listening sockets. Root holds them as long as it lives, so that a crash of a role leaves a backlog.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::{OpenOptionsExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
@@ -13,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::unistd::gethostname;
-use socket2::{Domain, SockAddr, Socket, Type};
+use nix::{sys::stat::fstat, unistd::gethostname};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::{StartError, place::PATIENCE};
 use crate::{config::Config, os::users::Account};
@@ -22,14 +23,30 @@ use crate::{config::Config, os::users::Account};
 const BACKLOG: i32 = 4096;
 /// Most addresses one name may stand for: with 16 sockets each they still fit beside a `Hello`.
 const MOST_ADDRESSES: usize = 3;
+/// An address of the hub's API that is no longer ours stays open so long at least: who was told it may be on the way.
+const LINGER: Duration = Duration::from_secs(5);
+/// Most old ones. The oldest goes, whoever calls it: descriptors are not without end.
+const MOST_OLD: usize = 16;
+
+/// A listener of the hub's API.
+#[derive(Debug)]
+pub(super) struct Api {
+    pub(super) fd: OwnedFd,
+    /// As it was bound.
+    pub(super) address: SocketAddr,
+    /// Hosts and ports that servers were told for it.
+    told: BTreeSet<String>,
+    /// Since when it is an old one.
+    old: Option<Instant>,
+}
 
 /// What the roles are given.
 #[derive(Debug)]
 pub(super) struct Sockets {
     /// The proxy's; several for each address.
     pub(super) public: Vec<OwnedFd>,
-    /// The hub's API.
-    pub(super) hub_api: OwnedFd,
+    /// The hub's API: the present one, then those that servers of ours still call.
+    pub(super) apis: Vec<Api>,
     /// The hub's, for the proxy alone.
     pub(super) hub_inner: OwnedFd,
     /// Path of that one.
@@ -40,6 +57,15 @@ pub(super) struct Sockets {
     pub(super) api_url: String,
 }
 
+/// Listeners for another configuration, bound and not in use so far.
+#[derive(Debug)]
+pub(super) struct Rebound {
+    public: Vec<OwnedFd>,
+    api: Api,
+    url: String,
+    pub(super) api_url: String,
+}
+
 /// Binds everything.
 pub(super) fn bind(
     config: &Config,
@@ -47,67 +73,182 @@ pub(super) fn bind(
     state: &Path,
     proxy: Option<&Account>,
 ) -> Result<Sockets, StartError> {
+    let Rebound { public, api, url, api_url } = outer(config, state, None)?;
+    let inner_path = run.join("hub.sock");
+    let hub_inner = inner(&inner_path, proxy)
+        .map_err(|error| StartError::Failed(format!("{}: {error}", inner_path.display())))?;
+    Ok(Sockets { public, apis: vec![api], hub_inner, inner_path, url, api_url })
+}
+
+/// What can be bound anew while we run. What is held at an address stays in use there.
+fn outer(config: &Config, state: &Path, held: Option<&Sockets>) -> Result<Rebound, StartError> {
     let hub = &config.hub;
-    let (public, port) = public(config)?;
+    let (public, port) = public(config, held)?;
     let scheme = if hub.ssl_cert.as_os_str().is_empty() { "http" } else { "https" };
     let shown = if hub.ip.is_empty() { "127.0.0.1" } else { &hub.ip };
     let url = format!("{scheme}://{}:{port}{}", bracket(shown), hub.base_url);
-    let (hub_api, api_port) = api(config, state)?;
+    let mut api = api(config, state, held)?;
     let mut name =
         if hub.hub_connect_ip.is_empty() { hub.hub_ip.clone() } else { hub.hub_connect_ip.clone() };
     if matches!(name.as_str(), "" | "0.0.0.0" | "::" | "*") {
         name =
             gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or("127.0.0.1".to_owned());
     }
-    let api_url = format!("http://{}:{api_port}{}hub/api", bracket(&name), hub.base_url);
-    let inner_path = run.join("hub.sock");
-    let hub_inner = inner(&inner_path, proxy)
-        .map_err(|error| StartError::Failed(format!("{}: {error}", inner_path.display())))?;
-    Ok(Sockets { public, hub_api, hub_inner, inner_path, url, api_url })
+    let authority = format!("{}:{}", bracket(&name), api.address.port());
+    let api_url = format!("http://{authority}{}hub/api", hub.base_url);
+    api.told.insert(authority);
+    Ok(Rebound { public, api, url, api_url })
+}
+
+impl Sockets {
+    /// Binds what another configuration asks for, beside what is there.
+    pub(super) fn rebind(&self, config: &Config, state: &Path) -> Result<Rebound, StartError> {
+        outer(config, state, Some(self))
+    }
+
+    /// Goes over to it. The addresses of the hub's API that are old ones now.
+    pub(super) fn take(&mut self, rebound: Rebound, now: Instant) -> Vec<SocketAddr> {
+        let Rebound { public, mut api, url, api_url } = rebound;
+        (self.public, self.url, self.api_url) = (public, url, api_url);
+        if let Some(at) = self.apis.iter().position(|held| held.address == api.address) {
+            api.told.append(&mut self.apis.remove(at).told);
+        }
+        self.apis.insert(0, api);
+        self.apis.truncate(1 + MOST_OLD);
+        let fresh = self.apis[1..].iter_mut().filter(|api| api.old.is_none());
+        let fresh = fresh.map(|api| {
+            api.old = Some(now);
+            api.address
+        });
+        fresh.collect()
+    }
+
+    /// The listener of the API that this URL leads to.
+    pub(super) fn behind(&self, url: &str) -> Option<SocketAddr> {
+        let authority = url.strip_prefix("http://")?.split('/').next()?;
+        self.apis.iter().find(|api| api.told.contains(authority)).map(|api| api.address)
+    }
+
+    /// Binds old addresses of the API again that servers of an earlier root call. Those that cannot be had, and why.
+    pub(super) fn restore(
+        &mut self,
+        called: BTreeSet<SocketAddr>,
+        now: Instant,
+    ) -> Vec<(SocketAddr, String)> {
+        let mut lost = Vec::new();
+        for address in called {
+            if self.apis.iter().any(|api| api.address == address) {
+                continue;
+            }
+            match listen(address, true, Duration::ZERO) {
+                Ok(socket) => {
+                    let told = BTreeSet::new();
+                    self.apis.push(Api { fd: socket.into(), address, told, old: Some(now) });
+                }
+                Err(error) => lost.push((address, error.to_string())),
+            }
+        }
+        lost
+    }
+
+    /// Lets go of old addresses of the API that nobody calls.
+    pub(super) fn drop_old(
+        &mut self,
+        called: impl Fn(SocketAddr) -> bool,
+        now: Instant,
+    ) -> Vec<SocketAddr> {
+        let mut gone = Vec::new();
+        self.apis.retain(|api| {
+            let keep = api.old.is_none_or(|old| now < old + LINGER) || called(api.address);
+            if !keep {
+                gone.push(api.address);
+            }
+            keep
+        });
+        gone
+    }
+
+    /// The numbers by which the kernel's table lists our TCP listeners.
+    fn inodes(&self) -> BTreeSet<u64> {
+        let fds = self.public.iter().chain(self.apis.iter().map(|api| &api.fd));
+        fds.filter_map(|fd| fstat(fd).ok()).map(|facts| facts.st_ino).collect()
+    }
 }
 
 fn bracket(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// SO_REUSEPORT sockets for every public address; with port 0 the first draw is everybody's.
-fn public(config: &Config) -> Result<(Vec<OwnedFd>, u16), StartError> {
+/// SO_REUSEPORT sockets for every public address; with port 0 the first draw is everybody's. Sockets that are held stay,
+/// however many were asked for: closing one would cut off who waits in its queue.
+fn public(config: &Config, held: Option<&Sockets>) -> Result<(Vec<OwnedFd>, u16), StartError> {
     let cores = available_parallelism().map_or(1, |cores| cores.get().min(16));
     let each = match usize::from(config.proxy.sockets) {
         0 => cores,
         wanted => wanted.min(16),
     };
     let mut port = config.hub.port;
-    let mut sockets = Vec::new();
+    let mut sockets: Vec<OwnedFd> = Vec::new();
     for mut address in addresses(&config.hub.ip, port)? {
         address.set_port(port);
-        // SO_REUSEPORT would silently share the port with another program of ours: a plain socket shows that.
-        let plain = listen(address, false)?;
-        port = plain_port(&plain)?;
-        address.set_port(port);
-        drop(plain);
-        for _ in 0..each {
-            sockets.push(listen(address, true)?.into());
+        let ours = held.map_or(&[][..], |held| &held.public).iter();
+        let same: Vec<_> = ours.filter(|fd| local(fd.as_fd()) == Some(address)).collect();
+        if same.is_empty() {
+            port = free(address, held)?;
+            address.set_port(port);
+        }
+        for fd in &same {
+            sockets.push(fd.try_clone().map_err(|error| StartError::Failed(error.to_string()))?);
+        }
+        for _ in same.len()..each {
+            sockets.push(listen(address, true, Duration::ZERO)?.into());
         }
     }
     Ok((sockets, port))
 }
 
 /// The hub's API. A port that was drawn is kept in the state directory, since servers go on calling it.
-fn api(config: &Config, state: &Path) -> Result<(OwnedFd, u16), StartError> {
+fn api(config: &Config, state: &Path, held: Option<&Sockets>) -> Result<Api, StartError> {
     let file = state.join("hub_port");
     let port = match config.hub.hub_port {
         0 => kept(&file).unwrap_or(0),
         port => port,
     };
-    let address = addresses(&config.hub.hub_ip, port)?[0];
-    let socket = listen(address, false)?;
-    let bound = plain_port(&socket)?;
+    let mut address = addresses(&config.hub.hub_ip, port)?[0];
+    let same = held.and_then(|held| held.apis.iter().find(|api| api.address == address));
+    let fd = match same {
+        Some(api) => api.fd.try_clone().map_err(|error| StartError::Failed(error.to_string()))?,
+        None => {
+            address.set_port(free(address, held)?);
+            // Shared, so that another address with the same port can be bound while this one is still called.
+            listen(address, true, Duration::ZERO)?.into()
+        }
+    };
     if port == 0 {
-        keep(&file, bound)
+        keep(&file, address.port())
             .map_err(|error| StartError::Failed(format!("{}: {error}", file.display())))?;
     }
-    Ok((socket.into(), bound))
+    Ok(Api { fd, address, told: BTreeSet::new(), old: None })
+}
+
+/// Sees that nobody else listens there; SO_REUSEPORT would silently share the port with another program of ours. The
+/// port, where any would do.
+fn free(address: SocketAddr, held: Option<&Sockets>) -> Result<u16, StartError> {
+    let ours = held.map(Sockets::inodes).unwrap_or_default();
+    let there: Vec<u64> =
+        tables().iter().flat_map(|table| listeners(table, address.port())).collect();
+    if there.iter().any(|inode| ours.contains(inode)) {
+        // A plain socket could not be bound beside our own.
+        return match there.iter().find(|inode| !ours.contains(inode)) {
+            Some(other) => Err(taken(address.port(), owner(*other).map(|(who, _)| who))),
+            None => Ok(address.port()),
+        };
+    }
+    let patience = if held.is_some() { Duration::ZERO } else { PATIENCE };
+    let plain = listen(address, false, patience)?;
+    local(plain.as_fd()).map(|address| address.port()).ok_or_else(|| {
+        StartError::Failed(format!("{address}: the address that was bound is unknown"))
+    })
 }
 
 /// The hub's account could have put anything there: no links, a plain number, no privileged port.
@@ -161,14 +302,18 @@ fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, StartError> {
     if found.is_empty() { Err(refused("stands for nothing".to_owned())) } else { Ok(found) }
 }
 
-fn plain_port(socket: &Socket) -> Result<u16, StartError> {
-    let address = socket.local_addr().map_err(|error| StartError::Failed(error.to_string()))?;
-    Ok(address.as_socket().map_or(0, |address| address.port()))
+fn local(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    SockRef::from(&socket).local_addr().ok()?.as_socket()
+}
+
+fn taken(port: u16, by: Option<String>) -> StartError {
+    let by = by.unwrap_or_else(|| "an unknown process".to_owned());
+    StartError::Busy(format!("port {port} is taken by {by}"))
 }
 
 /// A listening socket. Waits for the roles of a dead root to let go of the port.
-fn listen(address: SocketAddr, shared: bool) -> Result<Socket, StartError> {
-    let until = Instant::now() + PATIENCE;
+fn listen(address: SocketAddr, shared: bool, patience: Duration) -> Result<Socket, StartError> {
+    let until = Instant::now() + patience;
     loop {
         let error = match try_listen(address, shared) {
             Ok(socket) => return Ok(socket),
@@ -178,11 +323,11 @@ fn listen(address: SocketAddr, shared: bool) -> Result<Socket, StartError> {
         if error.kind() != io::ErrorKind::AddrInUse {
             return Err(StartError::Failed(text));
         }
-        let owner = owner(address.port());
+        let mut inodes = tables().into_iter().flat_map(|table| listeners(&table, address.port()));
+        let owner = inodes.next().and_then(owner);
         let leaving = owner.as_ref().is_none_or(|(_, ours)| *ours);
         if !leaving || Instant::now() >= until {
-            let by = owner.map_or_else(|| "an unknown process".to_owned(), |(who, _)| who);
-            return Err(StartError::Busy(format!("port {} is taken by {by}", address.port())));
+            return Err(taken(address.port(), owner.map(|(who, _)| who)));
         }
         sleep(Duration::from_millis(100));
     }
@@ -201,11 +346,8 @@ fn try_listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Who listens on this port, for people; and is it a role of ours (of a root that is gone)?
-fn owner(port: u16) -> Option<(String, bool)> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
-    let tables = [read("tcp"), read("tcp6")];
-    let inode = tables.iter().find_map(|table| listener(table, port))?;
+/// Who holds this listener, for people; and is it a role of ours (of a root that is gone)?
+fn owner(inode: u64) -> Option<(String, bool)> {
     let target = format!("socket:[{inode}]");
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         if entry.file_name().to_str().is_none_or(|name| name.parse::<i32>().is_err()) {
@@ -224,14 +366,20 @@ fn owner(port: u16) -> Option<(String, bool)> {
     None
 }
 
-/// The inode of the socket that listens on the port, in a text of /proc/net/tcp.
-fn listener(table: &str, port: u16) -> Option<u64> {
-    table.lines().skip(1).find_map(|line| {
+/// The kernel's lists of TCP sockets.
+fn tables() -> [String; 2] {
+    ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default())
+}
+
+/// The inodes of the sockets that listen on the port, in a text of /proc/net/tcp.
+fn listeners(table: &str, port: u16) -> Vec<u64> {
+    let one = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (_, local) = fields.get(1)?.rsplit_once(':')?;
         let here = u16::from_str_radix(local, 16).ok()? == port && *fields.get(3)? == "0A";
         here.then(|| fields.get(9)?.parse().ok())?
-    })
+    };
+    table.lines().skip(1).filter_map(one).collect()
 }
 
 #[cfg(test)]
@@ -265,21 +413,81 @@ mod tests {
         );
         let url = first.url.clone();
         config.hub.port = url.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
-        let Err(StartError::Busy(text)) = public(&config) else { panic!() };
+        let Err(StartError::Busy(text)) = public(&config, None) else { panic!() };
         assert!(text.contains(&config.hub.port.to_string()), "{text}");
         drop(first);
         let again = bind(&config, dir.path(), dir.path(), None).unwrap();
         assert_eq!(again.api_url, format!("http://127.0.0.1:{port}/hub/api"));
         assert_eq!(again.url, url);
-        assert!(again.hub_api.as_raw_fd() > 2);
+        assert!(again.apis[0].fd.as_raw_fd() > 2);
+    }
+
+    #[test]
+    fn other_addresses_are_bound_beside_the_ones_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, now) = (config(dir.path()), Instant::now());
+        let mut held = bind(&config, dir.path(), dir.path(), None).unwrap();
+        let port = local(held.public[0].as_fd()).unwrap().port();
+        config.hub.port = port;
+        let kept: BTreeSet<u64> = held.inodes();
+        // More of them, then fewer: none that waits in a queue is cut off.
+        for (sockets, want) in [(5, 5), (1, 5)] {
+            config.proxy.sockets = sockets;
+            let rebound = held.rebind(&config, dir.path()).unwrap();
+            assert!(held.take(rebound, now).is_empty());
+            assert_eq!(held.public.len(), want);
+            assert!(held.inodes().is_superset(&kept));
+        }
+        // The same port on all interfaces, which a plain socket could not have; then another's port.
+        config.hub.ip = "0.0.0.0".to_owned();
+        let rebound = held.rebind(&config, dir.path()).unwrap();
+        held.take(rebound, now);
+        assert_eq!(held.url, format!("http://0.0.0.0:{port}/"));
+        let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        config.hub.port = stranger.local_addr().unwrap().port();
+        let before = held.inodes();
+        let Err(StartError::Busy(text)) = held.rebind(&config, dir.path()) else { panic!() };
+        assert!(text.contains(&format!("port {} is taken", config.hub.port)), "{text}");
+        assert_eq!(held.inodes(), before);
+    }
+
+    #[test]
+    fn an_old_address_of_the_api_stays_as_long_as_somebody_calls_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, now) = (config(dir.path()), Instant::now());
+        let mut held = bind(&config, dir.path(), dir.path(), None).unwrap();
+        config.hub.port = local(held.public[0].as_fd()).unwrap().port();
+        let (old, old_url) = (held.apis[0].address, held.api_url.clone());
+        assert_eq!(held.behind(&old_url), Some(old));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        config.hub.hub_port = free.port();
+        let rebound = held.rebind(&config, dir.path()).unwrap();
+        assert_eq!(held.take(rebound, now), [old]);
+        assert_eq!((held.apis[0].address, held.apis[1].address), (free, old));
+        assert_eq!((held.behind(&old_url), held.behind(&held.api_url)), (Some(old), Some(free)));
+        assert!(held.drop_old(|_| false, now).is_empty(), "who was told it may be on the way");
+        assert!(held.drop_old(|address| address == old, now + LINGER).is_empty());
+        assert_eq!(held.drop_old(|_| false, now + LINGER), [old]);
+        // And back, by another name for the same listener.
+        config.hub.hub_connect_ip = "localhost".to_owned();
+        let rebound = held.rebind(&config, dir.path()).unwrap();
+        assert!(held.take(rebound, now).is_empty());
+        assert_eq!((held.apis.len(), held.behind(&held.api_url)), (1, Some(free)));
+        assert_eq!(held.behind(&format!("http://{free}/hub/api")), Some(free));
+        // A next root has it again for servers that call it; what is taken meanwhile is named.
+        assert!(held.restore([old, free].into(), now).is_empty());
+        assert_eq!(held.apis.len(), 2);
+        let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let lost = held.restore([stranger.local_addr().unwrap()].into(), now);
+        assert!(lost[0].1.contains("is taken by process"), "{lost:?}");
     }
 
     #[test]
     fn listeners_are_read_from_the_kernels_table() {
         let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 01 0:0 0:0 0 1000 0 11 1\n   \
                      1: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 1000 0 4711 1\n";
-        assert_eq!(listener(table, 8080), Some(4711));
-        assert_eq!(listener(table, 8081), None);
+        assert_eq!(listeners(table, 8080), [4711]);
+        assert!(listeners(table, 8081).is_empty());
     }
 
     #[test]

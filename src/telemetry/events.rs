@@ -73,6 +73,7 @@ use events;
 /// What the fields mean: a name means the same in every event.
 pub const FIELDS: &[(&str, &str)] = &[
     ("actor", "which actor of the hub"),
+    ("address", "an address of this machine and a port"),
     ("admin", "has this user the rights of an administrator?"),
     ("applied", "the names of the settings that are in effect now"),
     ("build", "the version of jovis that the other process is"),
@@ -80,6 +81,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("child", "which of root's own processes: `hub` or `proxy`"),
     ("connections", "how many connections are open"),
     ("count", "how many"),
+    ("days", "how many days"),
     ("delay_ms", "milliseconds until it is tried again"),
     ("elapsed_ms", "milliseconds it took"),
     ("entry", "the entry of a list in the configuration"),
@@ -99,6 +101,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     ("limit_ms", "milliseconds that were allowed"),
     ("limit_s", "seconds that were allowed"),
+    ("listeners", "how many sockets are listened at"),
     ("living", "how many servers live"),
     ("next_start", "the names of the settings that take effect at a server's next start"),
     ("only", "the name of the only user that servers run as"),

@@ -36,5 +36,5 @@ mod testing;
 mod tests;
 
 pub use app::{App, Parts};
-pub use serve::{Listeners, serve};
+pub use serve::{Apis, Listeners, serve};
 pub use templates::TemplateError;

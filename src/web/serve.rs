@@ -1,7 +1,14 @@
 //! Listeners: the API's TCP port for user servers, and the Unix socket our proxy brings browsers over. Only there are
 //! forwarded headers believed. Both sockets are root's and passed down; this only accepts.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use http::Request;
@@ -17,7 +24,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::watch,
+    sync::{mpsc, oneshot, watch},
     time,
 };
 use tracing::{debug, info, warn};
@@ -43,10 +50,13 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Wait after a failed accept (no descriptors left, mostly).
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The API's listeners, all of them, and again whenever they change.
+pub type Apis = mpsc::Receiver<Vec<StdListener>>;
+
 /// Where requests come in.
 pub struct Listeners {
-    /// `hub_ip:hub_port`: user servers and services.
-    pub api: TcpListener,
+    /// `hub_ip:hub_port`, and older addresses that servers were told: user servers and services.
+    pub api: Apis,
     /// Our proxy.
     pub proxy: UnixListener,
 }
@@ -68,12 +78,15 @@ pub(crate) async fn serve_within(
     let open = || rooms.iter().map(|room| room.open()).sum::<usize>();
     let Listeners { api, proxy } = listeners;
     let routes = TowerToHyperService::new(router::routes(app));
-    let accepting = async {
-        tokio::join!(
-            accept(&rooms[0], &api, HEAD, &routes, &ended),
-            accept(&rooms[1], &proxy, PROXY_HEAD, &routes, &ended),
-        )
+    let door = |room: &Arc<Room>, head| Door {
+        room: room.clone(),
+        head,
+        routes: routes.clone(),
+        ended: ended.clone(),
     };
+    let (of_api, of_proxy) = (door(&rooms[0], HEAD), door(&rooms[1], PROXY_HEAD));
+    let (_stay, stays) = oneshot::channel();
+    let accepting = async { tokio::join!(of_api.follow(api), of_proxy.accept(&proxy, stays)) };
     tokio::select! {
         _ = accepting => {}
         () = shutdown => {}
@@ -118,24 +131,94 @@ impl Source for UnixListener {
     }
 }
 
-async fn accept<S: Source>(
-    room: &Arc<Room>,
-    source: &S,
+/// What everybody goes through who comes in by some listeners.
+#[derive(Clone)]
+struct Door {
+    room: Arc<Room>,
     head: Duration,
-    routes: &TowerToHyperService<Router>,
-    ended: &watch::Receiver<bool>,
-) {
-    loop {
-        match source.next().await {
-            Ok((stream, via)) => {
-                let seat = room.enter().await;
-                tokio::spawn(connection(stream, via, head, routes.clone(), ended.clone(), seat));
+    routes: TowerToHyperService<Router>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Accepts at these listeners, whichever they are. One that is no longer among them lets in who waits there and is
+    /// closed. At our own end who waits is left to the next hub, which is given the same listeners.
+    async fn follow(&self, mut listeners: Apis) {
+        let mut open: BTreeMap<SocketAddr, oneshot::Sender<()>> = BTreeMap::new();
+        while let Some(wanted) = listeners.recv().await {
+            let mut kept = BTreeMap::new();
+            for listener in wanted {
+                let begun = listener.local_addr().and_then(|address| {
+                    let held = open.remove(&address);
+                    Ok((address, held.map_or_else(|| self.begin(listener), Ok)?))
+                });
+                match begun {
+                    Ok((address, leave)) => _ = kept.insert(address, leave),
+                    Err(error) => warn!(%error, "hub listener unusable"),
+                }
             }
-            Err(error) => {
-                warn!(error = %error, "accept failed");
-                time::sleep(PAUSE).await;
+            for (address, leave) in std::mem::replace(&mut open, kept) {
+                info!(%address, "hub listener closed");
+                // If it has ended by itself there is nothing to leave.
+                let _ = leave.send(());
             }
         }
+        // Nobody tells us any more: these it is.
+        std::future::pending().await
+    }
+
+    /// Accepts in a task of its own, until it is told to leave or nobody is there to tell it.
+    fn begin(&self, listener: StdListener) -> io::Result<oneshot::Sender<()>> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let (leave, told) = oneshot::channel();
+        let door = self.clone();
+        tokio::spawn(async move {
+            if door.accept(&listener, told).await {
+                match listener.into_std() {
+                    Ok(listener) => door.empty(&listener).await,
+                    Err(error) => warn!(%error, "hub listener not emptied"),
+                }
+            }
+        });
+        Ok(leave)
+    }
+
+    /// Lets in whoever comes. True when it was told to leave, false when nobody is there to tell it.
+    async fn accept<S: Source>(&self, source: &S, mut leave: oneshot::Receiver<()>) -> bool {
+        loop {
+            let next = tokio::select! {
+                biased;
+                told = &mut leave => return told.is_ok(),
+                next = source.next() => next,
+            };
+            match next {
+                Ok((stream, via)) => self.let_in(stream, via).await,
+                Err(error) => {
+                    warn!(error = %error, "accept failed");
+                    time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Lets in who waits already.
+    async fn empty(&self, listener: &StdListener) {
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.let_in(stream, Via::Tcp(peer.ip().to_canonical())).await;
+            }
+        }
+    }
+
+    async fn let_in<S>(&self, stream: S, via: Via)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let seat = self.room.enter().await;
+        let (routes, ended) = (self.routes.clone(), self.ended.clone());
+        tokio::spawn(connection(stream, via, self.head, routes, ended, seat));
     }
 }
 
@@ -179,5 +262,69 @@ async fn connection<S>(
     };
     if let Err(error) = outcome {
         debug!(error = %error, "connection broke");
+    }
+}
+
+/// One listener, and no other ever.
+#[cfg(test)]
+pub(crate) fn only(listener: TcpListener) -> Apis {
+    let (sender, apis) = mpsc::channel(1);
+    sender.try_send(vec![listener.into_std().unwrap()]).unwrap();
+    apis
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::web::testing::Hub;
+
+    async fn ask(mut stream: TcpStream) -> io::Result<String> {
+        stream.write_all(b"GET /hub/api HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn the_apis_listeners_come_and_go_and_nobody_who_waits_is_cut_off() {
+        let hub = Hub::new();
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = UnixListener::bind(folder.path().join("hub.sock")).unwrap();
+        let (sender, api) = mpsc::channel(8);
+        let listeners = [(); 2].map(|()| StdListener::bind("127.0.0.1:0").unwrap());
+        let at = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let [one, two] = listeners;
+        sender.send(vec![one.try_clone().unwrap()]).await.unwrap();
+        let (end, ended) = oneshot::channel::<()>();
+        let app = hub.app.clone();
+        let serving =
+            tokio::spawn(serve(Listeners { api, proxy }, app, async { drop(ended.await) }));
+        assert!(ask(TcpStream::connect(at[0]).await.unwrap()).await.unwrap().contains("200 OK"));
+        sender.send(vec![two.try_clone().unwrap(), one.try_clone().unwrap()]).await.unwrap();
+        for address in at {
+            let answer = ask(TcpStream::connect(address).await.unwrap()).await.unwrap();
+            assert!(answer.contains("200 OK"), "{answer}");
+        }
+        // Connected, not asked yet; then the first is left, by whoever held it.
+        let mut waiting = Vec::new();
+        for _ in 0..50 {
+            waiting.push(TcpStream::connect(at[0]).await.unwrap());
+        }
+        drop(one);
+        sender.send(vec![two]).await.unwrap();
+        for stream in waiting {
+            assert!(ask(stream).await.unwrap().contains("200 OK"));
+        }
+        let refused = async {
+            while TcpStream::connect(at[0]).await.is_ok() {
+                time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        time::timeout(Duration::from_secs(10), refused).await.expect("it is closed");
+        assert!(ask(TcpStream::connect(at[1]).await.unwrap()).await.unwrap().contains("200 OK"));
+        end.send(()).unwrap();
+        time::timeout(Duration::from_secs(15), serving).await.unwrap().unwrap();
     }
 }

@@ -541,7 +541,7 @@ async fn over_real_sockets_only_the_proxys_headers_are_believed() {
     let path = folder.path().join("hub.sock");
     let proxy = UnixListener::bind(&path).unwrap();
     let (end, ended) = oneshot::channel::<()>();
-    let listeners = super::Listeners { api, proxy };
+    let listeners = super::Listeners { api: super::serve::only(api), proxy };
     let serving = tokio::spawn(super::serve(listeners, hub.app.clone(), async {
         let _ = ended.await;
     }));
@@ -572,7 +572,7 @@ async fn answers_without_a_body_say_nothing_about_one() {
     let address = api.local_addr().unwrap();
     let proxy = UnixListener::bind(folder.path().join("hub.sock")).unwrap();
     let (end, ended) = oneshot::channel::<()>();
-    let listeners = super::Listeners { api, proxy };
+    let listeners = super::Listeners { api: super::serve::only(api), proxy };
     let serving = tokio::spawn(super::serve(listeners, hub.app.clone(), async {
         let _ = ended.await;
     }));

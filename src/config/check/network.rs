@@ -2,10 +2,8 @@
 
 use std::{net::IpAddr, path::Path};
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-
 use super::Say;
-use crate::config::{Config, secret::Tls, world::World};
+use crate::config::{Config, world::World};
 
 pub(super) fn addresses(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     let hub = &config.hub;
@@ -138,25 +136,5 @@ pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             "hub.ssl_key",
             format!("everybody on this machine can read {}; chmod 600 it", key.display()),
         );
-    }
-}
-
-/// Can the certificate and its key be used, and do they belong together?
-pub(super) fn key_fits(tls: &Tls) -> Result<(), String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.certificate).collect();
-    let chain = chain.map_err(|error| format!("the certificate is damaged: {error}"))?;
-    // Its errors may quote the file, and it holds a key: they are not passed on.
-    let key = PrivateKeyDer::from_pem_slice(tls.key.reveal())
-        .map_err(|_| "the key is damaged or encrypted".to_owned())?;
-    match rustls::sign::CertifiedKey::from_der(
-        chain,
-        key,
-        &rustls::crypto::ring::default_provider(),
-    ) {
-        Ok(_) => Ok(()),
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err("the key belongs to another certificate".to_owned())
-        }
-        Err(error) => Err(format!("certificate or key cannot be used: {error}")),
     }
 }

@@ -13,19 +13,14 @@ use jovis_actors::domain::{Route, RouteSpec, Seconds};
 
 use crate::{
     config::sections,
-    proxy::{
-        drain::Phase,
-        listen::{self, Worker},
-        settings::Settings,
-        shared::Shared,
-    },
+    proxy::{drain::Phase, settings::Settings, shared::Shared, workers::Workers},
 };
 
 /// A running proxy; gone when dropped.
 pub(super) struct Proxy {
     pub(super) shared: Arc<Shared>,
     pub(super) address: SocketAddr,
-    workers: Vec<Worker>,
+    workers: Option<Workers>,
 }
 
 /// Settings with short times.
@@ -48,9 +43,10 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Shared::new(hub_socket.to_owned(), Settings::new(section), None);
-        let workers = listen::start(&shared, vec![listener], 1, room).unwrap();
+        let mut workers = Workers::new(&shared, room);
+        workers.arrange(vec![listener], 1).unwrap();
         shared.phase.send_replace(Phase::Open);
-        Self { shared, address, workers }
+        Self { shared, address, workers: Some(workers) }
     }
 
     /// With a route `/user/a/` to a backend.
@@ -80,9 +76,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.phase.send_replace(Phase::Gone);
-        for worker in self.workers.drain(..) {
-            worker.join().unwrap();
-        }
+        self.workers.take().unwrap().join();
     }
 }
 

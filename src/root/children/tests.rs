@@ -12,7 +12,8 @@ fn sleeper() -> Process {
 
 fn entry(pid: i32, since: u64) -> Entry {
     let uid = process::uid(pid);
-    Entry { pid, since, uid, user: "a b".to_owned(), exit: None, pidfd: None, adopted: false }
+    let (user, api) = ("a b".to_owned(), "127.0.0.1:8081".parse().ok());
+    Entry { pid, since, uid, user, api, exit: None, pidfd: None, adopted: false }
 }
 
 #[test]

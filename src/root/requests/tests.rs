@@ -208,6 +208,7 @@ fn late(asked: Vec<Option<u64>>) -> Scene {
         since: 0,
         uid: None,
         user: "alice".to_owned(),
+        api: None,
         exit: None,
         pidfd: Some(process::pidfd(pid).unwrap()),
         adopted: false,

@@ -45,6 +45,12 @@ super::events! {
     "A browser has kept a page from doing what its policy forbids." "Often an extension of that browser."
     "room for connections full" [warn] [hub] (open waiting)
     "As many connections as the hub takes are open; the quietest make place." "Look who opens them."
+    "hub listener unusable" [warn] [hub] (error)
+    "The hub cannot accept at an address of its API." "Restart the hub; see the error."
+    "hub listener closed" [info] [hub] (address)
+    "The hub's API is no longer served at this address: who waited there has been let in." ""
+    "hub listener not emptied" [warn] [hub] (error)
+    "Who waited at an address of the API that was given up may have been cut off." ""
     "accept failed" [warn] [hub] (error)
     "The hub cannot take a connection now; it tries again." "Out of descriptors: raise the limit (`LimitNOFILE`)."
     "connection broke" [debug] [hub proxy] (peer error)

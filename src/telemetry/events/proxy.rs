@@ -27,6 +27,16 @@ super::events! {
     "Root announced a hub but sent no link to it." "Report it."
     "descriptor not used" [warn] [proxy] (what)
     "Root sent what the proxy has no use for." "Are root and proxy the same version?"
+    "proxy listens" [info] [proxy] (workers listeners)
+    "So many workers serve so many public sockets from now on." ""
+    "listeners not arranged" [error] [proxy] (error)
+    "The proxy could not go over to other public sockets." "Restart the proxy; see the error."
+    "listener not emptied" [warn] [proxy] (error)
+    "Who waited at a public address that was given up may have been cut off." ""
+    "certificate expires soon" [warn] [proxy] (days)
+    "The public certificate is good for so many days more. Told once a day from two weeks before its end." "Renew it, then reload."
+    "certificate expired" [error] [proxy] (days)
+    "The public certificate ended so many days ago; it is shown all the same." "Renew it, then reload."
     "listener unusable" [warn] [proxy] (error)
     "One of the threads cannot take connections from a listening socket." "Report it; the other threads do."
     "cannot accept" [warn] [proxy] (error)

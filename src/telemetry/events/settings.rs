@@ -13,6 +13,14 @@ super::events! {
     "Hub or proxy could not take on this setting: what it names stays as it was." "Mend it, then reload again."
     "reload unanswered" [warn] [root] (child)
     "Hub or proxy has not said in time what became of a reload." "See `role killed` and `role ended`; a new one begins with the new settings."
+    "hub address kept" [info] [root] (address)
+    "The hub's API has another address now; this one stays open as long as a server lives that was given it." ""
+    "hub address closed" [info] [root] (address)
+    "No server lives any more that was given this old address of the hub's API." ""
+    "hub address lost" [error] [root] (address error)
+    "Servers of an earlier run call the hub's API at this address, which cannot be had again." "Free the address and restart jovis, or restart those servers."
+    "listeners not passed on" [warn] [root] (error)
+    "Hub and proxy go on with the listeners they have." "See the error: mostly too many open files."
     "new settings taken on" [info] [hub] (kept)
     "The hub has taken its new settings, but for `kept` of them." ""
     "new settings not understood" [error] [hub] (error)

@@ -221,7 +221,8 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (api, path) = (tcp.local_addr().unwrap(), folder.path().join("hub.sock"));
-        let listeners = web::Listeners { api: tcp, proxy: UnixListener::bind(&path).unwrap() };
+        let proxy = UnixListener::bind(&path).unwrap();
+        let listeners = web::Listeners { api: web::serve::only(tcp), proxy };
         let (end, ended) = oneshot::channel::<()>();
         let app = hub.app.clone();
         let serving = tokio::spawn(async move {

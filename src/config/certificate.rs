@@ -1,0 +1,138 @@
+//! Certificate and key of the public listener: do they belong together, and until when are they good? Pure.
+
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+use super::secret::Tls;
+
+/// Can the certificate and its key be used, and do they belong together?
+///
+/// # Errors
+///
+/// Why not, in words that quote nothing of the key.
+pub fn fits(tls: &Tls) -> Result<(), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.certificate).collect();
+    let chain = chain.map_err(|error| format!("the certificate is damaged: {error}"))?;
+    if chain.is_empty() {
+        return Err("there is no certificate in the file".to_owned());
+    }
+    // Its errors may quote the file, and it holds a key: they are not passed on.
+    let key = PrivateKeyDer::from_pem_slice(tls.key.reveal())
+        .map_err(|_| "the key is damaged or encrypted".to_owned())?;
+    match rustls::sign::CertifiedKey::from_der(
+        chain,
+        key,
+        &rustls::crypto::ring::default_provider(),
+    ) {
+        Ok(_) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err("the key belongs to another certificate".to_owned())
+        }
+        Err(error) => Err(format!("certificate or key cannot be used: {error}")),
+    }
+}
+
+/// The second since 1970 after which the first certificate of this PEM file is no longer good; none where that cannot
+/// be read.
+pub fn expiry(pem: &[u8]) -> Option<i64> {
+    let certificate = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let (_, whole, _) = element(&certificate)?;
+    let (_, mut fields, _) = element(whole)?;
+    // A version, if there is one; then serial number, algorithm, issuer; then the two moments.
+    if element(fields)?.0 == 0xA0 {
+        fields = element(fields)?.2;
+    }
+    for _ in 0..3 {
+        fields = element(fields)?.2;
+    }
+    let (_, validity, _) = element(fields)?;
+    let (_, _, rest) = element(validity)?;
+    let (tag, text, _) = element(rest)?;
+    moment(tag, std::str::from_utf8(text).ok()?)
+}
+
+/// Tag, content and what follows: the head of DER.
+fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7F))?;
+        if digits.len() > 4 {
+            return None;
+        }
+        (digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)), rest)
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+/// `261121223216Z` (until 2049) or `21261028223216Z`.
+fn moment(tag: u8, text: &str) -> Option<i64> {
+    let digits = text.strip_suffix('Z').filter(|text| text.bytes().all(|c| c.is_ascii_digit()))?;
+    let (year, rest) = match tag {
+        0x17 => {
+            let (year, rest) = digits.split_at_checked(2)?;
+            let year: i64 = year.parse().ok()?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        0x18 => {
+            let (year, rest) = digits.split_at_checked(4)?;
+            (year.parse().ok()?, rest)
+        }
+        _ => return None,
+    };
+    let pair = |at: usize| rest.get(at..at + 2)?.parse::<i64>().ok();
+    let (month, day) = (pair(0)?, pair(2)?);
+    let seconds = pair(4)? * 3600 + pair(6)? * 60 + pair(8)?;
+    // Days before a month's first in a year that begins with March; its leap day is the last.
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (153 * month + 2) / 5
+        + day
+        - 1;
+    Some((days - 719_468) * 86_400 + seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_read() {
+        // As openssl says: Oct 28 22:32:16 2126 GMT, and a second later.
+        let ec = include_bytes!("../proxy/tests/tls/ec-cert.pem");
+        let rsa = include_bytes!("../proxy/tests/tls/rsa-cert.pem");
+        assert_eq!(expiry(ec), Some(4_948_900_336));
+        assert_eq!(expiry(rsa), Some(4_948_900_337));
+        assert_eq!(expiry(include_bytes!("../proxy/tests/tls/ec-sec1.pem")), None);
+        assert_eq!(expiry(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), None);
+    }
+
+    #[test]
+    fn moments_are_counted_from_1970() {
+        let table = [
+            (0x17, "700101000000Z", Some(0)),
+            (0x17, "491231235959Z", Some(2_524_607_999)),
+            (0x18, "20240229120000Z", Some(1_709_208_000)),
+            (0x18, "20260301000000Z", Some(1_772_323_200)),
+            (0x17, "70010100000Z", None),
+            (0x17, "700101000000", None),
+            (0x05, "700101000000Z", None),
+        ];
+        for (tag, text, want) in table {
+            assert_eq!(moment(tag, text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_no_certificate() {
+        let der = CertificateDer::from_pem_slice(include_bytes!("../proxy/tests/tls/ec-cert.pem"));
+        let der = der.unwrap();
+        for length in 0..der.len() {
+            assert!(element(&der[..length]).is_none(), "{length}");
+        }
+        assert!(element(&[0x30, 0x85, 1, 1, 1, 1, 1]).is_none());
+    }
+}
