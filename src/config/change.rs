@@ -200,10 +200,43 @@ pub fn without_restart(old: &Config, new: &Config) -> Config {
     serde_json::from_value(after).expect("each part comes from a configuration")
 }
 
+/// A configuration with this setting in it, and one that differs in nothing else; for tests.
+#[cfg(test)]
+pub(super) fn another(path: &str) -> Option<(Config, Config)> {
+    use super::sections::{AuthClass, Dummy, Simple, SpawnerClass};
+    let mut old = Config::default();
+    if path.starts_with("auth.class.Dummy") {
+        old.auth.class = AuthClass::Dummy(Dummy::default());
+    }
+    if path.starts_with("spawner.class.Simple") {
+        old.spawner.class = SpawnerClass::Simple(Simple::default());
+    }
+    let mut value = serde_json::to_value(&old).ok()?;
+    let place = value.pointer_mut(&format!("/{}", path.replace('.', "/")))?;
+    *place = match &*place {
+        Value::Bool(yes) => (!yes).into(),
+        Value::Number(number) if number.is_f64() => (number.as_f64()? + 1.0).into(),
+        Value::Number(number) => (number.as_u64()? + 1).into(),
+        Value::String(_) if path == "log.format" => "Json".into(),
+        Value::String(_) if path == "spawner.restart" => "Never".into(),
+        Value::String(text) => format!("{text}x").into(),
+        Value::Null if path == "shutdown.servers" => "Keep".into(),
+        Value::Null => true.into(),
+        Value::Array(_) if path == "spawner.ports" => serde_json::json!([1, 2]),
+        Value::Array(items) => [items.clone(), vec!["x".into()]].concat().into(),
+        Value::Object(_) if path == "auth.class" => serde_json::json!({"Dummy": Dummy::default()}),
+        Value::Object(_) if path == "spawner.class" => {
+            serde_json::json!({"Simple": Simple::default()})
+        }
+        Value::Object(_) => serde_json::json!({"x": "y"}),
+    };
+    Some((old, serde_json::from_value(value).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::sections::{AuthClass, Dummy, Pam, Simple, SpawnerClass};
+    use crate::config::sections::{AuthClass, Dummy, Pam};
 
     #[test]
     fn every_setting_has_one_row() {
@@ -226,46 +259,12 @@ mod tests {
         assert!(reasons.len() <= 15 && reasons.iter().all(|why| why.len() > 10), "{reasons:?}");
     }
 
-    /// Another value of the same kind.
-    fn other(path: &str, value: &Value) -> Value {
-        match value {
-            Value::Bool(yes) => (!yes).into(),
-            Value::Number(number) if number.is_f64() => (number.as_f64().unwrap() + 1.0).into(),
-            Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
-            Value::String(_) if path == "log.format" => "Json".into(),
-            Value::String(_) if path == "spawner.restart" => "Never".into(),
-            Value::String(text) => format!("{text}x").into(),
-            Value::Null if path == "shutdown.servers" => "Keep".into(),
-            Value::Null => true.into(),
-            Value::Array(_) if path == "spawner.ports" => serde_json::json!([1, 2]),
-            Value::Array(items) => [items.clone(), vec!["x".into()]].concat().into(),
-            Value::Object(_) if path == "auth.class" => {
-                serde_json::json!({"Dummy": Dummy::default()})
-            }
-            Value::Object(_) if path == "spawner.class" => {
-                serde_json::json!({"Simple": Simple::default()})
-            }
-            Value::Object(_) => serde_json::json!({"x": "y"}),
-        }
-    }
-
     /// Each setting in turn, and no other: it is found, under its class and nowhere else; and what waits for a restart,
     /// only that, stays as it was.
     #[test]
     fn each_setting_is_found_changed_under_its_class_alone() {
         for (path, class) in TABLE {
-            let mut old = Config::default();
-            if path.starts_with("auth.class.Dummy") {
-                old.auth.class = AuthClass::Dummy(Dummy::default());
-            }
-            if path.starts_with("spawner.class.Simple") {
-                old.spawner.class = SpawnerClass::Simple(Simple::default());
-            }
-            let mut value = serde_json::to_value(&old).unwrap();
-            let place = value.pointer_mut(&format!("/{}", path.replace('.', "/"))).unwrap();
-            *place = other(path, place);
-            let new: Config =
-                serde_json::from_value(value).unwrap_or_else(|e| panic!("{path}: {e}"));
+            let (old, new) = another(path).unwrap_or_else(|| panic!("{path}"));
             let mut want = Changes::default();
             match class {
                 Live => want.live.push(path),

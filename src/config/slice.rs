@@ -166,6 +166,7 @@ impl ToWire for ProxySlice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::change;
 
     #[test]
     fn slices_travel_whole_and_show_no_secret() {
@@ -204,5 +205,26 @@ mod tests {
         assert_eq!(back.key.reveal(), &secret);
         let shown = format!("{hub:?}{proxy:?}{:?}", config);
         assert!(!shown.contains("hunter2") && !shown.contains("201"), "{shown}");
+    }
+
+    /// What takes effect while jovis runs has to get to the one it is about. (Root's own it reads from the whole.)
+    #[test]
+    fn each_setting_that_takes_effect_reaches_a_role() {
+        let wires = |config: &Config| {
+            let secret = || Secret::new(vec![1]);
+            let hub = HubSlice::new(config, secret(), String::new(), true).to_wire();
+            (hub, ProxySlice::new(config, None, String::new()).to_wire())
+        };
+        for one in crate::config::catalogue::settings() {
+            let Some((old, new)) = change::another(&one.path) else { continue };
+            let ((hub, proxy), (new_hub, new_proxy)) = (wires(&old), wires(&new));
+            let section = one.path.split('.').next().unwrap_or_default();
+            match section {
+                "shutdown" => assert_eq!((hub, proxy), (new_hub, new_proxy), "{}", one.path),
+                "proxy" => assert!(hub == new_hub && proxy != new_proxy, "{}", one.path),
+                "log" => assert!(hub != new_hub && proxy != new_proxy, "{}", one.path),
+                _ => assert!(hub != new_hub, "{}", one.path),
+            }
+        }
     }
 }

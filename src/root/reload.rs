@@ -16,6 +16,7 @@ use super::{
     events::{Root, all},
     notify,
     roles::Kind,
+    shutdown::Stage,
 };
 use crate::{
     config::change::{self, Changes},
@@ -134,7 +135,8 @@ impl Root {
             self.reloads.over(running.report, running.askers);
         }
         let resting = self.reloads.begun.is_some_and(|begun| now < begun + PAUSE);
-        if !self.reloads.wanted || self.reloads.running.is_some() || resting {
+        let leaving = self.stage != Stage::Serving;
+        if !self.reloads.wanted || self.reloads.running.is_some() || resting || leaving {
             return;
         }
         notify("RELOADING=1");

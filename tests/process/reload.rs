@@ -584,6 +584,124 @@ fn levels_of_parts_hold_in_every_role() {
     });
 }
 
+#[test]
+fn limits_and_lists_hold_at_once() {
+    as_root!();
+    let site = Plan::crowd()
+        .set("hub.default_url", r#""""#)
+        .set("hub.active_server_limit", "0")
+        .set("hub.admin_access", "false")
+        .set("auth.allowed_users", "[]")
+        .set("auth.username_map", "{}")
+        .set("proxy.keep_alive_timeout", "60")
+        .set("root.max_children", "100")
+        .start();
+    let crowd = Crowd::of(&site, "anna", 3);
+    let password = "a password for everybody";
+    assert!(matches!(crowd.start("anna-1").expect("an answer"), 201 | 202));
+    wait_until("it answers", PATIENCE, || crowd.answers("anna-1"));
+    let told = change(
+        &site,
+        &[
+            ("default_url", r#""/hub/token""#),
+            ("admin_access", "true"),
+            ("allowed_users", r#"["anna-1", "anna-2"]"#),
+            ("username_map", r#"{"nickname": "anna-2"}"#),
+            ("keep_alive_timeout", "1"),
+            ("max_children", "1"),
+        ],
+    );
+    let list = |name: &str| told.text(name).unwrap_or_default();
+    assert_eq!(
+        list("applied"),
+        "hub.default_url proxy.keep_alive_timeout auth.allowed_users auth.username_map root.max_children"
+    );
+    assert_eq!(list("next_start"), "hub.admin_access");
+    wait_until("who is not on the list stays out", PATIENCE, || {
+        site.visitor().sign_in_as("zoe", password).status == 403
+    });
+    let mut second = site.visitor();
+    assert_eq!(second.sign_in_as("nickname", password).status, 302);
+    assert!(second.get("/hub/home").text().contains("anna-2"), "the other name holds");
+    assert_eq!(second.get("/hub/").location().as_deref(), Some("/hub/token"));
+    // Root keeps no second server.
+    assert!(matches!(crowd.start("anna-2").expect("an answer"), 201 | 202 | 500 | 503));
+    let mark = site.log.mark();
+    site.log.find(0, PATIENCE, |line| line.is("request denied")).expect("root refuses it");
+    assert!(crowd.process("anna-2").is_none());
+    // A connection nobody speaks on is closed after the new time.
+    let mut idle = TcpStream::connect(site.public).expect("it listens");
+    idle.set_read_timeout(Some(PATIENCE)).expect("it is ours");
+    idle.write_all(b"GET /hub/api HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is open");
+    let began = Instant::now();
+    idle.read_to_end(&mut Vec::new()).expect("it is closed in order");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    // And the hub no second one that is ready, once root would.
+    change(&site, &[("max_children", "100"), ("active_server_limit", "1")]);
+    wait_until("the hub refuses it", PATIENCE, || crowd.start("anna-3").expect("an answer") == 429);
+    change(&site, &[("active_server_limit", "0")]);
+    wait_until("it may start now", PATIENCE, || {
+        matches!(crowd.start("anna-2").expect("an answer"), 201 | 202)
+    });
+    wait_until("it answers", PATIENCE, || crowd.answers("anna-2"));
+    let variables = crowd.process("anna-2").expect("it lives").environment();
+    assert!(variables.iter().any(|line| line == "JUPYTERHUB_ADMIN_ACCESS=1"), "{variables:?}");
+    assert!(site.log.since(mark).iter().all(|line| !line.is("reload refused")));
+}
+
+#[test]
+fn another_spawner_is_for_the_next_servers_and_leaves_those_that_run() {
+    as_root!();
+    let (first, second) = (Account::make(), Account::make());
+    let site = Plan::quick().set("spawner.class", "Local()").start();
+    let mut visitor = crate::with_server(&site, &first);
+    let server = site.server();
+    assert_eq!(server.ids("Uid")[0], first.uid);
+    let homes = site.folder().join("homes").join("{username}").display().to_string();
+    let simple = format!("Simple(user: \"jovis-user\", home_dir_template: {homes:?})");
+    let told = change(&site, &[("class", &simple)]);
+    assert_eq!(told.text("next_start").as_deref(), Some("spawner.class"));
+    let mut other = site.visitor();
+    other.sign_in(&second);
+    other.get("/hub/spawn");
+    crate::wait_for_server(&mut other, &second);
+    let servers = site.servers();
+    let one = servers.iter().find(|process| **process != server).expect("there are two");
+    assert!(one.ids("Uid")[0] != second.uid && one.ids("Uid")[0] != 0);
+    assert!(server.lives() && servers.len() == 2);
+    crate::wait_for_server(&mut visitor, &first);
+}
+
+#[test]
+fn tls_is_turned_on_and_off_while_jovis_runs() {
+    as_root!();
+    let site = Plan::quick().set("hub.ssl_cert", r#""""#).set("hub.ssl_key", r#""""#).start();
+    certificate(site.folder(), "one");
+    let mut kept = TcpStream::connect(site.public).expect("it listens");
+    let ask = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is ours");
+        stream.write_all(b"GET /hub/api HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is open");
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while !answer.ends_with(b"}") && matches!(stream.read(&mut byte), Ok(1)) {
+            answer.push(byte[0]);
+        }
+        String::from_utf8_lossy(&answer).contains("200 OK")
+    };
+    assert!(ask(&mut kept));
+    let path = |end: &str| format!("{:?}", site.folder().join(format!("one.{end}")));
+    let told = change(&site, &[("ssl_cert", &path("pem")), ("ssl_key", &path("key"))]);
+    assert_eq!(told.text("rebound").as_deref(), Some("hub.ssl_key hub.ssl_cert"));
+    wait_until("the certificate is shown", PATIENCE, || shown(&site) == "CN=one");
+    let mut plain = TcpStream::connect(site.public).expect("it listens");
+    assert!(!ask(&mut plain), "no TLS, no answer");
+    assert!(ask(&mut kept), "who was there before stays");
+    change(&site, &[("ssl_cert", r#""""#), ("ssl_key", r#""""#)]);
+    wait_until("there is no TLS any more", PATIENCE, || {
+        TcpStream::connect(site.public).is_ok_and(|mut stream| ask(&mut stream))
+    });
+}
+
 /// One TLS connection that stays open.
 struct Kept(std::process::Child);
 
