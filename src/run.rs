@@ -4,11 +4,12 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::{self, Path},
     process::ExitCode,
+    sync::OnceLock,
 };
 
 use nix::unistd::{Uid, dup2_stderr, dup2_stdout};
@@ -49,12 +50,21 @@ pub fn run(effective: Effective) -> ExitCode {
 }
 
 /// Standard output and error go to `log.file` from now on, our own and those of roles to come: that file. None set: they
-/// stay as they are.
+/// stay as they are, or go back to what jovis was started with.
 fn direct(log: &Log) -> io::Result<Option<OwnedFd>> {
+    static FIRST: OnceLock<[OwnedFd; 2]> = OnceLock::new();
     if log.file.as_os_str().is_empty() {
-        return Ok(None);
+        let Some([output, error]) = FIRST.get() else { return Ok(None) };
+        dup2_stdout(output)?;
+        dup2_stderr(error)?;
+        return error.try_clone().map(Some);
     }
     let file = open(&log.file)?;
+    if FIRST.get().is_none() {
+        let output = io::stdout().as_fd().try_clone_to_owned()?;
+        let error = io::stderr().as_fd().try_clone_to_owned()?;
+        FIRST.get_or_init(|| [output, error]);
+    }
     dup2_stdout(&file)?;
     dup2_stderr(&file)?;
     Ok(Some(file.into()))

@@ -585,6 +585,48 @@ fn levels_of_parts_hold_in_every_role() {
 }
 
 #[test]
+fn the_log_goes_to_another_file_and_back() {
+    as_root!();
+    let site = Plan::quick().set("log.file", r#""""#).start();
+    // A folder of root's own, as the check wants it.
+    let folder = tempfile::Builder::new().prefix("jovis-log-").tempdir_in("/var/log");
+    let folder = folder.expect("the tests run as root");
+    let files = ["one", "two"].map(|name| folder.path().join(name));
+    let holds =
+        |file: &Path, words: &str| fs::read_to_string(file).is_ok_and(|text| text.contains(words));
+    let put = |file: &str| {
+        let text = fs::read_to_string(&site.file).expect("it is ours");
+        write(&site, &with(&text, "file", file));
+        site.signal(Signal::SIGHUP);
+    };
+    for file in &files {
+        put(&format!("{file:?}"));
+        for role in [r#""role":"hub""#, r#""role":"proxy""#] {
+            wait_until("every role writes there", PATIENCE, || {
+                site.visitor().get("/hub/api");
+                holds(file, role) && holds(file, "configuration reloaded")
+            });
+        }
+    }
+    // Moved away, and made anew.
+    let moved = folder.path().join("moved");
+    fs::rename(&files[1], &moved).expect("it is ours");
+    site.signal(Signal::SIGHUP);
+    wait_until("there is a new one", PATIENCE, || {
+        site.visitor().get("/hub/api");
+        holds(&files[1], "request served")
+    });
+    let mark = site.log.mark();
+    put(r#""""#);
+    for role in ["root", "hub", "proxy"] {
+        wait_until("the log is where it was at first", PATIENCE, || {
+            site.visitor().get("/hub/api");
+            site.log.since(mark).iter().any(|line| line.text("role").as_deref() == Some(role))
+        });
+    }
+}
+
+#[test]
 fn limits_and_lists_hold_at_once() {
     as_root!();
     let site = Plan::crowd()
