@@ -699,7 +699,10 @@ fn another_spawner_is_for_the_next_servers_and_leaves_those_that_run() {
     let mut visitor = crate::with_server(&site, &first);
     let server = site.server();
     assert_eq!(server.ids("Uid")[0], first.uid);
-    let homes = site.folder().join("homes").join("{username}").display().to_string();
+    let homes = site.folder().join("homes");
+    fs::create_dir(&homes).expect("the folder is ours");
+    fs::set_permissions(&homes, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+    let homes = homes.join("{username}").display().to_string();
     let simple = format!("Simple(user: \"jovis-user\", home_dir_template: {homes:?})");
     let told = change(&site, &[("class", &simple)]);
     assert_eq!(told.text("next_start").as_deref(), Some("spawner.class"));
