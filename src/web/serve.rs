@@ -299,8 +299,9 @@ mod tests {
         sender.send(vec![one.try_clone().unwrap()]).await.unwrap();
         let (end, ended) = oneshot::channel::<()>();
         let app = hub.app.clone();
-        let serving =
-            tokio::spawn(serve(Listeners { api, proxy }, app, async { drop(ended.await) }));
+        let serving = tokio::spawn(async move {
+            serve_within(100, Listeners { api, proxy }, app, async { drop(ended.await) }).await;
+        });
         assert!(ask(TcpStream::connect(at[0]).await.unwrap()).await.unwrap().contains("200 OK"));
         sender.send(vec![two.try_clone().unwrap(), one.try_clone().unwrap()]).await.unwrap();
         for address in at {
