@@ -106,6 +106,7 @@ impl Root {
     }
 
     pub(super) fn run(mut self) -> ExitCode {
+        self.restore_addresses(Instant::now());
         loop {
             self.tend();
             if self.shut_down(Instant::now()) {

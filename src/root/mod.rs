@@ -12,7 +12,6 @@ use std::{
         unix::net::UnixDatagram,
     },
     process::ExitCode,
-    time::Instant,
 };
 
 use jovis_actors::domain::Secret;
@@ -156,12 +155,9 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let (state_path, state) = place::state(config, &we, &hub)?;
     let (run, lock) = place::runtime(config, &we, &state_path)?;
     umask(Mode::from_bits_truncate(0o077));
-    let mut sockets = sockets::bind(config, &run, &state_path, privileged.then_some(&proxy))?;
+    let sockets = sockets::bind(config, &run, &state_path, privileged.then_some(&proxy))?;
     let children =
         children::Children::open(&run).map_err(|e| failed("children file")(e.to_string()))?;
-    for (address, error) in sockets.restore(children.called(), Instant::now()) {
-        error!(%address, %error, "hub address lost");
-    }
     events::Root::new(setup, setting, (hub, proxy), (state, lock), sockets, children)
 }
 

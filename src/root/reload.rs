@@ -211,6 +211,13 @@ impl Root {
         Ok(())
     }
 
+    /// Binds the addresses of the hub's API that servers of an earlier root were told.
+    pub(super) fn restore_addresses(&mut self, now: Instant) {
+        for (address, error) in self.sockets.restore(self.children.called(), now) {
+            error!(%address, %error, "hub address lost");
+        }
+    }
+
     /// Closes old addresses of the hub's API that no living server was told.
     pub(super) fn tend_addresses(&mut self, now: Instant) {
         if self.sockets.apis.len() < 2 {
