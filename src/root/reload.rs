@@ -186,6 +186,7 @@ impl Root {
         let hub = self.slice(Kind::Hub, &config, &secrets, api_url).map_err(failed)?;
         let proxy = self.slice(Kind::Proxy, &config, &secrets, api_url).map_err(failed)?;
         let log = (self.setup.relog)(&config.log).map_err(|error| vec![error])?;
+        let (hub, proxy) = (all(hub, &log).map_err(failed)?, all(proxy, &log).map_err(failed)?);
         (self.setup.config, self.secrets) = (config, secrets);
         let serial = self.reloads.serial;
         if let Some(rebound) = rebound {
@@ -193,22 +194,26 @@ impl Root {
             for address in old {
                 info!(%address, "hub address kept");
             }
-            self.tell_listeners().map_err(failed)?;
+            self.tell_listeners();
         }
-        self.hub.say(None, RootSays::Reload { serial }, all(hub, &log).map_err(failed)?);
-        self.proxy.say(None, RootToProxy::Reload { serial }, all(proxy, &log).map_err(failed)?);
+        self.hub.say(None, RootSays::Reload { serial }, hub);
+        self.proxy.say(None, RootToProxy::Reload { serial }, proxy);
         Ok(self.told(changes))
     }
 
     /// Tells both roles what to listen on.
-    fn tell_listeners(&mut self) -> io::Result<()> {
-        let copies = |fds: Vec<&OwnedFd>| fds.into_iter().map(OwnedFd::try_clone).collect();
-        let apis: io::Result<Vec<_>> =
-            copies(self.sockets.apis.iter().map(|api| &api.fd).collect());
-        let public: io::Result<Vec<_>> = copies(self.sockets.public.iter().collect());
-        self.hub.say(None, RootSays::Listen, apis?);
-        self.proxy.say(None, RootToProxy::Listen, public?);
-        Ok(())
+    fn tell_listeners(&mut self) {
+        let copies = |fds: Vec<&OwnedFd>| -> io::Result<Vec<_>> {
+            fds.into_iter().map(OwnedFd::try_clone).collect()
+        };
+        let apis = copies(self.sockets.apis.iter().map(|api| &api.fd).collect());
+        match (apis, copies(self.sockets.public.iter().collect())) {
+            (Ok(apis), Ok(public)) => {
+                self.hub.say(None, RootSays::Listen, apis);
+                self.proxy.say(None, RootToProxy::Listen, public);
+            }
+            (Err(error), _) | (_, Err(error)) => warn!(%error, "listeners not passed on"),
+        }
     }
 
     /// Binds the addresses of the hub's API that servers of an earlier root were told.
@@ -231,9 +236,7 @@ impl Root {
         for address in gone {
             info!(%address, "hub address closed");
         }
-        if let Err(error) = self.tell_listeners() {
-            warn!(%error, "listeners not passed on");
-        }
+        self.tell_listeners();
     }
 
     fn told(&mut self, changes: Changes) -> ReloadReport {
