@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use crate::{
     as_root,
     support::{
-        Account, PATIENCE, Plan, Site,
+        Account, Line, PATIENCE, Plan, Site,
         crowd::Crowd,
         load::{Load, Mix},
         scale::{promise, scaled},
@@ -182,6 +182,16 @@ pub(crate) fn write_down(crowd: &Crowd, stop: &AtomicBool) -> (BTreeMap<String, 
     (kept, unknown)
 }
 
+/// What the log tells of a fault (I8): its lines but for those of requests, up to the moment the hub is complete again.
+fn tale(site: &Site, mark: usize) -> Vec<String> {
+    let complete = |line: &Line| line.is("routes complete");
+    site.log.find(mark, PATIENCE, complete).expect("the routes are complete again");
+    let told = site.log.since(mark).into_iter();
+    let told = told.filter(|line| line.text("level").is_some_and(|level| level != "DEBUG"));
+    let events = told.filter_map(|line| line.text("event"));
+    events.filter(|event| event != "request answered").collect()
+}
+
 /// Is everything that was acknowledged there, once?
 pub(crate) fn compare(crowd: &Crowd, kept: &BTreeMap<String, String>) {
     let mut found: BTreeMap<String, u32> = BTreeMap::new();
@@ -222,7 +232,7 @@ fn row_01_a_killed_hub_is_noticed_by_nobody_and_loses_nothing() {
         },
     );
     let done = Over::default();
-    let mut back = Vec::new();
+    let (mut back, mut told) = (Vec::new(), Vec::new());
     let (kept, unknown) = thread::scope(|scope| {
         let done = done;
         let over = done.0.clone();
@@ -231,7 +241,7 @@ fn row_01_a_killed_hub_is_noticed_by_nobody_and_loses_nothing() {
         for number in 0..kills {
             let random = u64::from(unique_number(number));
             thread::sleep(Duration::from_millis(50 + random % 1950));
-            let hub = site.hub();
+            let (hub, mark) = (site.hub(), site.log.mark());
             hub.kill();
             let killed = Instant::now();
             let answer = site.visitor().get("/hub/api");
@@ -239,6 +249,7 @@ fn row_01_a_killed_hub_is_noticed_by_nobody_and_loses_nothing() {
             back.push(killed.elapsed());
             let another = || site.role("@hub").is_some_and(|now| now != hub);
             wait_until("there is another hub", PATIENCE, another);
+            told.push(tale(&site, mark));
         }
         drop(done);
         writer.join().expect("the writer does not panic")
@@ -255,6 +266,9 @@ fn row_01_a_killed_hub_is_noticed_by_nobody_and_loses_nothing() {
         back[back.len() / 2],
         kept.len()
     );
+    let longest = told.into_iter().max_by_key(Vec::len).unwrap_or_default();
+    println!("row 1: a kill is told in at most {} lines: {longest:?}", longest.len());
+    assert!(longest.len() <= 20 && longest.contains(&"role ended".to_owned()), "{longest:?}");
     assert_eq!(report.sockets.failed, BTreeMap::new());
     assert_eq!(report.requests.failed, BTreeMap::new());
     assert_eq!(report.hub.failed, BTreeMap::new(), "requests to the hub wait and are answered");
