@@ -5,6 +5,11 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,7 +17,11 @@ use nix::sys::signal::Signal;
 
 use crate::{
     as_root,
-    support::{Account, PATIENCE, Plan, Site, Visitor, scale::scaled, wait_until},
+    support::{
+        Account, PATIENCE, Plan, Site, Visitor,
+        scale::{promise, scaled},
+        wait_until,
+    },
 };
 
 /// Runs the command line beside a hub's, with that one's configuration.
@@ -117,6 +126,55 @@ fn row_53_a_backup_restored_on_another_machine_holds_the_same() {
     assert_eq!(checksum(&now), checksum(&verified));
     there.start();
     println!("row 53: {} tokens restored on another machine, same checksum, {took:?}", made.len());
+}
+
+#[test]
+fn row_53_a_running_hub_is_backed_up_and_nobody_waits() {
+    as_root!();
+    let account = Account::make();
+    let site = Plan::quick().start();
+    let mut visitor = site.visitor();
+    visitor.sign_in(&account);
+    let path = format!("/hub/api/users/{}/tokens", account.name);
+    let before: Vec<_> = (0..50).map(|_| issue(&mut visitor, &path).expect("it is made")).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (stop, path, mut visitor) = (stop.clone(), path.clone(), visitor.clone());
+        thread::spawn(move || {
+            let (mut slowest, mut made) = (Duration::ZERO, 0);
+            while !stop.load(Ordering::Acquire) {
+                let begun = Instant::now();
+                issue(&mut visitor, &path).expect("it is made");
+                slowest = slowest.max(begun.elapsed());
+                made += 1;
+            }
+            (slowest, made)
+        })
+    };
+    let backup = site.folder().join("it.backup");
+    let name = backup.to_str().expect("a plain path");
+    let begun = Instant::now();
+    let written = said(&jovis(&site.file, &["backup", name]));
+    let took = begun.elapsed();
+    stop.store(true, Ordering::Release);
+    let (slowest, meanwhile) = writer.join().expect("every change was made");
+    assert!(slowest < promise(Duration::from_secs(1)), "{slowest:?}");
+    site.hub().kill();
+    let verified = said(&jovis(&site.file, &["restore", "--verify", name]));
+    assert!(written.contains("1 users") && verified.contains("whole and undamaged"), "{verified}");
+
+    let mut there = Plan::quick().prepare();
+    said(&jovis(&there.file, &["restore", name]));
+    there.start();
+    for (_, secret) in &before {
+        let token = format!("token {secret}");
+        let me = there.visitor().send("GET", "/hub/api/user", &[("Authorization", &token)], b"");
+        assert_eq!(me.expect("an answer").status, 200);
+    }
+    println!(
+        "row 53: backed up in {took:?}; slowest of {meanwhile} changes meanwhile {slowest:?}; all {} restored",
+        before.len()
+    );
 }
 
 #[test]
