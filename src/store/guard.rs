@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -46,6 +46,23 @@ fn hold(file: File, dir: &Path) -> Result<File, StoreError> {
         }),
         Err(TryLockError::Error(error)) => Err(failed("lock the state directory")(error)),
     }
+}
+
+/// Was this lock's name removed while it was held?
+pub(super) fn is_deleted(lock: &File) -> bool {
+    lock.metadata().is_ok_and(|it| it.nlink() == 0)
+}
+
+/// Has a store been begun beside this lock? Then an empty folder is a loss.
+pub(super) fn has_begun(lock: &File) -> bool {
+    lock.metadata().is_ok_and(|it| it.len() > 0)
+}
+
+/// Notes that a store has been begun.
+pub(super) fn note_begun(disk: &Disk, lock: &File) -> io::Result<()> {
+    let mut file = lock.try_clone()?;
+    disk.write(&mut file, b"begun\n")?;
+    disk.sync(&file)
 }
 
 /// What is known about how far the store has been.

@@ -4,6 +4,10 @@
 //! long. A new segment's header names the place it continues from; what stands behind that place in older segments is
 //! void. So nothing that counts is ever overwritten. Only the frame of a failed append is cut off: its callers are told
 //! that it failed, and there may be no room for the segment that would make it void.
+//!
+//! A frame that is read need not be on the medium: when a sync fails the kernel shows the pages all the same, as clean
+//! ones, and forgets that they were never written. So what an opening finds behind the last place that is known to have
+//! been synced is written once more, into a new segment, before it counts ([`Journal::secure`]).
 
 use std::{
     fs::{self, File},
@@ -32,6 +36,13 @@ pub(super) struct Entry {
     pub(super) end: Point,
     segment: usize,
     records: Range<usize>,
+}
+
+impl Entry {
+    /// Where its bytes stand in the segment, its head included.
+    fn frame(&self) -> Range<usize> {
+        self.records.start - segment::FRAME_HEAD..self.records.end
+    }
 }
 
 /// Everything the journal's files hold.
@@ -85,7 +96,7 @@ pub(super) fn read(folder: &Path, acknowledged: Option<u64>) -> Result<Found, St
             Err(BadHeader::Broken) => scan
                 .frames
                 .first()
-                .filter(|it| it.records.start == segment::HEADER + 52)
+                .filter(|it| it.records.start == segment::HEADER + segment::FRAME_HEAD)
                 .map(|it| Point { sequence: it.first.saturating_sub(1), chain: it.before }),
         };
         if scan.header.is_err() {
@@ -154,9 +165,10 @@ struct Open {
 
 impl Journal {
     /// Continues from `at`, in a new segment of at most about `limit` bytes that is made when first needed.
-    pub(super) fn new(disk: Disk, folder: PathBuf, found: Found, at: Point, limit: u64) -> Self {
+    pub(super) fn new(disk: Disk, folder: PathBuf, found: &Found, at: Point, limit: u64) -> Self {
         let grown = found.bytes.iter().map(|it| it.len() as u64).sum();
-        Self { disk, folder, open: None, files: found.files, next: found.next, limit, at, grown }
+        let files = found.files.clone();
+        Self { disk, folder, open: None, files, next: found.next, limit, at, grown }
     }
 
     /// Makes one group durable. After an error nothing more can be appended.
@@ -208,6 +220,47 @@ impl Journal {
         self.files.push(Segment { path, from: Some(self.at.sequence) });
         self.open = Some(Open { file, bytes: segment::HEADER as u64 });
         Ok(())
+    }
+
+    /// Writes the frames behind this change once more, in one new segment, and waits until they are on the medium.
+    /// Tells how many there were. The segment gets its name when it is whole: its header makes the older copies void.
+    pub(super) fn secure(&mut self, found: &Found, durable: u64) -> Result<usize, StoreError> {
+        let securing = failed("write the journal's end once more");
+        let uncertain = found
+            .entries
+            .iter()
+            .filter(|it| it.end.sequence > durable && it.end.sequence <= self.at.sequence);
+        let uncertain: Vec<&Entry> = uncertain.collect();
+        let Some(first) = uncertain.first() else { return Ok(0) };
+        let from = Point { sequence: first.first - 1, chain: first.before };
+        let path = self.folder.join(format!("{:010}.log", self.next));
+        let beside = path.with_extension("tmp");
+        self.disk.remove(&beside).map_err(&securing)?;
+        let mut file = self.disk.create(&beside).map_err(&securing)?;
+        let mut bytes = Header { number: self.next, from }.encode();
+        for entry in &uncertain {
+            bytes.extend(&found.bytes[entry.segment][entry.frame()]);
+        }
+        self.disk.write(&mut file, &bytes).map_err(&securing)?;
+        self.disk.sync(&file).map_err(&securing)?;
+        self.disk.rename(&beside, &path).map_err(&securing)?;
+        self.next += 1;
+        self.files.push(Segment { path, from: Some(from.sequence) });
+        self.disk.sync_folder(&self.folder).map_err(&securing)?;
+        self.open = Some(Open { file, bytes: bytes.len() as u64 });
+        Ok(uncertain.len())
+    }
+
+    /// One of its files that is no longer there.
+    pub(super) fn deleted(&self) -> Option<&Path> {
+        let in_use = self.open.as_ref().and_then(|open| open.file.metadata().ok());
+        if in_use.is_some_and(|it| it.nlink() == 0) {
+            return self.files.last().map(|it| it.path.as_path());
+        }
+        let gone = |path: &&Path| {
+            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        self.files.iter().map(|it| it.path.as_path()).find(gone)
     }
 
     /// The segment in use, and where in it ends what was acknowledged.

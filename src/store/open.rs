@@ -11,7 +11,7 @@
 //! Nothing is changed on disk before a base counts.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -59,6 +59,8 @@ pub(super) struct Truth {
     pub(super) snapshot: Option<u64>,
     /// How far the mark says it has been.
     pub(super) marked: u64,
+    /// So far it is on the medium for certain; what the journal holds behind may be in the page cache only.
+    pub(super) durable: u64,
     pub(super) repairs: Vec<String>,
 }
 
@@ -74,6 +76,7 @@ pub(super) enum Unfit {
 pub(super) fn open(
     disk: &Disk,
     paths: &Paths,
+    lock: &File,
     acknowledged: Option<Point>,
 ) -> Result<Truth, StoreError> {
     let mark = guard::mark(&paths.dir)?;
@@ -81,12 +84,13 @@ pub(super) fn open(
     let snapshots = snapshot::list(&paths.snapshots).map_err(failed("list the snapshots"))?;
     let had_sled = paths.sled.join("db").exists();
     let fresh = acknowledged.is_none()
+        && !guard::has_begun(lock)
         && mark == Mark::Missing
         && found.segments == 0
         && snapshots.is_empty()
         && !paths.sled.exists();
     if fresh {
-        return begin(disk, paths, found);
+        return begin(disk, paths, lock, found);
     }
 
     let mut repairs = found.notes.clone();
@@ -96,9 +100,12 @@ pub(super) fn open(
         Mark::Sequence(_) => {}
     }
     let marked = if let Mark::Sequence(sequence) = mark { sequence } else { 0 };
-    let mut floor =
-        marked.max(found.reaches).max(snapshots.last().map_or(0, |(number, _)| *number));
-    floor = floor.max(acknowledged.map_or(0, |it| it.sequence));
+    // All of these were written after what they tell of had been synced.
+    let durable = marked
+        .max(found.reaches)
+        .max(snapshots.last().map_or(0, |(number, _)| *number))
+        .max(acknowledged.map_or(0, |it| it.sequence));
+    let mut floor = durable;
 
     // A missing database is made later: opening would make it now.
     let (mut base, mut sled_image, mut sled_bad) = (None, None, None);
@@ -200,14 +207,20 @@ pub(super) fn open(
             None => renew(disk, paths, "it was missing", &image, at, &mut repairs),
         },
     };
-    Ok(Truth { image, at, found, base, snapshot: newest, marked, repairs })
+    // A store of a release that did not say so. Where it cannot be said now it is next time.
+    if !guard::has_begun(lock) {
+        let _ = guard::note_begun(disk, lock);
+    }
+    Ok(Truth { image, at, found, base, snapshot: newest, marked, durable, repairs })
 }
 
-/// A new store: the mark first, so that from now on an empty folder is a loss.
-fn begin(disk: &Disk, paths: &Paths, found: Found) -> Result<Truth, StoreError> {
+/// A new store: the mark first, so that from now on an empty folder is a loss. The lock says so too, which nobody
+/// removes who removes the data.
+fn begin(disk: &Disk, paths: &Paths, lock: &File, found: Found) -> Result<Truth, StoreError> {
     let beginning = failed("begin a store");
     guard::set_mark(disk, &paths.dir, 0).map_err(&beginning)?;
     disk.sync_folder(&paths.dir).map_err(&beginning)?;
+    guard::note_begun(disk, lock).map_err(&beginning)?;
     let base = match sled::open(&paths.sled) {
         Opened::Empty(mut base) => {
             base.fill(&Image::default(), Point::default()).is_ok().then_some(base)
@@ -221,6 +234,7 @@ fn begin(disk: &Disk, paths: &Paths, found: Found) -> Result<Truth, StoreError> 
         base,
         snapshot: None,
         marked: 0,
+        durable: 0,
         repairs: Vec::new(),
     })
 }

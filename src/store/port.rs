@@ -27,7 +27,7 @@ use super::{
     backup::Backups,
     disk::{Disk, failed},
     guard,
-    journal::Journal,
+    journal::{Found, Journal},
     migrate::{self, Due},
     open::{self, Paths, Truth},
     records,
@@ -67,6 +67,20 @@ impl Default for Limits {
     }
 }
 
+#[cfg(any(test, feature = "faults"))]
+impl Limits {
+    /// So small that a short story has many of everything.
+    pub(super) fn hasty() -> Self {
+        Self {
+            segment: 600,
+            grown: 2_000,
+            period: Duration::from_secs(600),
+            pause: Duration::ZERO,
+            reserve: 4_096,
+        }
+    }
+}
+
 /// The store on disk, as a port. One thread owns it.
 #[derive(Debug)]
 pub struct DiskJournal {
@@ -84,12 +98,16 @@ pub struct DiskJournal {
     pub(super) told: bool,
     /// It knows that no segment can be begun.
     told_segment: bool,
+    /// The log knows that the mark cannot be written for now.
+    told_of_mark: bool,
     pub(super) open: Option<Open>,
 }
 
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) journal: Journal,
+    /// What was found and not yet written once more, for lack of room, and how far it is known to be durable.
+    unsecured: Option<Box<(Found, u64)>>,
     base: Option<Box<Base>>,
     /// When to try again after sled was lost.
     base_again: Instant,
@@ -121,6 +139,7 @@ impl DiskJournal {
             tail: None,
             told: false,
             told_segment: false,
+            told_of_mark: false,
             open: None,
         }
     }
@@ -131,6 +150,9 @@ impl DiskJournal {
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {
+        if self.lock.as_ref().is_some_and(guard::is_deleted) {
+            self.lock = None;
+        }
         if self.lock.is_none() {
             self.lock = Some(guard::lock(&self.paths.dir)?);
         }
@@ -138,6 +160,59 @@ impl DiskJournal {
             self.disk.folder(folder).map_err(failed("make a folder of the store"))?;
         }
         self.disk.sync_folder(&self.paths.dir).map_err(failed("sync the state directory"))
+    }
+
+    /// For tests: segments, snapshots and waits so small that a short story has many of each.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn hasty(mut self) -> Self {
+        self.limits = Limits::hasty();
+        self
+    }
+
+    /// See [`Journal::secure`]. The reserve is room for it.
+    fn secure(&self, journal: &mut Journal, found: &Found, durable: u64) -> Result<(), StoreError> {
+        let mut done = journal.secure(found, durable);
+        if matches!(done, Err(StoreError::Full))
+            && guard::give_up_reserve(&self.disk, &self.paths.dir)
+        {
+            warn!("store reserve given up");
+            done = journal.secure(found, durable);
+        }
+        let frames = done?;
+        if frames > 0 {
+            debug!(frames, "journal end written again");
+        }
+        Ok(())
+    }
+
+    /// Does what loading could not for lack of room.
+    fn secure_now(&mut self) -> Result<(), StoreError> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let done = match &open.unsecured {
+            None => Ok(()),
+            Some(some) => self.secure(&mut open.journal, &some.0, some.1),
+        };
+        if done.is_ok() && open.unsecured.take().is_some() {
+            self.acknowledged = Some(open.journal.at);
+        }
+        self.open = Some(open);
+        done
+    }
+
+    /// The files in use still have their names: a deleted one takes writes and keeps none.
+    fn in_place(&self) -> Result<(), StoreError> {
+        let gone = |what: String| {
+            let doing = "find its files";
+            Err(StoreError::Disk { doing, error: format!("{what} was deleted while in use") })
+        };
+        if self.lock.as_ref().is_some_and(guard::is_deleted) {
+            return gone(self.paths.dir.join("store.lock").display().to_string());
+        }
+        match self.open.as_ref().and_then(|open| open.journal.deleted()) {
+            Some(path) => gone(path.display().to_string()),
+            None => Ok(()),
+        }
     }
 
     /// The next append begins a new segment.
@@ -210,17 +285,26 @@ impl Port for DiskJournal {
             migrate::keep(&self.disk, &self.paths, version)
                 .map_err(failed("keep the store as an older release left it"))?;
         }
-        let mut truth = open::open(&self.disk, &self.paths, self.acknowledged)?;
+        let lock = self.lock.as_ref().expect("it was just taken");
+        let mut truth = open::open(&self.disk, &self.paths, lock, self.acknowledged)?;
         self.settle(due, &mut truth)?;
         let (image, at, now) = (truth.image, truth.at, Instant::now());
         let mut journal = Journal::new(
             self.disk.clone(),
             self.paths.journal.clone(),
-            truth.found,
+            &truth.found,
             at,
             self.limits.segment,
         );
-        if self.acknowledged.is_some() {
+        let mut unsecured = None;
+        if self.acknowledged.is_none() {
+            match self.secure(&mut journal, &truth.found, truth.durable) {
+                Ok(()) => {}
+                // Reading goes on; no change is taken and nothing is marked before it is done.
+                Err(StoreError::Full) => unsecured = Some(Box::new((truth.found, truth.durable))),
+                Err(error) => return Err(error),
+            }
+        } else {
             // What an append left behind that failed is void from now on: a new segment says so, or it is cut off,
             // for which there is always room. While neither can be done, nothing may go on: whoever was told that his
             // change failed would find it after a crash.
@@ -237,9 +321,12 @@ impl Port for DiskJournal {
                 }
             }
         }
-        self.acknowledged = Some(at);
+        if unsecured.is_none() {
+            self.acknowledged = Some(at);
+        }
         self.open = Some(Open {
             journal,
+            unsecured,
             base: truth.base,
             base_again: now + self.limits.pause,
             marked: truth.marked,
@@ -261,6 +348,7 @@ impl Port for DiskJournal {
 
     fn append(&mut self, first: u64, group: &[Write]) -> Result<(), StoreError> {
         let wrong = |error: String| StoreError::Disk { doing: "append to the journal", error };
+        self.secure_now()?;
         let open = self.open.as_mut().ok_or_else(|| wrong("it is not loaded".to_owned()))?;
         let next = open.journal.at.sequence + 1;
         if first != next {
@@ -284,11 +372,21 @@ impl Port for DiskJournal {
                 warn!("store reserve given up");
             }
             self.close();
-            // Before anybody hears of it, lest a crash here make it true. If it cannot be done, loading tries again.
-            if let Err(error) = self.disown() {
-                warn!(%error, "refused changes not cut off");
-            }
-            return Err(error);
+            // Before anybody hears of it, lest a crash here make it true. If it cannot be done nobody is told that it
+            // failed; loading tries again.
+            let Err(cut) = self.disown() else { return Err(error) };
+            warn!(error = %cut, "refused changes not cut off");
+            return Err(match error {
+                StoreError::Disk { doing, error } => StoreError::Uncertain {
+                    doing,
+                    error: format!("{error}, nor cut it off again: {cut}"),
+                },
+                StoreError::Full => StoreError::Uncertain {
+                    doing: "append to the journal",
+                    error: format!("the disk is full, nor cut it off again: {cut}"),
+                },
+                other => other,
+            });
         }
         let at = open.journal.at;
         self.acknowledged = Some(at);
@@ -299,6 +397,8 @@ impl Port for DiskJournal {
     }
 
     fn idle(&mut self, image: &Arc<Image>, sequence: u64) -> Result<(), StoreError> {
+        self.in_place()?;
+        self.secure_now()?;
         let Some(open) = self.open.as_mut() else {
             return Ok(());
         };
@@ -308,8 +408,12 @@ impl Port for DiskJournal {
         let at = open.journal.at;
         if open.marked != at.sequence {
             match guard::set_mark(&self.disk, &self.paths.dir, at.sequence) {
-                Ok(()) => open.marked = at.sequence,
-                Err(error) => warn!(%error, "store mark not written"),
+                Ok(()) => (open.marked, self.told_of_mark) = (at.sequence, false),
+                Err(error) if self.told_of_mark => debug!(%error, "store mark still not written"),
+                Err(error) => {
+                    self.told_of_mark = true;
+                    warn!(%error, "store mark not written");
+                }
             }
         }
         open.take_snapshot_in(&self.limits, &mut self.told);

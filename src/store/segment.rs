@@ -22,7 +22,8 @@ pub(super) const HEADER: usize = 60;
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"JOVISJNL";
 const FRAME_MAGIC: &[u8; 4] = b"\xf7jvf";
-const FRAME_HEAD: usize = 52;
+/// Bytes of a frame before its records.
+pub(super) const FRAME_HEAD: usize = 52;
 const SUM_AT: usize = 36;
 
 /// A place in the one history of the store.

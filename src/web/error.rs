@@ -99,7 +99,7 @@ impl From<StoreError> for Error {
         match why {
             StoreError::Full => Self::later(StatusCode::INSUFFICIENT_STORAGE, why, 60),
             StoreError::Unfit(_) => Self::bad(why),
-            StoreError::Disk { .. } | StoreError::Damaged(_) => {
+            StoreError::Disk { .. } | StoreError::Uncertain { .. } | StoreError::Damaged(_) => {
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 30)
             }
         }

@@ -20,6 +20,15 @@ pub enum StoreError {
         /// What was said.
         error: String,
     },
+    /// The operating system's word, and it would not take back what may have been written: whether the group was made is
+    /// known only when it loads again.
+    #[error("the store could not {doing}: {error}; whether the change was made is not known yet")]
+    Uncertain {
+        /// What was being done.
+        doing: &'static str,
+        /// What was said.
+        error: String,
+    },
     /// One change cannot be kept; others can.
     #[error("this cannot be stored: {0}")]
     Unfit(String),
@@ -52,7 +61,7 @@ pub trait Journal: Send {
     }
 
     /// Makes one group of writes durable: when it returns `Ok` they survive `kill -9` and power loss, all of them;
-    /// when it returns an error none of them is believed. Never called again after an error without [`Journal::load`].
+    /// when it returns an error none of them is believed, except [`StoreError::Uncertain`]: all or none of them. Never called again after an error without [`Journal::load`].
     /// `first` is the sequence number of the first write of the group.
     fn append(&mut self, first: u64, group: &[Write]) -> Result<(), StoreError>;
 

@@ -256,6 +256,22 @@ async fn while_it_cannot_be_loaded_reads_go_on() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_that_a_change_was_not_made_which_may_be_made() {
+    let it = open_default();
+    add(&it.client).await.unwrap();
+    it.journal.set_load_error(Some(StoreError::Damaged("on purpose".to_owned())));
+    it.journal.fail_append(1, StoreError::Uncertain { doing: "sync", error: "EIO".to_owned() });
+    assert!(matches!(add(&it.client).await, Err(ChangeError::Unavailable)));
+    // Who comes later was not tried, and hears so.
+    assert!(matches!(
+        add(&it.client).await,
+        Err(ChangeError::Store(StoreError::Disk { .. } | StoreError::Damaged(_)))
+    ));
+    it.journal.set_load_error(None);
+    assert_eq!(eventually(&it.client).await, 2);
+}
+
+#[tokio::test]
 async fn the_kth_append_fails_for_all_k() {
     const CHANGES: u64 = 12;
     for k in 1..=CHANGES {

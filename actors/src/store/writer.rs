@@ -152,6 +152,11 @@ impl Writer {
         };
         self.failures = self.failures.saturating_add(1);
         self.tell(&error);
+        // Whoever comes while it is broken was not tried at all: that much is certain.
+        let error = match error {
+            StoreError::Uncertain { doing, error } => StoreError::Disk { doing, error },
+            other => other,
+        };
         self.state = State::Broken { error, until: Instant::now() + pause };
     }
 
@@ -163,7 +168,10 @@ impl Writer {
         }
         match error {
             StoreError::Full => warn!(error = %error, "store refuses changes"),
-            StoreError::Disk { .. } | StoreError::Damaged(_) | StoreError::Unfit(_) => {
+            StoreError::Disk { .. }
+            | StoreError::Uncertain { .. }
+            | StoreError::Damaged(_)
+            | StoreError::Unfit(_) => {
                 error!(error = %error, "store refuses changes");
             }
         }
@@ -251,6 +259,10 @@ impl Writer {
                 self.publication.publish(Arc::new(image), before + writes.len() as u64);
             }
             Err(error) => self.break_off(error.clone()),
+        }
+        // Nobody is told that it was not made, which may turn out to be wrong: their channels close.
+        if matches!(outcome, Err(StoreError::Uncertain { .. })) {
+            return false;
         }
         // Also who wrote nothing is refused with the others: what they were told may rest on what did not come to be.
         for done in waiting {
