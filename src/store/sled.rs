@@ -17,6 +17,7 @@ use std::{
 };
 
 use jovis_actors::store::{Image, Write};
+use tracing::warn;
 
 use super::{
     records::{self, BadRecord},
@@ -40,7 +41,8 @@ const BATCH: usize = 4_096;
 /// sled, open and verified.
 #[derive(Debug)]
 pub(super) struct Base {
-    db: ::sled::Db,
+    /// There until it is dropped.
+    db: Option<::sled::Db>,
     file: File,
     at: Point,
     count: u64,
@@ -115,7 +117,7 @@ fn open_here(path: &PathBuf) -> Opened {
         Ok(read) => read,
         Err(opened) => return opened,
     };
-    let base = |at| Box::new(Base { db: db.clone(), file, at, count, digest, ids, dirty: false });
+    let base = |at| Box::new(Base { db: Some(db.clone()), file, at, count, digest, ids, dirty: false });
     match meta {
         None if count == 0 => Opened::Empty(base(Point::default())),
         None => Opened::Damaged("it was not finished".to_owned()),
@@ -269,9 +271,10 @@ impl Base {
         self.ids = ids;
         self.at = to;
         self.guarded(|base| {
+            let db = base.db.as_ref().expect("it is dropped last");
             let mut batch = ::sled::Batch::default();
             for (key, new) in last {
-                if let Some(old) = base.db.get(&key)? {
+                if let Some(old) = db.get(&key)? {
                     base.count -= 1;
                     base.digest = base.digest.wrapping_sub(one(&key, &old));
                 }
@@ -286,7 +289,7 @@ impl Base {
             if whole {
                 batch.insert(META, encode_meta(base.at, base.count, base.digest));
             }
-            base.db.apply_batch(batch)?;
+            db.apply_batch(batch)?;
             base.dirty = true;
             Ok(())
         })
@@ -312,7 +315,7 @@ impl Base {
         if !self.dirty {
             return Ok(());
         }
-        self.guarded(|base| base.db.flush().map(|_| ()))?;
+        self.guarded(|base| base.db.as_ref().map_or(Ok(0), |db| db.flush()).map(|_| ()))?;
         self.file.sync_data().map_err(|error| error.to_string())?;
         self.dirty = false;
         Ok(())
@@ -325,6 +328,16 @@ impl Base {
         match catch_unwind(AssertUnwindSafe(|| act(self))) {
             Ok(done) => done.map_err(|error| error.to_string()),
             Err(_) => Err("sled panicked".to_owned()),
+        }
+    }
+}
+
+impl Drop for Base {
+    /// Closing writes and syncs once more, and sled panics when that fails.
+    fn drop(&mut self) {
+        let db = self.db.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            warn!("sled panicked when closing");
         }
     }
 }

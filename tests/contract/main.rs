@@ -8,13 +8,19 @@
 //! | `spawner.rs` | `Spawner` | local processes, scripted |
 //! | `routes.rs` | `RouteSink` | the link to a proxy (in-test peer, real proxy), memory |
 //!
+//! The disk under `Journal` has files of its own: `anomalies.rs` (the k-th call fails, for all k), `power.rs` (power
+//! cuts), `damage.rs` (files that were cut, altered, lost); `shim.rs` and `shim.c` stand between a child and its disk.
+//!
 //! `root.rs` is what the hub's side of PAM and local processes talks to.
 
 #[path = "../support/mod.rs"]
 pub mod support;
 
+mod anomalies;
 mod authenticator;
+mod power;
 mod root;
 mod routes;
+mod shim;
 mod spawner;
 mod store;

@@ -18,7 +18,7 @@ use jovis_actors::{
 };
 
 /// Writes in each group of the story.
-const GROUP: u64 = 3;
+pub(crate) const GROUP: u64 = 3;
 
 fn user(id: u64, name: &str) -> Write {
     Write::User(Arc::new(User {
@@ -33,7 +33,7 @@ fn user(id: u64, name: &str) -> Write {
 }
 
 /// The `n`-th group of the story: a user comes, is changed, and an old one goes.
-fn group(n: u64) -> Vec<Write> {
+pub(crate) fn group(n: u64) -> Vec<Write> {
     let id = n + 1;
     vec![
         user(id, &format!("new{id}")),
@@ -42,7 +42,7 @@ fn group(n: u64) -> Vec<Write> {
     ]
 }
 
-fn after(groups: u64) -> Image {
+pub(crate) fn after(groups: u64) -> Image {
     let mut image = Image::default();
     (0..groups).flat_map(group).for_each(|write| image.apply(&write));
     image
