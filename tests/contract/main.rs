@@ -18,6 +18,7 @@ pub mod support;
 
 mod anomalies;
 mod authenticator;
+mod damage;
 mod power;
 mod root;
 mod routes;
