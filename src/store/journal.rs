@@ -251,16 +251,18 @@ impl Journal {
         Ok(uncertain.len())
     }
 
-    /// One of its files that is no longer there.
-    pub(super) fn deleted(&self) -> Option<&Path> {
+    /// One of its files that cannot be reached by its name any more, and why.
+    pub(super) fn out_of_reach(&self) -> Option<(&Path, String)> {
+        let deleted = || "it was deleted while in use".to_owned();
         let in_use = self.open.as_ref().and_then(|open| open.file.metadata().ok());
         if in_use.is_some_and(|it| it.nlink() == 0) {
-            return self.files.last().map(|it| it.path.as_path());
+            return self.files.last().map(|it| (it.path.as_path(), deleted()));
         }
-        let gone = |path: &&Path| {
-            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        };
-        self.files.iter().map(|it| it.path.as_path()).find(gone)
+        self.files.iter().find_map(|it| match fs::symlink_metadata(&it.path) {
+            Ok(_) => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some((&*it.path, deleted())),
+            Err(error) => Some((&*it.path, error.to_string())),
+        })
     }
 
     /// The segment in use, and where in it ends what was acknowledged.

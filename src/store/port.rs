@@ -202,16 +202,16 @@ impl DiskJournal {
 
     /// The files in use still have their names: a deleted one takes writes and keeps none.
     fn in_place(&self) -> Result<(), StoreError> {
-        let gone = |what: String| {
-            let doing = "find its files";
-            Err(StoreError::Disk { doing, error: format!("{what} was deleted while in use") })
-        };
-        if self.lock.as_ref().is_some_and(guard::is_deleted) {
-            return gone(self.paths.dir.join("store.lock").display().to_string());
-        }
-        match self.open.as_ref().and_then(|open| open.journal.deleted()) {
-            Some(path) => gone(path.display().to_string()),
+        let lock = || (self.paths.dir.join("store.lock"), "it was deleted while in use".to_owned());
+        let deleted = self.lock.as_ref().is_some_and(guard::is_deleted).then(lock);
+        let open = self.open.as_ref();
+        let of_journal = || open?.journal.out_of_reach().map(|(path, why)| (path.to_owned(), why));
+        match deleted.or_else(of_journal) {
             None => Ok(()),
+            Some((path, why)) => Err(StoreError::Disk {
+                doing: "find its files",
+                error: format!("{}: {why}", path.display()),
+            }),
         }
     }
 

@@ -9,7 +9,7 @@
 //! | `routes.rs` | `RouteSink` | the link to a proxy (in-test peer, real proxy), memory |
 //!
 //! The disk under `Journal` has files of its own: `anomalies.rs` (the k-th call fails, for all k), `power.rs` (power
-//! cuts), `damage.rs` (files that were cut, altered, lost); `shim.rs` and `shim.c` stand between a child and its disk.
+//! cuts), `damage.rs` (files that were cut, altered, lost), `memory.rs` (none left); `shim.rs` and `shim.c` stand between a child and its disk.
 //!
 //! `root.rs` is what the hub's side of PAM and local processes talks to.
 
@@ -19,6 +19,7 @@ pub mod support;
 mod anomalies;
 mod authenticator;
 mod damage;
+mod memory;
 mod power;
 mod root;
 mod routes;

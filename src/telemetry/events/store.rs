@@ -35,6 +35,14 @@ super::events! {
     "Another attempt to begin a new part of the journal failed." ""
     "journal segments stay" [warn] [hub] (error)
     "Old parts of the journal could not be removed." "Look at the permissions of `hub.state_dir`."
+    "store mark still not written" [debug] [hub] (error)
+    "Said again while it lasts." ""
+    "journal end written again" [debug] [hub] (frames)
+    "At opening, what may have been in memory only was written once more before it counts." ""
+    "sled panicked when closing" [warn] [hub] ()
+    "The database under the journal could not be closed; it is verified when it is opened again." "Look at the disk."
+    "sled does not close" [warn] [hub] (limit_s)
+    "The database under the journal has not ended in time; it is left alone." "Look at the disk."
     "sled left behind" [warn] [hub] (error)
     "The database under the journal has failed; journal and snapshots go on without it, and it is made anew." "Look at the disk."
     "snapshot written" [info] [hub] (sequence)
