@@ -69,6 +69,11 @@ struct Segment {
 }
 
 impl Found {
+    /// How far it goes.
+    pub(super) fn end(&self) -> u64 {
+        self.reaches.max(self.entries.last().map_or(0, |last| last.end.sequence))
+    }
+
     /// The records of a frame, as bytes; `None` inside would be a mistake of the writer.
     pub(super) fn records(&self, entry: &Entry) -> impl Iterator<Item = Option<&[u8]>> {
         segment::records(&self.bytes[entry.segment][entry.records.clone()])

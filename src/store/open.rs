@@ -105,6 +105,7 @@ pub(super) fn open(
         .max(found.reaches)
         .max(snapshots.last().map_or(0, |(number, _)| *number))
         .max(acknowledged.map_or(0, |it| it.sequence));
+    let durable_by_mark = marked.max(acknowledged.map_or(0, |it| it.sequence));
     let mut floor = durable;
 
     // A missing database is made later: opening would make it now.
@@ -142,6 +143,14 @@ pub(super) fn open(
         }
         let name = format!("snapshot {number}");
         match snapshot::read(path) {
+            // The journal always reaches as far as the newest snapshot. One that does not has lost its end, and with it
+            // perhaps more than the snapshot holds; unless the mark is of a backup that was put in place.
+            Ok((at, _)) if found.end() < at.sequence && durable_by_mark < at.sequence => {
+                reasons.push(format!(
+                    "from {name}: the journal ends with change {}, so that what came after the snapshot is not known",
+                    found.end()
+                ));
+            }
             Ok((at, image)) => match replay(at, image, &found, floor) {
                 Ok(done) => truth = Some(done),
                 Err(Unfit::Fatal(error)) => return Err(error),

@@ -384,7 +384,11 @@ fn the_advice_for_a_lost_store_helps() {
     let error = refused.load().unwrap_err().to_string();
     assert!(error.contains("snapshots"), "{error}");
     drop(refused);
+    // A snapshot alone does not say that it is the end; only a mark that is put there on purpose does.
     fs::remove_file(dir.path().join("store.mark")).unwrap();
+    let error = journal(dir.path()).load().unwrap_err().to_string();
+    assert!(error.contains("jovis restore"), "{error}");
+    super::guard::set_mark(&super::disk::Disk::default(), dir.path(), after(16).1).unwrap();
     let loaded = journal(dir.path()).load().unwrap();
     assert_eq!((loaded.image, loaded.sequence), after(16));
 }

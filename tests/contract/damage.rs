@@ -372,7 +372,12 @@ fn row_18_files_that_vanish_or_are_yesterday_s_lose_nothing_in_silence() {
         cases.len(),
         stopped.len()
     );
-    for must in ["all but store.mark is yesterday's", "all but store.mark is deleted"] {
+    for must in [
+        "all but store.mark is yesterday's",
+        "all but store.mark is deleted",
+        "all but snapshots is yesterday's",
+        "all but snapshots is deleted",
+    ] {
         assert!(stopped.contains(must), "{must}: {stopped:?}");
     }
     assert!(stopped.contains("everything but the lock is deleted"), "{stopped:?}");

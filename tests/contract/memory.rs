@@ -78,11 +78,21 @@ fn row_27_without_memory_it_ends_and_loses_nothing() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     let ballast = GROUPS * 256;
+    // The least that is enough: address space is reserved far beyond what is needed.
+    let (mut too_little, mut enough) = (ballast, peak);
+    while enough - too_little > ballast / 16 {
+        let middle = (too_little + enough) / 2;
+        let dir = scratch();
+        match run(dir.path(), Some(middle)) {
+            (_, true) => enough = middle,
+            (_, false) => too_little = middle,
+        }
+    }
     let values = scale::scaled(20, 100);
     let (mut ended, mut middle) = (0, 0);
     for value in 0..values {
         // From too little to begin with to nearly enough.
-        let limit = peak - ballast - ballast / 2 + (ballast + ballast / 2) * value / values;
+        let limit = enough.saturating_sub(ballast * 5 / 4) + ballast * 5 / 4 * value / values;
         let dir = scratch();
         let (groups, success) = run(dir.path(), Some(limit));
         ended += u64::from(!success);
