@@ -90,6 +90,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("file", "where the old file was put"),
     ("finding", "what is wrong in the configuration, and where"),
     ("findings", "how many findings there are"),
+    ("frames", "how many groups of changes"),
     ("from", "the address of the visitor, as far as the proxies before us are believed"),
     ("generation", "how often this actor was started"),
     ("id", "the number of a question between two processes"),
