@@ -210,7 +210,11 @@ impl DiskJournal {
             None => Ok(()),
             Some((path, why)) => Err(StoreError::Disk {
                 doing: "find its files",
-                error: format!("{}: {why}", path.display()),
+                // The hub knows its folder by a descriptor, people do not.
+                error: format!(
+                    "{}: {why}",
+                    path.strip_prefix(&self.paths.dir).unwrap_or(&path).display()
+                ),
             }),
         }
     }
