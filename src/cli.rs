@@ -1,7 +1,8 @@
 //! The command line: reads it, loads and checks the configuration, answers what can be answered at once, and hands the
 //! rest to the caller.
 //!
-//! Exit codes: 0 done, 64 the command line is wrong, 78 the configuration is wrong or missing, 1 anything else.
+//! Exit codes: 0 done, 64 the command line is wrong, 78 the configuration is wrong or missing, 1 anything else; those of
+//! commands to a running jovis stand in `operate`.
 
 use std::{
     ffi::OsString,
@@ -21,7 +22,9 @@ use crate::config::{
     world::{Machine, World},
 };
 
+mod operate;
 mod overrides;
+mod status;
 mod store;
 
 /// The command line is wrong (`EX_USAGE`).
@@ -78,6 +81,8 @@ enum Command {
     },
     /// Put a backup in the place of the store, which is kept beside it; or check one. No hub may be running.
     Restore(store::Restore),
+    #[command(flatten)]
+    Operate(operate::Operate),
 }
 
 #[derive(Debug, Default, Args)]
@@ -180,7 +185,11 @@ fn run(
     if options.generate_config {
         return Outcome::Exit(generate(options, out, err));
     }
-    let effective = match configuration(options, given) {
+    let loaded = configuration(options, given);
+    if let Some(Command::Operate(operate)) = &cli.command {
+        return Outcome::Exit(operate::run(operate, options.config.as_deref(), loaded, out, err));
+    }
+    let effective = match loaded {
         Ok(effective) => effective,
         Err(words) => {
             let _ = writeln!(err, "{}", words.trim_end());
@@ -212,6 +221,7 @@ fn run(
             let outcome = store::restore(&effective.config, &what, out);
             Outcome::Exit(store::told(outcome, err))
         }
+        Command::Operate(_) => unreachable!("done above"),
         Command::Run => {
             let mut findings = check::check(&effective, world);
             if check::is_fatal(&findings) {

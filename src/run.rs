@@ -42,8 +42,10 @@ pub fn run(effective: Effective) -> ExitCode {
             return ExitCode::from(78);
         }
     };
+    let file = effective.file.as_ref().and_then(|file| path::absolute(file).ok());
     root::run(Setup {
         config,
+        file,
         reload: Box::new(move || reload(&effective)),
         relog: Box::new(move |log| relog(&logs, log)),
     })

@@ -9,6 +9,7 @@
 //! | [`check`] | all that is wrong with a configuration on this machine, at once |
 //! | [`pam_stack`] | what a PAM service's file says, includes followed |
 //! | [`world`] | what `check` asks of the machine |
+//! | [`runtime`] | where a running jovis is found |
 //! | [`secret`] | cookie secret and TLS key: read by root, made if missing |
 //! | [`slice`] | what each role gets |
 //! | [`certificate`] | certificate and key: do they belong together, until when are they good |
@@ -27,6 +28,7 @@ pub mod legacy;
 pub mod load;
 pub mod outline;
 pub mod pam_stack;
+pub mod runtime;
 pub mod secret;
 pub mod sections;
 pub mod slice;

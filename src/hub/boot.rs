@@ -29,7 +29,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    registry, reload, settings,
+    control, registry, reload, settings,
     threads::ActorThreads,
     world::{SystemClock, SystemEntropy},
 };
@@ -112,6 +112,7 @@ struct Hub {
     apis: mpsc::Sender<Vec<std::net::TcpListener>>,
     clock: Arc<dyn Clock>,
     live: reload::Live,
+    panel: control::Panel,
     proxy: Option<jovis_actors::routes::SinkId>,
     /// Keeps `/proc/self/fd/N` what it is.
     _state: Arc<OwnedFd>,
@@ -171,6 +172,7 @@ impl Hub {
         root.ready().await?;
         info!("hub is ready");
         let live = reload::Live { slice, actors, spawner, authenticator, app, logs };
+        let panel = control::Panel::new(&tree);
         Ok(Self {
             root,
             events,
@@ -181,6 +183,7 @@ impl Hub {
             apis,
             clock,
             live,
+            panel,
             proxy: None,
             _state: state,
         })
@@ -201,6 +204,9 @@ impl Hub {
                         if let Err(error) = self.root.reloaded(outcome).await {
                             warn!(%error, "cannot report the reload");
                         }
+                    }
+                    Some(Event::Control(request, asker, fds)) => {
+                        self.panel.ask(request, asker, fds);
                     }
                     Some(Event::Stop { hard, servers }) => break (0, servers, hard),
                     Some(Event::Closed) | None => {

@@ -1,9 +1,10 @@
 //! Role hub: puts everything together and keeps it going.
 //!
 //! [`boot`] is the order of birth and death; [`registry`] turns configuration into an authenticator and a spawner;
-//! [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
+//! `control` answers operators; [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
 
 pub mod boot;
+mod control;
 #[cfg(feature = "faults")]
 mod faults;
 pub mod registry;

@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod control;
 pub mod frame;
 pub mod helper;
 pub mod proxy;

@@ -140,6 +140,8 @@ pub enum RootSays {
         /// Which reload.
         serial: u64,
     },
+    /// Event: an operator asks this; the operator's socket comes with it, then what came along with the request.
+    Control(super::control::Request),
     /// Event: go.
     Stop {
         /// Soft first, then hard.

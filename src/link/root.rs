@@ -28,6 +28,7 @@ use crate::{
     config::slice::HubSlice,
     ipc::{
         Envelope, Hello, VERSION,
+        control::Request,
         frame::{self, FrameError},
         helper::Verdict,
         reload::ReloadOutcome,
@@ -105,6 +106,8 @@ pub enum Event {
         /// The log's file, if there is one, opened anew.
         log: Option<OwnedFd>,
     },
+    /// An operator asks: the socket to answer into, and what came along with the request.
+    Control(Request, OwnedFd, Vec<OwnedFd>),
     /// Go.
     Stop {
         /// At once?
@@ -379,6 +382,9 @@ impl Root {
                     None
                 }
             },
+            (RootSays::Control(request), Some(asker)) => {
+                Some(Event::Control(request, asker, fds.collect()))
+            }
             (RootSays::Stop { hard, servers }, _) => Some(Event::Stop { hard, servers }),
             (other, _) => {
                 warn!(said = ?other, "root spoke out of turn");

@@ -20,6 +20,7 @@ use super::{
     Secrets, Setup, StartError, birth,
     checks::Checks,
     children::Children,
+    control::Control,
     notify,
     reload::Reloads,
     requests::Birth,
@@ -61,10 +62,12 @@ pub(super) struct Root {
     pub(super) births: Vec<Birth>,
     pub(super) checks: Checks,
     pub(super) reloads: Reloads,
+    pub(super) control: Control,
     pub(super) hub: Role,
     pub(super) proxy: Role,
     signals: Signals,
     pub(super) stage: Stage,
+    pub(super) began: Instant,
     /// A second signal has come.
     pub(super) hurry: bool,
     announced: bool,
@@ -78,6 +81,7 @@ impl Root {
         (state, lock): (OwnedFd, File),
         sockets: Sockets,
         children: Children,
+        control: Control,
     ) -> Result<Self, StartError> {
         let secrets = Secrets::read(&setup.config, state.as_fd())
             .map_err(|error| StartError::Refused(chain(&error).to_string()))?;
@@ -96,10 +100,12 @@ impl Root {
             births: Vec::new(),
             checks: Checks::default(),
             reloads: Reloads::default(),
+            control,
             hub: Role::new(Kind::Hub, now),
             proxy: Role::new(Kind::Proxy, now),
             signals,
             stage: Stage::Serving,
+            began: now,
             hurry: false,
             announced: false,
         })
@@ -126,6 +132,7 @@ impl Root {
             }
             self.hear_hub();
             self.hear_proxy();
+            self.hear_operators(Instant::now());
             self.look_after_births(Instant::now());
             self.reap();
         }
@@ -145,6 +152,7 @@ impl Root {
         }
         wanted.extend(self.births.iter().map(|birth| read(birth.report.as_fd())));
         wanted.extend(self.checks.links().map(read));
+        wanted.extend(self.control.interest().map(read));
         wanted.extend(self.children.adopted().map(|(_, pidfd)| read(pidfd)));
         let now = Instant::now();
         let restarts = [&self.hub, &self.proxy].into_iter().filter_map(Role::due);
@@ -171,6 +179,7 @@ impl Root {
         }
         self.tend_reload(now);
         self.tend_addresses(now);
+        self.tend_operators(now);
         let patience = self.setup.config.root.watchdog.duration();
         self.hub.watch(now, patience, RootSays::Ping);
         self.proxy.watch(now, patience, RootToProxy::Ping);
@@ -314,6 +323,7 @@ impl Root {
         } else {
             info!(child = kind.name(), pid, ?exit, "role ended");
         }
+        self.role(kind).last_exit = Some((exit, Instant::now()));
         self.role(kind).ended(Instant::now());
         // The next one begins with the new configuration.
         self.reloads.answered(kind);

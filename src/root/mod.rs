@@ -2,8 +2,8 @@
 //! thread, one poll loop; it reads typed messages from the hub and the proxy it has started itself, and nothing else.
 //!
 //! Reading order: [`policy`] (what may be asked), `requests.rs` (how it is done), `birth.rs` (between fork and exec),
-//! `children.rs` (who lives), `events.rs` (the loop), `roles.rs` (hub and proxy), `reload.rs`,
-//! `shutdown.rs`.
+//! `children.rs` (who lives), `events.rs` (the loop), `roles.rs` (hub and proxy), `control.rs` (what operators ask),
+//! `reload.rs`, `shutdown.rs`.
 
 use std::{
     env, fs,
@@ -11,6 +11,7 @@ use std::{
         fd::{BorrowedFd, OwnedFd},
         unix::net::UnixDatagram,
     },
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -38,6 +39,7 @@ use crate::{
 mod birth;
 mod checks;
 mod children;
+mod control;
 mod events;
 mod place;
 mod policy;
@@ -74,6 +76,8 @@ pub type Relog = Box<dyn Fn(&Log) -> Result<Option<OwnedFd>, String>>;
 pub struct Setup {
     /// As loaded and checked.
     pub config: Config,
+    /// Where from.
+    pub file: Option<PathBuf>,
     /// For SIGHUP.
     pub reload: Reload,
     /// After that.
@@ -158,7 +162,9 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let sockets = sockets::bind(config, &run, &state_path, privileged.then_some(&proxy))?;
     let children =
         children::Children::open(&run).map_err(|e| failed("children file")(e.to_string()))?;
-    events::Root::new(setup, setting, (hub, proxy), (state, lock), sockets, children)
+    let control =
+        control::Control::open(&run).map_err(|e| failed("control socket")(e.to_string()))?;
+    events::Root::new(setup, setting, (hub, proxy), (state, lock), sockets, children, control)
 }
 
 fn named(name: &str, setting: &str) -> Result<Account, StartError> {

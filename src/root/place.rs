@@ -1,7 +1,6 @@
 //! Where things lie: the runtime directory (root's own) and the state directory (the hub's).
 
 use std::{
-    env,
     fs::{self, DirBuilder, File, TryLockError},
     io,
     os::{
@@ -19,7 +18,10 @@ use nix::{
 };
 
 use super::{StartError, policy::Ourselves};
-use crate::{config::Config, os::users::Account};
+use crate::{
+    config::{Config, runtime},
+    os::users::Account,
+};
 
 /// How long a starting root waits for the one before it and its roles to be gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,15 +37,7 @@ pub(super) fn runtime(
     state: &Path,
 ) -> Result<(PathBuf, File), StartError> {
     let name = config.hub.name.as_str();
-    if name.is_empty() || name.len() > 64 || name.contains('/') || name.starts_with('.') {
-        return Err(StartError::Refused(format!("hub.name {name:?} is no name of a folder")));
-    }
-    let dir = if we.privileged {
-        Path::new("/run/jovis").join(name)
-    } else {
-        let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-        own.map_or_else(|| state.join("run"), |dir| dir.join("jovis").join(name))
-    };
+    let dir = runtime::directory(config, we.privileged, state).map_err(StartError::Refused)?;
     DirBuilder::new().recursive(true).mode(0o711).create(&dir).map_err(failed(&dir))?;
     let found = fs::symlink_metadata(&dir).map_err(failed(&dir))?;
     if !found.is_dir() || found.uid() != we.uid {

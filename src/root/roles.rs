@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jovis_actors::ports::Exit;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -18,6 +19,7 @@ use super::birth;
 use crate::{
     ipc::{
         Envelope, Hello, VERSION,
+        control::{Part, ProcessStatus},
         frame::{self, FrameError},
     },
     os::fd,
@@ -35,6 +37,8 @@ const PRICE: Duration = Duration::from_millis(500);
 const CREDIT: Duration = Duration::from_secs(5);
 /// From the closing of its link to the end of the process.
 const GRACE: Duration = Duration::from_secs(5);
+/// So long without a sign of life, and people are told (a role answers each question within a moment).
+const SILENT: Duration = Duration::from_secs(7);
 
 /// A message and what came with it.
 pub(super) type Heard<M> = (Envelope<M>, Vec<OwnedFd>);
@@ -82,6 +86,11 @@ impl Link {
         }
     }
 
+    /// How much waits for a role that does not read.
+    pub(super) fn backlog(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The next message, if there is one.
     pub(super) fn hear<M: DeserializeOwned>(&mut self) -> Option<Result<Heard<M>, FrameError>> {
         if self.closed {
@@ -112,6 +121,14 @@ impl Kind {
             Self::Proxy => "proxy",
         }
     }
+
+    /// As operators call it.
+    pub(super) fn part(self) -> Part {
+        match self {
+            Self::Hub => Part::Hub,
+            Self::Proxy => Part::Proxy,
+        }
+    }
 }
 
 /// A running role.
@@ -125,6 +142,9 @@ pub(super) struct Process {
     pub(super) greeted: bool,
     /// Since when it serves.
     pub(super) ready: Option<Instant>,
+    /// Its program's version, as it said itself.
+    build: String,
+    began: Instant,
     pinged: Instant,
     ponged: Instant,
     doomed: Option<Instant>,
@@ -132,9 +152,10 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(pid: i32, link: Link, report: OwnedFd, now: Instant) -> Self {
-        let (pinged, ponged) = (now, now);
+        let (began, pinged, ponged) = (now, now, now);
+        let (report, build) = (Some(report), String::new());
         let (greeted, ready, doomed) = (false, None, None);
-        Self { pid, link, report: Some(report), greeted, ready, pinged, ponged, doomed }
+        Self { pid, link, report, greeted, ready, build, began, pinged, ponged, doomed }
     }
 
     pub(super) fn ponged(&mut self, now: Instant) {
@@ -167,6 +188,7 @@ impl Process {
             return Err(format!("said Hello as {} in version {}", hello.role, hello.version));
         }
         self.greeted = true;
+        self.build = hello.build.chars().filter(|c| !c.is_control()).take(64).collect();
         Ok(())
     }
 }
@@ -180,13 +202,25 @@ pub(super) struct Role {
     /// What ends of lives have cost and time has not paid back, as of the last end.
     debt: Duration,
     last: Instant,
+    /// How many have ended, and how the last one did.
+    ends: u32,
+    pub(super) last_exit: Option<(Exit, Instant)>,
     /// When the next one may be started.
     pub(super) not_before: Instant,
 }
 
 impl Role {
     pub(super) fn new(kind: Kind, now: Instant) -> Self {
-        Self { kind, process: None, failures: 0, debt: Duration::ZERO, last: now, not_before: now }
+        Self {
+            kind,
+            process: None,
+            failures: 0,
+            debt: Duration::ZERO,
+            last: now,
+            ends: 0,
+            last_exit: None,
+            not_before: now,
+        }
     }
 
     /// Says something, if there is somebody.
@@ -221,6 +255,43 @@ impl Role {
         }
         self.not_before = now + delay(self.failures, RandomState::new().hash_one(()));
         self.failures = self.failures.saturating_add(1);
+        self.ends = self.ends.saturating_add(1);
+    }
+
+    /// It was told to go, for another one to come at once: killed if it has not gone then.
+    pub(super) fn leaves(&mut self, until: Instant) {
+        self.failures = 0;
+        self.debt = self.debt.saturating_sub(PRICE);
+        if let Some(process) = &mut self.process {
+            process.doomed = Some(until);
+        }
+    }
+
+    /// For people.
+    pub(super) fn status(&self, now: Instant) -> ProcessStatus {
+        let process = self.process.as_ref();
+        let state = match process {
+            None => "waiting",
+            Some(process) if now.duration_since(process.ponged) >= SILENT => "silent",
+            Some(Process { doomed: Some(_), .. }) => "leaving",
+            Some(Process { ready: None, .. }) => "starting",
+            Some(_) => "ready",
+        };
+        let age = |since: Instant| now.saturating_duration_since(since).as_secs();
+        ProcessStatus {
+            role: self.kind.part(),
+            state: state.to_owned(),
+            pid: process.map(|process| process.pid),
+            build: process.map_or_else(String::new, |process| process.build.clone()),
+            up_s: process.map(|process| age(process.began)),
+            restarts: self.ends,
+            last_exit: self.last_exit.map(|(exit, _)| match exit {
+                Exit::Code(code) => format!("code {code}"),
+                Exit::Signal(signal) => format!("signal {signal}"),
+                Exit::Unknown => "unknown".to_owned(),
+            }),
+            last_exit_s: self.last_exit.map(|(_, when)| age(when)),
+        }
     }
 
     /// Asks for a sign of life, and kills what gives none for `patience`, or whose link is over.

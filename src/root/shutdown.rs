@@ -39,17 +39,34 @@ pub(super) enum Stage {
     Killed { until: Instant },
 }
 
+impl Stage {
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Proxy { .. } => "ending: the proxy drains",
+            Self::Hub { .. } => "ending: the hub leaves",
+            Self::Servers { .. } | Self::Killed { .. } => "ending: servers leave",
+        }
+    }
+}
+
 impl Root {
     /// SIGTERM or SIGINT: begins to go, or goes the hard way.
     pub(super) fn stop(&mut self, signal: i32, now: Instant) {
+        let servers = match self.setup.config.shutdown.servers {
+            Some(ShutdownServers::Stop) => true,
+            Some(ShutdownServers::Keep) => false,
+            None => signal == libc::SIGINT,
+        };
+        self.leave(servers, now);
+    }
+
+    /// Begins to go, with all user servers or without; goes the hard way if it is going already.
+    pub(super) fn leave(&mut self, servers: bool, now: Instant) {
         let config = &self.setup.config;
         match &mut self.stage {
             Stage::Serving => {
-                let servers = match config.shutdown.servers {
-                    Some(ShutdownServers::Stop) => true,
-                    Some(ShutdownServers::Keep) => false,
-                    None => signal == libc::SIGINT,
-                };
                 info!(servers, "jovis is ending");
                 notify("STOPPING=1");
                 let until = now + config.proxy.drain.duration() + GRACE;

@@ -93,6 +93,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("frames", "how many groups of changes"),
     ("from", "the address of the visitor, as far as the proxies before us are believed"),
     ("generation", "how often this actor was started"),
+    ("hard", "at once, nothing is waited for"),
     ("id", "the number of a question between two processes"),
     ("input", "what an actor failed on: never its content, only which"),
     ("kept", "how many settings stay as they were"),

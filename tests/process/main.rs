@@ -14,6 +14,7 @@ mod canary;
 #[cfg(feature = "faults")]
 mod chaos;
 mod crowd;
+mod control;
 mod disk_full;
 #[cfg(feature = "faults")]
 mod effects;

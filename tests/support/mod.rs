@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `site.rs` | [`Plan`] → [`Site`]: writes hub.ron, starts the binary, ends everything on drop |
 //! | `log.rs` | the hub's log lines as they come, and waiting for one |
+//! | `operator.rs` | `jovis COMMAND` beside it, and its control socket ([`Talk`]) |
 //! | `account.rs` | a Unix user for one test |
 //! | `faults.rs` | panics, kills and stalls in a running hub, at named points |
 //! | `process.rs` | the process table, read from /proc |
@@ -28,6 +29,7 @@ mod faults;
 mod http;
 pub mod load;
 mod log;
+mod operator;
 pub mod process;
 pub mod scale;
 mod script;
@@ -37,6 +39,7 @@ mod volume;
 pub use account::Account;
 pub use http::{Answer, Socket, Visitor};
 pub use log::{Line, Log};
+pub use operator::Talk;
 pub use script::Script;
 pub use site::{Plan, Site};
 pub use volume::{Full, Volume};

@@ -227,6 +227,16 @@ impl Site {
         self.child = Some(command.spawn().expect("the binary is built"));
     }
 
+    /// Was it started by root?
+    pub fn is_of_root(&self) -> bool {
+        self.starter.is_none() && nix::unistd::geteuid().is_root()
+    }
+
+    /// The program it was started from.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The folder everybody can read, which holds the fake server.
     pub fn folder(&self) -> &Path {
         self.folder.path()

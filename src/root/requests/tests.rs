@@ -14,6 +14,7 @@ use crate::{
     root::{
         Reload, Relog, Setup,
         children::Children,
+        control::Control,
         policy::Ourselves,
         roles::{Link, Process},
         sockets,
@@ -53,10 +54,11 @@ impl Scene {
         let own = users::by_uid(uid).unwrap().unwrap();
         let (reload, relog): (Reload, Relog) =
             (Box::new(|| Err(Vec::new())), Box::new(|_| Ok(None)));
-        let setup = Setup { config, reload, relog };
+        let setup = Setup { config, file: None, reload, relog };
+        let control = Control::open(dir.path()).unwrap();
         let file = || File::open(dir.path()).unwrap();
         let held = (file().into(), file());
-        let root = Root::new(setup, setting, (own.clone(), own), held, sockets, children);
+        let root = Root::new(setup, setting, (own.clone(), own), held, sockets, children, control);
         let mut root = root.unwrap();
         let (ours, hub) = fd::pair().unwrap();
         let (report, _) = fd::pipe().unwrap();

@@ -19,6 +19,18 @@ super::events! {
     "The kernel refuses to let root wait." "Report it; it is tried again ten times a second."
     "request denied" [warn] [root] (order why)
     "The hub asked root for something that the rules forbid, or that is no longer there." "Once in a while: a race of a stop with an end. Often: look who has got into the hub."
+    "operator refused" [warn] [root] (uid)
+    "Somebody who is neither root nor the one that started jovis has spoken to the control socket." "Find out who; then why that socket could be opened: its mode is 0600."
+    "operators not heard" [warn] [root] (error)
+    "Root cannot take on who connects to its control socket; it tries again in a second." "Mend what `error` names: descriptors, memory."
+    "operator not answered" [debug] [hub] (error)
+    "Who asked by `jovis COMMAND` has hung up or does not read." ""
+    "reload asked for" [info] [root] ()
+    "Somebody has said `jovis reload`." ""
+    "restart asked for" [info] [root] (child)
+    "Somebody has said `jovis restart`: hub or proxy is told to go, and another one is begun." ""
+    "stop asked for" [info] [root] (servers hard)
+    "Somebody has said `jovis stop`; `servers` is what is to become of user servers." ""
     "role started" [info] [root] (child pid)
     "Hub or proxy was begun." ""
     "role ready" [info] [root] (child pid)

@@ -1,0 +1,192 @@
+//! Operators ↔ jovis, over the socket `control` in the runtime directory.
+//!
+//! Who connects says one [`Request`] in a datagram of at most [`LIMIT`] bytes and then hears [`Answer`]s, one a
+//! datagram, until the end of the link: the end says that nothing more comes. It is `SOCK_SEQPACKET` and not a stream
+//! because root, hub and proxy answer into the same socket: a datagram is whole, whoever else speaks, and none of them
+//! keeps an unfinished line of another. Nor does root have to gather a request piece by piece.
+//!
+//! What root cannot do itself it hands to the hub with the socket ([`super::root::RootSays::Control`]).
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::reload::ReloadReport;
+
+/// Longest request, in bytes.
+pub const LIMIT: usize = 4 * 1024;
+
+/// Longest answer, in bytes.
+pub const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// What operators ask for: `{"command": "restart", "role": "hub"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Read the configuration again. Answer: [`Answer::Reloaded`].
+    Reload,
+    /// A fresh process for this role. Answer: [`Answer::Done`] when it serves.
+    Restart {
+        /// Which.
+        role: Part,
+    },
+    /// Go. Answer: [`Answer::Done`], and the end of the link when jovis is gone.
+    Stop {
+        /// What becomes of user servers.
+        #[serde(default)]
+        servers: Servers,
+        /// The hard way, as a second signal does.
+        #[serde(default)]
+        now: bool,
+    },
+    /// How is everything? Answers: [`Answer::Root`], then [`Answer::Hub`] if the hub can.
+    Status,
+}
+
+/// A role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The one parent of all.
+    Root,
+    /// Who decides.
+    Hub,
+    /// Who carries the bytes.
+    Proxy,
+}
+
+/// What becomes of user servers when jovis goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Servers {
+    /// As `shutdown.servers` says, and otherwise as after SIGTERM.
+    #[default]
+    Default,
+    /// They stay.
+    Keep,
+    /// They go too.
+    Stop,
+}
+
+/// What operators hear: `{"answer": "refused", "why": "…"}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is not done.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// It is done, or (for `stop`) begun.
+    Done,
+    /// What came of a reload.
+    Reloaded(ReloadReport),
+    /// Root's half of the status.
+    Root(RootStatus),
+    /// The hub's half.
+    Hub(HubStatus),
+}
+
+/// Root's half of the status: what it knows without asking anybody.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RootStatus {
+    /// `hub.name`.
+    pub name: String,
+    /// Where people reach it.
+    pub url: String,
+    /// The configuration's file; none: there is none.
+    pub file: Option<PathBuf>,
+    /// `serving`, or how far a shutdown is.
+    pub stage: String,
+    /// Root, hub and proxy.
+    pub processes: Vec<ProcessStatus>,
+    /// User servers in root's table that live.
+    pub children: usize,
+    /// What came of the newest reload; none: there was none.
+    pub reload: Option<ReloadReport>,
+}
+
+/// One role's process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Which.
+    pub role: Part,
+    /// `ready`, `starting`, `silent` (no sign of life), `leaving`, or `waiting` (for its next start).
+    pub state: String,
+    /// None: there is none.
+    pub pid: Option<i32>,
+    /// Version of the program, as it said itself.
+    pub build: String,
+    /// Seconds since it was started.
+    pub up_s: Option<u64>,
+    /// How often another one was started in its place.
+    pub restarts: u32,
+    /// How the last one ended; none: none has.
+    pub last_exit: Option<String>,
+    /// Seconds since then.
+    pub last_exit_s: Option<u64>,
+}
+
+/// The hub's half of the status.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HubStatus {
+    /// Version of the program.
+    pub build: String,
+    /// How many users there are.
+    pub users: usize,
+    /// How many servers are in each state.
+    pub servers: BTreeMap<String, usize>,
+    /// The store.
+    pub store: StoreStatus,
+}
+
+/// The hub's store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Number of the last change that is durable.
+    pub sequence: u64,
+    /// How many records it holds.
+    pub records: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Request, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn requests_are_read_as_people_write_them() {
+        let wanted = [
+            (r#"{"command":"reload"}"#, Request::Reload),
+            (r#"{"command":"restart","role":"hub"}"#, Request::Restart { role: Part::Hub }),
+            (r#"{"command":"stop"}"#, Request::Stop { servers: Servers::Default, now: false }),
+            (
+                r#"{"command":"stop","servers":"keep","now":true}"#,
+                Request::Stop { servers: Servers::Keep, now: true },
+            ),
+        ];
+        for (text, request) in wanted {
+            assert_eq!(read(text).unwrap(), request);
+            assert_eq!(read(&serde_json::to_string(&request).unwrap()).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_none() {
+        for text in [
+            "",
+            "reload",
+            "{}",
+            r#"{"command":"reboot"}"#,
+            r#"{"command":"restart"}"#,
+            r#"{"command":"restart","role":"moon"}"#,
+            r#"{"command":"stop","server":"keep"}"#,
+            r#"{"command":"stop","servers":"perhaps"}"#,
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}
