@@ -213,10 +213,7 @@ fn run(
             let _ = writeln!(out, "{}: nothing keeps jovis from starting", name(&effective));
             Outcome::Exit(0)
         }
-        Command::Backup { to } => {
-            let outcome = store::backup(&effective.config, &to, out);
-            Outcome::Exit(store::told(outcome, err))
-        }
+        Command::Backup { to } => Outcome::Exit(operate::backup(&effective.config, &to, out, err)),
         Command::Restore(what) => {
             let outcome = store::restore(&effective.config, &what, out);
             Outcome::Exit(store::told(outcome, err))

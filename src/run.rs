@@ -43,10 +43,14 @@ pub fn run(effective: Effective) -> ExitCode {
         }
     };
     let file = effective.file.as_ref().and_then(|file| path::absolute(file).ok());
+    let tapped = logs.clone();
     root::run(Setup {
         config,
         file,
         reload: Box::new(move || reload(&effective)),
+        tap: Box::new(move |to, filter| {
+            tapped.tap(to, filter.into()).map_err(|error| error.to_string())
+        }),
         relog: Box::new(move |log| relog(&logs, log)),
     })
 }

@@ -21,11 +21,11 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{EXIT_CONFIG, status};
+use super::{EXIT_CONFIG, status, store};
 use crate::{
-    config::{Effective, load::DEFAULT_FILE, runtime},
+    config::{Config, Effective, load::DEFAULT_FILE, runtime},
     ipc::{
-        control::{Answer, LONGEST_ANSWER, Part, Request, RootStatus, Servers},
+        control::{Answer, Filter, LONGEST_ANSWER, Part, Request, RootStatus, Servers},
         reload::ReloadReport,
     },
     os::{fd, packets, process},
@@ -44,6 +44,8 @@ const EXIT_NOT_YOURS: u8 = 77;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the hub may take over its half of the status.
 const HUB: Duration = Duration::from_secs(2);
+/// How long a backup may take.
+const BACKUP: Duration = Duration::from_secs(3600);
 /// How long a role may take to drain, go and come again; `proxy.drain` can be long.
 const REPLACED: Duration = Duration::from_secs(24 * 3600);
 
@@ -66,6 +68,27 @@ pub(super) enum Operate {
         #[arg(long)]
         now: bool,
     },
+    /// Tell what happens in the running jovis as it happens: the events of all its processes, as far as they are logged.
+    Events {
+        /// Until interrupted; there is no other way yet.
+        #[arg(short = 'F', long, required = true)]
+        follow: bool,
+        /// No lesser than error, warn, info, debug or trace.
+        #[arg(long, value_name = "LEVEL")]
+        level: Option<String>,
+        /// Events of this name (several: any of them).
+        #[arg(long, value_name = "NAME")]
+        event: Vec<String>,
+        /// Events about this user.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// Events of this process (several: any of them).
+        #[arg(long, value_name = "ROLE")]
+        role: Vec<Teller>,
+        /// As JSON, a line for each.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say how the running jovis is.
     Status {
         /// As JSON.
@@ -77,6 +100,17 @@ pub(super) enum Operate {
 /// Roles that can be started anew alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
+    /// Who decides.
+    Hub,
+    /// Who carries the bytes.
+    Proxy,
+}
+
+/// Who tells events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Teller {
+    /// The parent of all.
+    Root,
     /// Who decides.
     Hub,
     /// Who carries the bytes.
@@ -126,8 +160,8 @@ impl Talk {
                 Ok((bytes, _)) if bytes.is_empty() => return Ok(None),
                 Ok((bytes, _)) => return Ok(Some(serde_json::from_slice(&bytes)?)),
                 Err(error) if fd::would_block(&error) => {}
-                // It ended with something of ours unread.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                // It ended with something of ours unread: told once, before what it still said.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
                 Err(error) => return Err(error),
             }
         }
@@ -204,6 +238,17 @@ fn act(operate: &Operate, socket: &Path, out: &mut dyn Write) -> Result<u8, Fail
             let _ = writeln!(out, "stopped");
             Ok(0)
         }
+        Operate::Events { follow: _, level, event, user, role, json } => {
+            let fields = user.iter().map(|name| ("user".to_owned(), name.clone())).collect();
+            let filter = Filter { level: level.clone(), events: event.clone(), fields };
+            let part = |teller: &Teller| match teller {
+                Teller::Root => Part::Root,
+                Teller::Hub => Part::Hub,
+                Teller::Proxy => Part::Proxy,
+            };
+            let roles = role.iter().map(part).collect();
+            follow(&ask(&Request::Events { roles, filter })?, *json, out)
+        }
         Operate::Status { json } => {
             let talk = ask(&Request::Status)?;
             let Answer::Root(root) = talk.answer(Instant::now() + PATIENCE)? else {
@@ -219,6 +264,63 @@ fn act(operate: &Operate, socket: &Path, out: &mut dyn Write) -> Result<u8, Fail
             }
             Ok(if hub.is_ok() { 0 } else { EXIT_LATE })
         }
+    }
+}
+
+/// Passes on what is told, until jovis is gone or nobody reads any more.
+fn follow(talk: &Talk, json: bool, out: &mut dyn Write) -> Result<u8, Failed> {
+    loop {
+        let event = match talk.next(Instant::now() + PATIENCE) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
+            Err(error) => return Err(Failed(1, error.to_string())),
+            Ok(None) => return Err(Failed(EXIT_UNAVAILABLE, "jovis is gone".to_owned())),
+            Ok(Some(event)) => event,
+        };
+        if let (Some("refused"), Some(why)) = (event["answer"].as_str(), event["why"].as_str()) {
+            return Err(Failed(1, why.to_owned()));
+        }
+        let line = if json { event.to_string() } else { plain(&sentence(&event)) };
+        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+            return Ok(0);
+        }
+    }
+}
+
+/// An event as a line of the log for people.
+fn sentence(event: &Value) -> String {
+    let text = |name: &str| event[name].as_str().unwrap_or("?");
+    let mut line = format!("{} {} {}: ", text("time"), text("level"), text("role"));
+    line.push_str(text("event"));
+    let known = ["time", "level", "role", "target", "event"];
+    let fields = event.as_object().into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| !known.contains(&name.as_str())) {
+        line.push_str(&format!(" {name}={value}"));
+    }
+    line.replace('\n', "\\n")
+}
+
+/// `jovis backup`: by the hub that has the store open, or of the files where none has.
+pub(super) fn backup(config: &Config, to: &Path, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let socket = match socket(config) {
+        Ok(socket) => socket,
+        Err(Failed(code, why)) => {
+            let _ = writeln!(err, "jovis: {}", plain(&why));
+            return code;
+        }
+    };
+    // Who connects and says nothing is no trouble to it.
+    let outcome = match packets::connect(&socket, PATIENCE) {
+        Ok(_) => store::backup_running(config, to, |file| by_hub(&socket, file), out),
+        Err(_) => store::backup(config, to, out),
+    };
+    store::told(outcome, err)
+}
+
+fn by_hub(socket: &Path, file: OwnedFd) -> Result<(), String> {
+    let talk = Talk::begin(socket, &Request::Backup, &[file]).map_err(|error| error.to_string())?;
+    match talk.answer(Instant::now() + BACKUP).map_err(|Failed(_, why)| why)? {
+        Answer::BackedUp { .. } => Ok(()),
+        other => Err(unexpected(&other).1),
     }
 }
 
@@ -252,18 +354,20 @@ fn unreachable(socket: &Path, error: &io::Error) -> Failed {
     }
 }
 
+/// Where the control socket of the jovis with this configuration is.
+fn socket(config: &Config) -> Result<PathBuf, Failed> {
+    let privileged = Uid::effective().is_root();
+    let found = absolute(&config.hub.state_dir).map_err(|error| error.to_string());
+    let found = found.and_then(|state| runtime::directory(config, privileged, &state));
+    found.map(|dir| dir.join(runtime::CONTROL)).map_err(|why| Failed(EXIT_CONFIG, why))
+}
+
 /// The control socket of the jovis with this configuration. A file that is wrong by now, as it may well be before
 /// `reload`, does not tell the name any more: then it is the running jovis that was started with this file.
 fn locate(named: Option<&Path>, loaded: Result<Effective, String>) -> Result<PathBuf, Failed> {
     let privileged = Uid::effective().is_root();
     let wrong = match loaded {
-        Ok(effective) => {
-            let config = &effective.config;
-            let found = absolute(&config.hub.state_dir).map_err(|error| error.to_string());
-            let found = found.and_then(|state| runtime::directory(config, privileged, &state));
-            let dir = found.map_err(|why| Failed(EXIT_CONFIG, why))?;
-            return Ok(dir.join(runtime::CONTROL));
-        }
+        Ok(effective) => return socket(&effective.config),
         Err(wrong) => Failed(EXIT_CONFIG, wrong.trim_end().to_owned()),
     };
     let Ok(file) = absolute(named.unwrap_or(Path::new(DEFAULT_FILE))) else { return Err(wrong) };

@@ -33,6 +33,16 @@ fn age(seconds: u64) -> String {
     }
 }
 
+/// Bytes as people say them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=9_999 => format!("{bytes} B"),
+        10_000..=9_999_999 => format!("{} KiB", bytes >> 10),
+        10_000_000..=9_999_999_999 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
+}
+
 fn row(process: &ProcessStatus) -> [String; 9] {
     let dash = || "-".to_owned();
     let (memory, files) = process.pid.map_or((None, None), measured);
@@ -109,7 +119,7 @@ pub(super) fn reloaded(report: &ReloadReport, out: &mut dyn Write) {
 
 /// The hub's half, for people.
 pub(super) fn hub(answer: &Result<Answer, String>, out: &mut dyn Write) {
-    let HubStatus { users, servers, store, .. } = match answer {
+    let HubStatus { users, servers, store, routes, routes_wanted, .. } = match answer {
         Ok(Answer::Hub(status)) => status,
         Ok(other) => return drop(writeln!(out, "hub: {}", plain(&format!("{other:?}")))),
         Err(why) => return drop(writeln!(out, "hub: no answer ({})", plain(why))),
@@ -117,7 +127,14 @@ pub(super) fn hub(answer: &Result<Answer, String>, out: &mut dyn Write) {
     let servers: Vec<_> = servers.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let servers = if servers.is_empty() { "none".to_owned() } else { servers.join(", ") };
     let _ = writeln!(out, "servers: {servers} (users: {users})");
+    let routes = routes.map_or_else(|| "no answer".to_owned(), |count| count.to_string());
+    let _ = writeln!(out, "routes: {routes} in the proxy, {routes_wanted} wanted");
     let _ = writeln!(out, "store: {} records, change {}", store.records, store.sequence);
+    let newest = store.snapshot_age_s.map_or_else(|| "none".to_owned(), |s| age(s) + " old");
+    let (journal, snapshots) = (size(store.journal_bytes), store.snapshots);
+    let free = store.free_bytes.map_or_else(|| "unknown".to_owned(), size);
+    let _ =
+        writeln!(out, "  journal {journal}, snapshots {snapshots} (newest {newest}), free {free}");
 }
 
 /// Both halves as one value; its shape is in `docs/reference/command-line.md`.

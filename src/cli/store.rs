@@ -1,11 +1,14 @@
-//! `jovis backup` and `jovis restore`, for a store that no hub has open.
+//! `jovis backup`, of a store that no hub has open or by the hub that has; and `jovis restore`.
 
 use std::{
     error::Error,
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, chown},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt, chown},
+    },
     path::{Path, PathBuf},
 };
 
@@ -112,6 +115,28 @@ pub(super) fn backup(config: &Config, to: &Path, out: &mut dyn Write) -> Outcome
         Err(error) => {
             draft.drop_it();
             Err(error.into())
+        }
+    }
+}
+
+/// `jovis backup` while one runs: `ask` has the hub write into the file. Read back here, so that what gets the name is
+/// whole whatever the hub says.
+pub(super) fn backup_running(
+    config: &Config,
+    to: &Path,
+    ask: impl FnOnce(OwnedFd) -> Result<(), String>,
+    out: &mut dyn Write,
+) -> Outcome<()> {
+    let draft = Draft::begin(to, &config.hub.name)?;
+    let written = draft.file.try_clone().map_err(|error| error.to_string());
+    let held = written
+        .and_then(|file| ask(file.into()))
+        .and_then(|()| store::examine(&draft.beside).map_err(|error| chain(&error).to_string()));
+    match held {
+        Ok(held) => draft.keep(&held.summary, out),
+        Err(why) => {
+            draft.drop_it();
+            Err(why.into())
         }
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsRawFd, OwnedFd},
     path::PathBuf,
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{
     config::sections,
-    ipc::{frame::FrameError, reload::ReloadOutcome},
+    ipc::{control::Filter, frame::FrameError, reload::ReloadOutcome},
     link::{
         proxy::ProxyLink,
         root::{Dowry, Event, Root, RootError},
@@ -43,7 +44,7 @@ use crate::{
     os::{fd, process},
     spawn::{listeners::Expected, local::Local, output::Outputs, probe::HttpProbe},
     store::DiskJournal,
-    telemetry::logs::{self, LogsError, Output},
+    telemetry::logs::{self, LogHandle, LogsError, Output},
     web::{self, App},
 };
 
@@ -104,6 +105,8 @@ pub fn main() -> ExitCode {
 struct Hub {
     root: Arc<Root>,
     events: mpsc::Receiver<Event>,
+    /// Heard before there was anything to do about it.
+    early: VecDeque<Event>,
     tree: Tree,
     threads: ActorThreads,
     web: JoinHandle<()>,
@@ -120,8 +123,9 @@ struct Hub {
 
 impl Hub {
     async fn boot(link: OwnedFd) -> Result<Self, BootError> {
-        let (root, Dowry { slice, state, apis, inner }, events) = Root::connect(link).await?;
+        let (root, Dowry { slice, state, apis, inner }, mut events) = Root::connect(link).await?;
         let logs = logs::init("hub", &slice.log, Output::Stderr)?;
+        let early = tell_followers(&logs, &mut events);
         info!(build = env!("CARGO_PKG_VERSION"), "hub boots");
         let state = Arc::new(state);
         let folder = PathBuf::from(format!("/proc/self/fd/{}", state.as_raw_fd()));
@@ -136,8 +140,10 @@ impl Hub {
         let expected = Arc::new(Expected::default());
         let spawner = Arc::new(ArcSwap::from_pointee(slice.spawner.clone()));
         let authenticator = Arc::new(registry::Current::new(&slice.auth, &root));
+        let journal = DiskJournal::new(folder.clone());
+        let backups = journal.backups();
         let ports = Ports {
-            journal: Box::new(DiskJournal::new(folder.clone())),
+            journal: Box::new(journal),
             authenticator: authenticator.clone(),
             spawner: Arc::new(Local::new(
                 root.clone(),
@@ -172,10 +178,11 @@ impl Hub {
         root.ready().await?;
         info!("hub is ready");
         let live = reload::Live { slice, actors, spawner, authenticator, app, logs };
-        let panel = control::Panel::new(&tree);
+        let panel = control::Panel::new(&tree, folder.clone(), backups);
         Ok(Self {
             root,
             events,
+            early,
             tree,
             threads,
             web,
@@ -192,7 +199,7 @@ impl Hub {
     async fn live(mut self) -> ExitCode {
         let (code, servers, hard) = loop {
             tokio::select! {
-                event = self.events.recv() => match event {
+                event = next(&mut self.early, &mut self.events) => match event {
                     Some(Event::Proxy(link)) => self.meet(link).await,
                     // An error would mean that the web has ended, and so do we.
                     Some(Event::Listen(apis)) => drop(self.apis.send(apis).await),
@@ -205,6 +212,7 @@ impl Hub {
                             warn!(%error, "cannot report the reload");
                         }
                     }
+                    Some(Event::Tap(filter, to)) => tap(&self.live.logs, filter, to),
                     Some(Event::Control(request, asker, fds)) => {
                         self.panel.ask(request, asker, fds);
                     }
@@ -244,7 +252,7 @@ impl Hub {
         if let Some(old) = self.proxy.take() {
             _ = self.tree.routes.remove_sink(old).await;
         }
-        match self.link(link).await {
+        match self.link(link).await.inspect(|sink| self.panel.proxy(sink)) {
             Ok(sink) => match self.tree.routes.add_sink(sink).await {
                 Ok(id) => self.proxy = Some(id),
                 Err(error) => error!(%error, "proxy not taken on"),
@@ -290,6 +298,32 @@ impl Hub {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             self.tree.spawners.settled(key, left).await;
         }
+    }
+}
+
+/// What root says next; what it said early comes first.
+async fn next(early: &mut VecDeque<Event>, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+    match early.pop_front() {
+        Some(event) => Some(event),
+        None => events.recv().await,
+    }
+}
+
+/// Whoever follows hears of the boot too: root named them before it answered our first question.
+fn tell_followers(logs: &LogHandle, events: &mut mpsc::Receiver<Event>) -> VecDeque<Event> {
+    let mut others = VecDeque::new();
+    while let Ok(event) = events.try_recv() {
+        match event {
+            Event::Tap(filter, to) => tap(logs, filter, to),
+            other => others.push_back(other),
+        }
+    }
+    others
+}
+
+fn tap(logs: &LogHandle, filter: Filter, to: OwnedFd) {
+    if let Err(error) = logs.tap(to, filter.into()) {
+        warn!(%error, "listener refused");
     }
 }
 

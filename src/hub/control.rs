@@ -2,14 +2,18 @@
 //! own within a deadline, and there are only so many at once.
 
 use std::{
+    fs, io,
     os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use jovis_actors::{domain::ServerState, store, tree::Tree};
+use arc_swap::ArcSwapOption;
+use jovis_actors::{domain::ServerState, ports::RouteSink as _, store, tree::Tree};
+use nix::sys::statvfs::statvfs;
 use serde::Serialize;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use tracing::{debug, warn};
 
 use crate::{
@@ -18,24 +22,38 @@ use crate::{
         control::{Answer, HubStatus, Request, StoreStatus},
         frame::FrameError,
     },
+    link::proxy::ProxyLink,
     os::fd,
+    store::Backups,
+    telemetry::chain,
 };
 
 /// Most questions at once.
 const MOST: usize = 16;
 /// How long an answer may take to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the proxy, and the disk, may take to say how they are.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where answers come from.
 #[derive(Clone)]
 pub(super) struct Panel {
     store: store::Client,
+    backups: Backups,
+    proxy: Arc<ArcSwapOption<ProxyLink>>,
+    state: PathBuf,
     places: Arc<Semaphore>,
 }
 
 impl Panel {
-    pub(super) fn new(tree: &Tree) -> Self {
-        Self { store: tree.store.clone(), places: Arc::new(Semaphore::new(MOST)) }
+    pub(super) fn new(tree: &Tree, state: PathBuf, backups: Backups) -> Self {
+        let (store, places) = (tree.store.clone(), Arc::new(Semaphore::new(MOST)));
+        Self { store, backups, proxy: Arc::default(), state, places }
+    }
+
+    /// This is the proxy from now on.
+    pub(super) fn proxy(&self, link: &Arc<ProxyLink>) {
+        self.proxy.store(Some(link.clone()));
     }
 
     /// Answers by and by. What came along with the question is closed with the answer.
@@ -47,40 +65,93 @@ impl Panel {
         };
         let panel = self.clone();
         tokio::spawn(async move {
-            let answer = panel.answer(request).await;
+            let answer = panel.answer(request, fds).await;
             if let Err(error) = tell(asker, &answer).await {
                 debug!(%error, "operator not answered");
             }
-            drop((place, fds));
+            drop(place);
         });
     }
 
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: Request, fds: Vec<OwnedFd>) -> Answer {
         match request {
-            Request::Status => Answer::Hub(self.status()),
-            Request::Reload | Request::Restart { .. } | Request::Stop { .. } => {
+            Request::Status => Answer::Hub(self.status().await),
+            Request::Backup => match fds.into_iter().next() {
+                Some(to) => self.back_up(to).await,
+                None => Answer::Refused { why: "no file came along".to_owned() },
+            },
+            Request::Reload
+            | Request::Restart { .. }
+            | Request::Stop { .. }
+            | Request::Events { .. } => {
                 warn!(said = ?request, "root spoke out of turn");
                 Answer::Refused { why: "that is root's affair".to_owned() }
             }
         }
     }
 
-    fn status(&self) -> HubStatus {
+    async fn back_up(&self, to: OwnedFd) -> Answer {
+        match self.backups.make(&self.store, to).await {
+            Ok(summary) => {
+                Answer::BackedUp { sequence: summary.sequence, summary: summary.to_string() }
+            }
+            Err(error) => Answer::Refused { why: chain(&error).to_string() },
+        }
+    }
+
+    async fn status(&self) -> HubStatus {
         let image = self.store.image();
+        let state = self.state.clone();
+        let look = spawn_blocking(move || store_on_disk(&state));
+        let mut store = timeout(LOOK, look).await.ok().and_then(Result::ok).unwrap_or_default();
+        (store.sequence, store.records) = (*self.store.published().borrow(), image.len());
         let mut status = HubStatus {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             users: image.users().count(),
-            store: StoreStatus { sequence: *self.store.published().borrow(), records: image.len() },
+            store,
             ..HubStatus::default()
         };
         for server in image.servers() {
-            *status.servers.entry(state(&server.state).to_owned()).or_default() += 1;
+            status.routes_wanted += usize::from(server.state.is_ready());
+            *status.servers.entry(state_name(&server.state).to_owned()).or_default() += 1;
+        }
+        let proxy = self.proxy.load_full();
+        if let Some(proxy) = proxy {
+            let routes = timeout(LOOK, proxy.list()).await;
+            status.routes = routes.ok().and_then(Result::ok).map(|routes| routes.len());
         }
         status
     }
 }
 
-fn state(state: &ServerState) -> &'static str {
+/// What a look at the files tells.
+fn store_on_disk(state: &Path) -> StoreStatus {
+    let (journal_bytes, _, _) = files(&state.join("journal"), "").unwrap_or_default();
+    let (_, snapshots, newest) = files(&state.join("snapshots"), ".snap").unwrap_or_default();
+    let free = statvfs(state).ok();
+    StoreStatus {
+        journal_bytes,
+        snapshots,
+        snapshot_age_s: newest.and_then(|when| Some(when.elapsed().ok()?.as_secs())),
+        free_bytes: free.map(|it| it.blocks_available() as u64 * it.fragment_size() as u64),
+        ..StoreStatus::default()
+    }
+}
+
+/// Bytes, number, and newest time of the files in a folder whose names end so.
+fn files(folder: &Path, end: &str) -> io::Result<(u64, usize, Option<SystemTime>)> {
+    let mut found = (0, 0, None);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.metadata()?;
+        if kind.is_file() && entry.file_name().to_string_lossy().ends_with(end) {
+            found = (found.0 + kind.len(), found.1 + 1, found.2.max(kind.modified().ok()));
+        }
+    }
+    Ok(found)
+}
+
+fn state_name(state: &ServerState) -> &'static str {
     match state {
         ServerState::Stopped(_) => "stopped",
         ServerState::Starting { .. } => "starting",

@@ -41,6 +41,17 @@ pub enum Request {
     },
     /// How is everything? Answers: [`Answer::Root`], then [`Answer::Hub`] if the hub can.
     Status,
+    /// Tell what happens from now on, until I hang up. Answers: events as they are logged in JSON, one a datagram.
+    Events {
+        /// Of these roles only; none: of all.
+        #[serde(default)]
+        roles: Vec<Part>,
+        /// Of these events only.
+        #[serde(default)]
+        filter: Filter,
+    },
+    /// Write all records into the file whose descriptor comes along. Answer: [`Answer::BackedUp`].
+    Backup,
 }
 
 /// A role.
@@ -68,6 +79,21 @@ pub enum Servers {
     Stop,
 }
 
+/// Which events somebody wants to hear. The default is all that are logged (`log.level`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Least level: `error`, `warn`, `info`, `debug`, `trace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Names of events, any of these; none: all.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// Fields an event must have with this value.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+}
+
 /// What operators hear: `{"answer": "refused", "why": "…"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
@@ -85,6 +111,13 @@ pub enum Answer {
     Root(RootStatus),
     /// The hub's half.
     Hub(HubStatus),
+    /// The backup is whole and was checked.
+    BackedUp {
+        /// The number of the newest change in it.
+        sequence: u64,
+        /// What it holds, in words.
+        summary: String,
+    },
 }
 
 /// Root's half of the status: what it knows without asking anybody.
@@ -136,6 +169,11 @@ pub struct HubStatus {
     pub users: usize,
     /// How many servers are in each state.
     pub servers: BTreeMap<String, usize>,
+    /// How many servers are to be reached by a route of their own, and how many such routes the proxy has; none: it
+    /// does not say.
+    pub routes_wanted: usize,
+    /// See there.
+    pub routes: Option<usize>,
     /// The store.
     pub store: StoreStatus,
 }
@@ -147,6 +185,14 @@ pub struct StoreStatus {
     pub sequence: u64,
     /// How many records it holds.
     pub records: usize,
+    /// Bytes of its journal.
+    pub journal_bytes: u64,
+    /// How many snapshots there are.
+    pub snapshots: usize,
+    /// Seconds since the newest was written.
+    pub snapshot_age_s: Option<u64>,
+    /// Bytes that are free where it lies.
+    pub free_bytes: Option<u64>,
 }
 
 #[cfg(test)]
@@ -167,6 +213,13 @@ mod tests {
                 r#"{"command":"stop","servers":"keep","now":true}"#,
                 Request::Stop { servers: Servers::Keep, now: true },
             ),
+            (
+                r#"{"command":"events","roles":["proxy"],"filter":{"level":"warn"}}"#,
+                Request::Events {
+                    roles: vec![Part::Proxy],
+                    filter: Filter { level: Some("warn".to_owned()), ..Filter::default() },
+                },
+            ),
         ];
         for (text, request) in wanted {
             assert_eq!(read(text).unwrap(), request);
@@ -185,6 +238,7 @@ mod tests {
             r#"{"command":"restart","role":"moon"}"#,
             r#"{"command":"stop","server":"keep"}"#,
             r#"{"command":"stop","servers":"perhaps"}"#,
+            r#"{"command":"events","filter":{"lever":"warn"}}"#,
         ] {
             assert!(read(text).is_err(), "{text}");
         }

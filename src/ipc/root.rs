@@ -142,6 +142,8 @@ pub enum RootSays {
     },
     /// Event: an operator asks this; the operator's socket comes with it, then what came along with the request.
     Control(super::control::Request),
+    /// Event: somebody wants to hear what happens; the descriptor to tell it into comes with it.
+    Tap(super::control::Filter),
     /// Event: go.
     Stop {
         /// Soft first, then hard.
@@ -195,6 +197,8 @@ pub enum RootToProxy {
         /// Which reload.
         serial: u64,
     },
+    /// Event: somebody wants to hear what happens; the descriptor to tell it into comes with it.
+    Tap(super::control::Filter),
     /// Event: go.
     Stop {
         /// Soft (drain) first, then hard.

@@ -28,7 +28,7 @@ use crate::{
     config::slice::HubSlice,
     ipc::{
         Envelope, Hello, VERSION,
-        control::Request,
+        control::{Filter, Request},
         frame::{self, FrameError},
         helper::Verdict,
         reload::ReloadOutcome,
@@ -97,6 +97,8 @@ pub enum Event {
     Proxy(OwnedFd),
     /// The listeners of the API from now on, all of them.
     Listen(Vec<std::net::TcpListener>),
+    /// Somebody wants to hear what happens.
+    Tap(Filter, OwnedFd),
     /// New settings.
     Reload {
         /// Which reload; goes back with the outcome.
@@ -382,6 +384,7 @@ impl Root {
                     None
                 }
             },
+            (RootSays::Tap(filter), Some(to)) => Some(Event::Tap(filter, to)),
             (RootSays::Control(request), Some(asker)) => {
                 Some(Event::Control(request, asker, fds.collect()))
             }

@@ -34,6 +34,7 @@ use crate::{
     config::{certificate, sections::Log, slice::ProxySlice},
     ipc::{
         Envelope, VERSION,
+        control::Filter,
         frame::{self, FrameError},
         reload::ReloadOutcome,
         root::{Given, ProxyToRoot, RootToProxy},
@@ -275,6 +276,7 @@ impl Role {
                     let outcome = ReloadOutcome { serial, kept };
                     say(&self.channel, id, ProxyToRoot::Reloaded(outcome)).await?;
                 }
+                RootToProxy::Tap(filter) => self.tap(filter, fds),
                 RootToProxy::Stop { hard: true } => break Ok(()),
                 RootToProxy::Stop { hard: false } => {
                     self.drain().await;
@@ -350,6 +352,15 @@ impl Role {
         }
         info!("proxy reloaded");
         Ok(())
+    }
+
+    /// Somebody wants to hear what happens.
+    fn tap(&self, filter: Filter, fds: Vec<OwnedFd>) {
+        if let (Some(logs), Some(to)) = (&self.logs, fds.into_iter().next())
+            && let Err(error) = logs.tap(to, filter.into())
+        {
+            warn!(%error, "listener refused");
+        }
     }
 
     /// Lets nobody in and waits for those in hand; root may lose patience, or end.

@@ -4,6 +4,7 @@
 
 use std::{
     fs, io,
+    ops::RangeFrom,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
@@ -20,7 +21,7 @@ use super::{events::Root, roles::Kind, shutdown::Stage};
 use crate::{
     config::{runtime, sections::ShutdownServers},
     ipc::{
-        control::{Answer, LIMIT, Part, ProcessStatus, Request, RootStatus, Servers},
+        control::{Answer, Filter, LIMIT, Part, ProcessStatus, Request, RootStatus, Servers},
         root::{RootSays, RootToProxy},
     },
     os::{fd, packets},
@@ -28,6 +29,9 @@ use crate::{
 
 /// Most who have connected and not spoken yet, and most who wait for one kind of thing.
 const MOST: usize = 16;
+/// Most who follow what happens, and what they may call a level.
+const FOLLOWERS: usize = 8;
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 /// How long one has to speak.
 const SPEAK: Duration = Duration::from_secs(5);
 /// After a failed `accept` (no descriptors left).
@@ -58,6 +62,25 @@ impl Asker {
     }
 }
 
+/// Somebody who hears what happens, also from roles that are started later.
+#[derive(Debug)]
+struct Follower {
+    asker: Asker,
+    roles: Vec<Part>,
+    filter: Filter,
+}
+
+impl Follower {
+    fn wants(&self, role: Part) -> bool {
+        self.roles.is_empty() || self.roles.contains(&role)
+    }
+
+    /// Another end to tell it into.
+    fn end(&self) -> Vec<OwnedFd> {
+        self.asker.0.try_clone().into_iter().collect()
+    }
+}
+
 /// A role that is being replaced.
 #[derive(Debug)]
 struct Replacing {
@@ -77,6 +100,7 @@ pub(super) struct Control {
     /// By the number under which the report will be found.
     reloading: Vec<(u64, Asker)>,
     asked: u64,
+    followers: Vec<Follower>,
     /// They wait for our end; their links end with us.
     leaving: Vec<Asker>,
 }
@@ -98,6 +122,7 @@ impl Control {
             replacing: Vec::new(),
             reloading: Vec::new(),
             asked: 0,
+            followers: Vec::new(),
             leaving: Vec::new(),
         })
     }
@@ -176,6 +201,7 @@ impl Root {
             asker.for_each(|(_, asker)| asker.tell(&Answer::Reloaded(report.clone())));
         }
         self.control.leaving.retain(|asker| !asker.is_gone());
+        self.control.followers.retain(|follower| !follower.asker.is_gone());
     }
 
     fn operator_said(&mut self, asker: Asker, said: Request, fds: Vec<OwnedFd>, now: Instant) {
@@ -193,6 +219,8 @@ impl Root {
                 self.control.reloading.push((self.control.asked, asker));
                 self.begin_reload(Some(self.control.asked));
             }
+            Request::Events { roles, filter } => self.follow(Follower { asker, roles, filter }),
+            Request::Backup => self.hand_to_hub(asker, Request::Backup, fds),
             Request::Restart { role } => self.replace(asker, role, now),
             Request::Stop { servers, now: hard } => self.stop_for(asker, servers, hard, now),
         }
@@ -230,6 +258,43 @@ impl Root {
             processes: vec![root, self.hub.status(now), self.proxy.status(now)],
             children: self.children.living(),
             reload: self.reloads.last.clone(),
+        }
+    }
+
+    /// The log of all roles, as it happens. All tell it into the same socket, each whole lines.
+    fn follow(&mut self, follower: Follower) {
+        self.control.followers.retain(|follower| !follower.asker.is_gone());
+        if self.control.followers.len() >= FOLLOWERS {
+            return follower.asker.refuse("too many follow already");
+        }
+        let level = follower.filter.level.as_deref();
+        if !level.is_none_or(|level| LEVELS.contains(&level)) {
+            return follower.asker.refuse("the level is none of error, warn, info, debug, trace");
+        }
+        if let (true, Some(end)) = (follower.wants(Part::Root), follower.end().pop())
+            && let Err(why) = (self.setup.tap)(end, follower.filter.clone())
+        {
+            return follower.asker.refuse(&why);
+        }
+        self.control.followers.push(follower);
+        for kind in [Kind::Hub, Kind::Proxy] {
+            self.tap(kind, self.control.followers.len() - 1..);
+        }
+    }
+
+    /// A new process of this role: who follows hears it too.
+    pub(super) fn tap_for_all(&mut self, kind: Kind) {
+        self.tap(kind, 0..);
+    }
+
+    fn tap(&mut self, kind: Kind, which: RangeFrom<usize>) {
+        let followers = &self.control.followers[which];
+        for follower in followers.iter().filter(|follower| follower.wants(kind.part())) {
+            let (filter, end) = (follower.filter.clone(), follower.end());
+            match kind {
+                Kind::Hub => self.hub.say(None, RootSays::Tap(filter), end),
+                Kind::Proxy => self.proxy.say(None, RootToProxy::Tap(filter), end),
+            }
         }
     }
 

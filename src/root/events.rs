@@ -251,6 +251,7 @@ impl Root {
             self.hub.say(None, RootSays::Proxy, vec![one]);
             self.proxy.say(None, RootToProxy::Peer, vec![other]);
         }
+        self.tap_for_all(kind);
         Ok(())
     }
 

@@ -33,6 +33,7 @@ use crate::{
         secret::{self, SecretError, Tls},
         sections::Log,
     },
+    ipc::control::Filter,
     os::users::{self, Account},
 };
 
@@ -72,6 +73,9 @@ pub type Reload = Box<dyn Fn() -> Result<Config, Vec<String>>>;
 /// Puts log settings into effect. The file that roles shall write to from now on; none: as they do.
 pub type Relog = Box<dyn Fn(&Log) -> Result<Option<OwnedFd>, String>>;
 
+/// Tells somebody what root logs.
+pub type Tap = Box<dyn Fn(OwnedFd, Filter) -> Result<(), String>>;
+
 /// What root is started with.
 pub struct Setup {
     /// As loaded and checked.
@@ -82,6 +86,8 @@ pub struct Setup {
     pub reload: Reload,
     /// After that.
     pub relog: Relog,
+    /// For who follows the log.
+    pub tap: Tap,
 }
 
 /// Why jovis does not start. The text is for the person at the terminal.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    process::Output,
+    process::{Child, Output},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     as_root,
-    support::{Account, PATIENCE, Plan, Site, Talk, wait_until},
+    support::{Account, Line, Log, PATIENCE, Plan, Site, Talk, process::Process, wait_until},
     with_server,
 };
 
@@ -149,6 +149,9 @@ fn the_status_tells_of_processes_servers_and_the_store() {
         assert!(shown["open_files"].as_u64().is_some_and(|files| files > 4), "{told:#}");
     }
     assert_eq!(told["hub"]["servers"], json!({"running": 1}), "{told:#}");
+    assert_eq!((&told["hub"]["routes"], &told["hub"]["routes_wanted"]), (&json!(1), &json!(1)));
+    assert!(told["hub"]["store"]["free_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{told:#}");
+    assert!(told["hub"]["store"]["journal_bytes"].as_u64().is_some_and(|it| it > 0), "{told:#}");
     assert!(told["hub"]["store"]["records"].as_u64().is_some_and(|count| count > 1), "{told:#}");
 
     let output = site.jovis(&["status"]);
@@ -203,7 +206,8 @@ fn others_may_not() {
         let script = format!(
             "import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n\
              s.connect({:?})\ns.settimeout(20)\ntry: s.send(b'{{\"command\":\"stop\"}}')\n\
-             except BrokenPipeError: pass\nprint(s.recv(9999).decode())",
+             except BrokenPipeError: pass\ntry: print(s.recv(9999).decode())\n\
+             except ConnectionResetError: print(s.recv(9999).decode())",
             socket.display().to_string()
         );
         let mut python = std::process::Command::new("python3");
@@ -267,4 +271,145 @@ fn garbage_silence_and_crowds_harm_nobody() {
     assert_eq!(status(&site)["stage"], "serving");
     assert_eq!((site.hub(), site.proxy()), (hub, proxy));
     wait_until("nothing stays open", PATIENCE, || root.descriptors() <= files);
+}
+
+/// `jovis events --follow`, and what it has told so far.
+struct Following {
+    child: Child,
+    told: Log,
+}
+
+impl Following {
+    fn begin(site: &Site, more: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = site.command(&[&["events", "--follow", "--json"], more].concat());
+        let child = command.stdout(writer).spawn().expect("the binary is built");
+        let told = Log::default();
+        told.read(reader);
+        Self { child, told }
+    }
+
+    /// Waits until root tells it something; `nudge` makes root log.
+    fn wait_for_root(&self, nudge: impl Fn()) {
+        wait_until("it hears root", PATIENCE, || {
+            nudge();
+            let root = |line: &Line| line.text("role").as_deref() == Some("root");
+            self.told.find(0, Duration::from_millis(200), root).is_some()
+        });
+    }
+
+    fn heard(&self, role: &str, event: &str) -> Line {
+        let fits = |line: &Line| line.is(event) && line.text("role").as_deref() == Some(role);
+        let found = self.told.find(0, PATIENCE, fits);
+        found.unwrap_or_else(|| panic!("no {event:?} of {role}:\n{}", self.told.tail(30)))
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn who_follows_hears_all_roles_also_those_started_later() {
+    as_root!();
+    let account = Account::make();
+    let site = Plan::quick().start();
+    let following = Following::begin(&site, &[]);
+    let warnings = Following::begin(&site, &["--level", "warn", "--role", "root"]);
+    following.wait_for_root(|| drop(site.jovis(&["reload"])));
+    with_server(&site, &account);
+    let server = following.heard("hub", "server in service");
+    assert_eq!(server.text("user").as_deref(), Some(account.name.as_str()));
+    following.heard("root", "server process started");
+    following.heard("proxy", "request served");
+
+    let (hub, proxy) = (site.hub(), site.proxy());
+    hub.kill();
+    following.heard("root", "role ended");
+    following.heard("hub", "hub is ready");
+    wait_until("another hub serves", PATIENCE, || site.visitor().get("/hub/api").status == 200);
+    proxy.kill();
+    following.heard("proxy", "proxy open");
+    warnings.heard("root", "role ended");
+    let others = |line: &Line| line.text("level").as_deref() != Some("WARN");
+    assert!(warnings.told.find(0, Duration::ZERO, others).is_none(), "{}", warnings.told.tail(9));
+
+    // its end is told, and so is jovis's
+    let mut following = following;
+    assert_eq!(code(&site.jovis(&["stop", "--servers=stop"])), 0);
+    following.heard("root", "jovis is ending");
+    let status = following.child.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(69));
+    let refused = site.jovis(&["events", "--follow"]);
+    assert_eq!(code(&refused), 69, "{}", said(&refused));
+}
+
+#[test]
+fn who_follows_and_does_not_read_slows_nobody_down() {
+    as_root!();
+    let site = Plan::quick().start();
+    let following = Following::begin(&site, &[]);
+    following.wait_for_root(|| drop(site.jovis(&["reload"])));
+    let reader = i32::try_from(following.child.id()).ok().and_then(Process::of).expect("it runs");
+    reader.signal(Signal::SIGSTOP);
+    let (hub, proxy, root) = (site.hub(), site.proxy(), site.root());
+    let mut visitor = site.visitor();
+    let mut worst = Duration::ZERO;
+    for _ in 0..1_500 {
+        let began = Instant::now();
+        assert_eq!(visitor.get("/hub/api").status, 200);
+        worst = worst.max(began.elapsed());
+    }
+    println!("1,500 requests beside a follower that is stopped; the slowest took {worst:?}");
+    assert!(worst < Duration::from_secs(5), "{worst:?}");
+    assert_eq!((site.hub(), site.proxy(), site.root()), (hub, proxy, root));
+    reader.signal(Signal::SIGCONT);
+    wait_until("it hears how much it missed", PATIENCE, || {
+        drop(visitor.get("/hub/api"));
+        let dropped = |line: &Line| line.is("log lines dropped");
+        following.told.find(0, Duration::from_millis(100), dropped).is_some()
+    });
+    let filter = json!({"command": "events", "filter": {"level": "loud"}});
+    assert_eq!(site.control(&filter)[0]["answer"], "refused");
+    // as many as may, and one more
+    let ask = || {
+        let talk = Talk::connect(&site.control_socket()).expect("root listens");
+        talk.say(br#"{"command":"events","filter":{"events":["none of this name"]}}"#)
+            .expect("root reads");
+        talk
+    };
+    let more: Vec<_> = (0..7).map(|_| ask()).collect();
+    let refused = ask().next(PATIENCE).expect("an answer").expect("an answer");
+    assert_eq!(refused["answer"], "refused", "{refused}");
+    drop(more);
+    // when they are gone there is room again
+    wait_until("there is room again", PATIENCE, || {
+        let answer = ask().next(Duration::from_millis(200));
+        answer.is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+    });
+}
+
+#[test]
+fn a_running_hub_is_backed_up() {
+    as_root!();
+    let account = Account::make();
+    let site = Plan::quick().start();
+    with_server(&site, &account);
+    let file = site.folder().join("hub.backup");
+    let path = file.display().to_string();
+    let output = site.jovis(&["backup", &path]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    assert_eq!(fs::metadata(&file).expect("it was made").permissions().mode() & 0o777, 0o600);
+    let verified = site.jovis(&["restore", "--verify", &path]);
+    assert_eq!(code(&verified), 0, "{}", said(&verified));
+    assert!(said(&verified).contains("1 users, 1 servers"), "{}", said(&verified));
+    // what is there stays
+    let again = site.jovis(&["backup", &path]);
+    assert_eq!(code(&again), 1, "{}", said(&again));
+    // without a file to write into there is nothing to do
+    let refused = site.control(&json!({"command": "backup"}));
+    assert_eq!(refused[0]["answer"], "refused", "{refused:?}");
 }

@@ -13,8 +13,8 @@ mod backup;
 mod canary;
 #[cfg(feature = "faults")]
 mod chaos;
-mod crowd;
 mod control;
+mod crowd;
 mod disk_full;
 #[cfg(feature = "faults")]
 mod effects;

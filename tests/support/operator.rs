@@ -35,7 +35,8 @@ impl Talk {
             match fd::recv(self.0.as_fd(), 1 << 20) {
                 Ok((bytes, _)) if bytes.is_empty() => return Ok(None),
                 Ok((bytes, _)) => return Ok(Some(serde_json::from_slice(&bytes)?)),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                // told once, before what was still said and the end
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
                 Err(error) if !fd::would_block(&error) => return Err(error),
                 Err(_) => {}
             }

@@ -54,7 +54,8 @@ impl Scene {
         let own = users::by_uid(uid).unwrap().unwrap();
         let (reload, relog): (Reload, Relog) =
             (Box::new(|| Err(Vec::new())), Box::new(|_| Ok(None)));
-        let setup = Setup { config, file: None, reload, relog };
+        let tap = Box::new(|_, _| Ok(()));
+        let setup = Setup { config, file: None, reload, relog, tap };
         let control = Control::open(dir.path()).unwrap();
         let file = || File::open(dir.path()).unwrap();
         let held = (file().into(), file());

@@ -25,6 +25,8 @@ super::events! {
     "Root cannot take on who connects to its control socket; it tries again in a second." "Mend what `error` names: descriptors, memory."
     "operator not answered" [debug] [hub] (error)
     "Who asked by `jovis COMMAND` has hung up or does not read." ""
+    "listener refused" [warn] [hub proxy] (error)
+    "Somebody's `jovis events` does not hear this process." "Mend what `error` names: at most eight may follow."
     "reload asked for" [info] [root] ()
     "Somebody has said `jovis reload`." ""
     "restart asked for" [info] [root] (child)

@@ -24,7 +24,7 @@ use thiserror::Error;
 use tracing::Level;
 
 use super::line::{self, Fields};
-use crate::config::sections::LogFormat;
+use crate::{config::sections::LogFormat, ipc::control::Filter};
 
 /// How many may listen at once.
 pub const TAPS: usize = 8;
@@ -39,6 +39,12 @@ pub struct TapFilter {
     pub events: Vec<String>,
     /// Fields that an event must have with this value.
     pub fields: BTreeMap<String, String>,
+}
+
+impl From<Filter> for TapFilter {
+    fn from(Filter { level, events, fields }: Filter) -> Self {
+        Self { level, events, fields }
+    }
 }
 
 /// Why nobody listens.
