@@ -47,6 +47,8 @@ pub mod logins;
 pub mod ports;
 pub mod routes;
 pub mod services;
+#[cfg(test)]
+mod sim;
 pub mod spawner;
 pub mod spawners;
 pub mod store;

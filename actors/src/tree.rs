@@ -48,7 +48,10 @@ use crate::{
     activity, janitor, logins,
     ports::{Authenticator, Clock, Entropy, Journal, Probe, Spawner, StoreError},
     routes, spawner, spawners, store,
-    supervise::{ChildSpec, Escalated, Restart, Supervision, Supervisor, named},
+    supervise::{
+        Chart, ChildSpec, Escalated, Health, Quarantine, Restart, Supervision, Supervisor,
+        health::Aside, named,
+    },
 };
 
 /// How many messages may wait for one actor.
@@ -56,6 +59,9 @@ const MAILBOX: usize = 1_000;
 
 /// What an ask may take beyond the limits of what it asks for.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// An ask an actor of the tree died of three times is put aside so long.
+const ASIDE: Duration = Duration::from_secs(300);
 
 /// What a shutdown waits for activity to be written.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -123,6 +129,10 @@ pub struct Tree {
     pub activity: activity::Client,
     /// Route tables; where proxies are added.
     pub routes: routes::Client,
+    /// How the users' spawners are doing.
+    ward: Chart,
+    /// What is put aside.
+    aside: Vec<Quarantine<String>>,
     supervision: Supervision,
 }
 
@@ -140,12 +150,14 @@ pub async fn grow(
         .map_err(GrowError::Store)?;
 
     let notes = activity::client::Notes::default();
+    let uses = Quarantine::new("activity", ASIDE);
     let (publish, name) = named("activity");
     let activity = activity::Client::new(notes.clone(), name);
     let of_activity = {
         let (store, every) = (store.clone(), settings.activity_resolution);
+        let uses = uses.clone();
         ChildSpec::actor("activity", arbiter.clone(), MAILBOX, publish, move |_| {
-            activity::Actor::new(notes.clone(), store.clone(), every.clone())
+            activity::Actor::new(notes.clone(), store.clone(), every.clone(), uses.clone())
         })
     };
 
@@ -161,6 +173,8 @@ pub async fn grow(
     };
 
     let board = spawner::Board::default();
+    let ward = spawner::Ward::default();
+    let asks = Quarantine::new("spawners", ASIDE);
     let (tell, recovered) = watch::channel(false);
     let (publish, name) = named("spawners");
     let patience = spawners::actor::PATIENCE + MARGIN;
@@ -176,14 +190,16 @@ pub async fn grow(
             facts: settings.facts,
             settings: settings.spawner,
             board,
+            ward: ward.clone(),
         };
-        let limits = settings.limits;
+        let (limits, asks) = (settings.limits, asks.clone());
         ChildSpec::actor("spawners", arbiter.clone(), MAILBOX, publish, move |_| {
-            spawners::Actor::new(kit.clone(), limits.clone(), tell.clone())
+            spawners::Actor::new(kit.clone(), limits.clone(), asks.clone(), tell.clone())
         })
     };
     let of_recovery = recovery(spawners.clone(), routes.clone(), settings.recovery_patience);
 
+    let names = Quarantine::new("logins", ASIDE);
     let (publish, name) = named("logins");
     let logins = logins::Client::new(name, settings.logins.clone());
     let of_logins = {
@@ -194,8 +210,9 @@ pub async fn grow(
             entropy: entropy.clone(),
             settings: settings.logins,
         };
+        let bad = names.clone();
         ChildSpec::actor("logins", arbiter.clone(), MAILBOX, publish, move |_| {
-            logins::Actor::new(kit.clone())
+            logins::Actor::new(kit.clone(), bad.clone())
         })
     };
 
@@ -212,7 +229,8 @@ pub async fn grow(
         .child(of_logins)
         .child(of_janitor)
         .start();
-    Ok(Tree { store, spawners, logins, activity, routes, supervision })
+    let aside = vec![asks, ward.inputs.clone(), names, uses];
+    Ok(Tree { store, spawners, logins, activity, routes, ward: ward.chart, aside, supervision })
 }
 
 /// Says when the servers that ran before have their routes again; after a while also when some are still looked for:
@@ -240,6 +258,33 @@ impl Tree {
     /// Resolves when somebody was given up on: then the hub's process is to end, for root to start a new one.
     pub async fn ended(&mut self) -> Result<(), Escalated> {
         self.supervision.ended().await
+    }
+
+    /// How everybody is doing, in the order of the drawing above; the users' spawners together, after the registry.
+    pub fn health(&self) -> Vec<Health> {
+        let waiting = |actor| match actor {
+            "store" => self.store.waiting(),
+            "activity" => self.activity.name.waiting(),
+            "routes" => self.routes.name.waiting(),
+            "spawners" => self.spawners.name.waiting(),
+            "logins" => self.logins.name.waiting(),
+            _ => 0,
+        };
+        let mut all = Vec::new();
+        for chart in self.supervision.charts() {
+            let health = chart.health(waiting(chart.actor()));
+            let registry = health.actor == "spawners";
+            all.push(health);
+            if registry {
+                all.push(self.ward.health(0));
+            }
+        }
+        all
+    }
+
+    /// Inputs that actors died of too often: they are skipped for a while, and somebody should look at them.
+    pub fn aside(&self) -> Vec<Aside> {
+        self.aside.iter().flat_map(Quarantine::aside).collect()
     }
 
     /// Writes what is only noted, and stops everybody in reverse. User servers live on; who wants them stopped asks

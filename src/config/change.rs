@@ -112,6 +112,7 @@ const TABLE: &[(&str, Class)] = &[
     ("spawner.debug", NextStart),
     ("spawner.disable_user_config", NextStart),
     ("spawner.restart", Live),
+    ("spawner.reconcile_interval", Live),
     ("spawner.log_size", Live),
     ("spawner.open_files", NextStart),
     ("spawner.interrupt_timeout", Live),

@@ -74,6 +74,7 @@ fn spawner(slice: &HubSlice) -> spawner::Settings {
         start_timeout: from.start_timeout.duration(),
         http_timeout: from.http_timeout.duration(),
         stop_timeout: stages.iter().map(|stage| stage.duration()).sum::<Duration>() + GRACE,
+        reconcile_interval: from.reconcile_interval.duration(),
         restart: match from.restart {
             sections::Restart::Never => spawner::Restart::Never,
             sections::Restart::OnFailure => spawner::Restart::OnFailure,

@@ -9,7 +9,7 @@ use jovis_actors::{
     ports::StoreError,
     spawners::{StartRefused, StopRefused},
     store::ChangeError,
-    supervise::Unavailable,
+    supervise::{Quarantined, Unavailable},
 };
 
 /// What a handler answers where it cannot do what was asked. Pages show it in HTML, the API as JSON.
@@ -154,6 +154,7 @@ impl From<StartRefused> for Error {
             }
             StartRefused::TooManyActive { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, why),
             StartRefused::NotRecorded(_) => Self::unrecorded(why),
+            StartRefused::Aside(aside) => aside.into(),
             StartRefused::Unavailable(why) => why.into(),
         }
     }
@@ -164,8 +165,16 @@ impl From<StopRefused> for Error {
         match why {
             StopRefused::NotRunning => Self::bad(why),
             StopRefused::NotRecorded(_) => Self::unrecorded(why),
+            StopRefused::Aside(aside) => aside.into(),
             StopRefused::Unavailable(why) => why.into(),
         }
+    }
+}
+
+/// Something the hub has failed over again and again: not the visitor's fault, and not for now.
+impl From<Quarantined> for Error {
+    fn from(aside: Quarantined) -> Self {
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, aside, aside.for_another.as_secs().max(1))
     }
 }
 
@@ -178,6 +187,7 @@ impl From<SignInRefused> for Error {
             }
             SignInRefused::Unable(_) => Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 5),
             SignInRefused::NotRecorded(_) => Self::unrecorded(why),
+            SignInRefused::Aside(aside) => aside.into(),
             SignInRefused::Unavailable(why) => why.into(),
         }
     }

@@ -51,6 +51,26 @@ impl Pending {
         self.users.is_empty() && self.servers.is_empty() && self.tokens.is_empty()
     }
 
+    /// How many uses.
+    pub fn len(&self) -> usize {
+        self.users.len() + self.servers.len() + self.tokens.len()
+    }
+
+    /// Which use this is, for the log, if it is one.
+    pub fn what(&self) -> String {
+        let mut first = None;
+        self.each(|what| first = first.take().or(Some(what)));
+        first.unwrap_or_default()
+    }
+
+    /// Names each use.
+    pub fn each(&self, see: impl FnMut(String)) {
+        let users = self.users.keys().map(|id| format!("user {}", id.0));
+        let servers = self.servers.keys().map(|key| format!("server {}/{}", key.user.0, key.name));
+        let tokens = self.tokens.keys().map(|id| format!("token {}", id.0));
+        users.chain(servers).chain(tokens).for_each(see);
+    }
+
     /// Takes what another one noted.
     pub fn merge(&mut self, other: Self) {
         other.users.into_iter().for_each(|(user, at)| self.user(user, at));

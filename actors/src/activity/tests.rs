@@ -16,8 +16,12 @@ use super::{Actor, Client, actor::flush, client::Notes};
 use crate::{
     domain::{Moment, UserId},
     spawners::doubles::{LONG, people, store},
-    supervise::named,
+    supervise::{Quarantine, named},
 };
+
+fn bad() -> Quarantine<String> {
+    Quarantine::new("activity", LONG)
+}
 
 #[test]
 fn notes_in_hand_are_not_lost_with_the_actor() {
@@ -25,12 +29,12 @@ fn notes_in_hand_are_not_lost_with_the_actor() {
         let (store, notes) = (store(people(), Arc::default()), Notes::default());
         notes.with(|pending| pending.user(UserId(1), Moment(7)));
         let noted = || !notes.with(|pending| pending.is_empty());
-        let mut writing = Box::pin(flush(notes.clone(), store.clone()));
+        let mut writing = Box::pin(flush(notes.clone(), store.clone(), bad()));
         let begun = std::future::poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
         assert!(begun.is_pending() && !noted(), "taken out, and not written yet");
         drop(writing);
         assert!(noted());
-        flush(notes.clone(), store.clone()).await;
+        flush(notes.clone(), store.clone(), bad()).await;
         assert!(!noted());
         assert_eq!(store.image().user(UserId(1)).unwrap().last_activity, Some(Moment(7)));
     });
@@ -44,7 +48,7 @@ fn what_is_noted_is_written_in_time_and_survives_a_full_disk() {
         let (store, notes) = (store(people(), full.clone()), Notes::default());
         let every = Arc::new(ArcSwap::from_pointee(Duration::from_secs(30)));
         let (publisher, name) = named("activity");
-        publisher.publish(Some(Actor::new(notes.clone(), store.clone(), every).start()));
+        publisher.publish(Some(Actor::new(notes.clone(), store.clone(), every, bad()).start()));
         let client = Client::new(notes, name);
         let seen = || store.image().user(UserId(1)).unwrap().last_activity;
         client.user(UserId(1), Moment(7));

@@ -55,11 +55,14 @@ pub async fn sweep(
     now: Moment,
 ) -> Result<usize, ChangeError<std::convert::Infallible>> {
     let found = accounts::delete_expired(&store.image(), now);
+    let mut outcome = Ok(found.len());
     for part in found.chunks(PART) {
         let part = part.to_vec();
-        store.change(move |image| Ok((still_expired(image, part, now), ()))).await?;
+        // One part that fails does not keep the others.
+        let done = store.change(move |image| Ok((still_expired(image, part, now), ()))).await;
+        outcome = outcome.and_then(|all| done.map(|()| all));
     }
-    Ok(found.len())
+    outcome
 }
 
 /// Of these deletions, those that are still due: the image may have moved on since they were found.

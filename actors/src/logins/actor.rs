@@ -8,7 +8,7 @@
 //! Checks run beside each other, a bounded number at once: a slow one holds up nobody but those who wait for a place.
 //! The visitor hears one sentence for every refusal; the log has an event for each.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, Context, ResponseActFuture, WrapFuture, fut};
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ use crate::{
     domain::{User, Username},
     ports::{Authenticator, Clock, Credentials, Entropy, Flow, Identity, LoginError},
     store::{self, ChangeError, Image},
-    supervise::{On, handles},
+    supervise::{On, Quarantine, Unavailable, caught, faults, handles},
 };
 
 /// How attempts are treated; can be reloaded.
@@ -67,18 +67,21 @@ pub struct Actor {
     throttle: Throttle,
     places: Arc<Semaphore>,
     concurrency: usize,
+    /// Names over which attempts panicked.
+    bad: Quarantine<String>,
     waiting: usize,
 }
 
 impl Actor {
-    /// With nobody at the door.
-    pub fn new(kit: Kit) -> Self {
+    /// With nobody at the door. `bad` outlives it.
+    pub fn new(kit: Kit, bad: Quarantine<String>) -> Self {
         let concurrency = kit.settings.load().concurrency.max(1);
         Self {
             kit,
             throttle: Throttle::default(),
             places: Arc::new(Semaphore::new(concurrency)),
             concurrency,
+            bad,
             waiting: 0,
         }
     }
@@ -99,6 +102,10 @@ crate::supervise::poison::takes_poison!(Actor);
 
 impl actix::Actor for Actor {
     type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        faults::point("logins", "started");
+    }
 }
 
 handles!(Actor as "logins": Attempt);
@@ -125,6 +132,8 @@ impl On<Attempt> for Actor {
         };
         self.waiting += 1;
         let attempt = attempt(self.kit.clone(), self.places.clone(), credentials);
+        let user = typed(&self.kit.store.image(), &name);
+        let attempt = contained(self.bad.clone(), user, attempt);
         Box::pin(attempt.into_actor(self).map(move |outcome, act, _| {
             act.waiting -= 1;
             match &outcome {
@@ -132,13 +141,35 @@ impl On<Attempt> for Actor {
                 // The password may well have been guessed: it counts.
                 Err(SignInRefused::Refused | SignInRefused::Throttled { .. }) => {}
                 Err(
-                    SignInRefused::Unable(_)
+                    SignInRefused::Aside(_)
+                    | SignInRefused::Unable(_)
                     | SignInRefused::NotRecorded(_)
                     | SignInRefused::Unavailable(_),
                 ) => act.throttle.undecided(admitted),
             }
             outcome
         }))
+    }
+}
+
+/// A panic over one attempt costs that attempt and no other; after three over one name it is put aside for a while.
+/// (What an attempt holds while it waits is its own, so nothing of this actor is left half done.)
+async fn contained<T>(
+    bad: Quarantine<String>,
+    user: String,
+    attempt: impl Future<Output = Result<T, SignInRefused>>,
+) -> Result<T, SignInRefused> {
+    let attempt = AssertUnwindSafe(bad.work(user.clone(), attempt));
+    match caught(attempt).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(aside)) => {
+            warn!(user, error = %aside, "attempt put aside");
+            Err(SignInRefused::Aside(aside))
+        }
+        Err(text) => {
+            error!(user, error = text, "attempt panicked");
+            Err(SignInRefused::Unavailable(Unavailable::Died("logins")))
+        }
     }
 }
 
@@ -156,6 +187,7 @@ async fn attempt(
             return Err(SignInRefused::Unable("too many people are signing in".to_owned()));
         }
     };
+    faults::point("logins:attempt", &credentials.username);
     let identity = check(&kit, &credentials, limit).await?;
     drop(place);
     enter(&kit, identity, &credentials).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::supervise::Unavailable;
+use crate::supervise::{Quarantined, Unavailable};
 
 /// Why nobody was signed in. The visitor hears one careful sentence for `Refused`, whatever the reason was.
 #[derive(Debug, Clone, Error)]
@@ -24,6 +24,9 @@ pub enum SignInRefused {
     /// The user could not be recorded.
     #[error("the sign-in could not be recorded: {0}")]
     NotRecorded(String),
+    /// Attempts under this name failed too often for reasons of ours.
+    #[error(transparent)]
+    Aside(#[from] Quarantined),
     /// The actor did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -16,7 +16,7 @@ use crate::{
     domain::{Secret, Username},
     ports::{Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh},
     spawners::doubles::{Fixed, people, store},
-    supervise::named,
+    supervise::{Quarantine, named},
 };
 
 /// Vouches for everybody, or fails, or hangs for one.
@@ -69,7 +69,8 @@ fn hub(rules: Rules) -> (Client, Arc<Gate>) {
     };
     let settings = kit.settings.clone();
     let (publisher, name) = named("logins");
-    publisher.publish(Some(Actor::new(kit).start()));
+    let bad = Quarantine::new("logins", Duration::from_secs(60));
+    publisher.publish(Some(Actor::new(kit, bad).start()));
     (Client::new(name, settings), gate)
 }
 

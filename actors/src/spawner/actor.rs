@@ -12,15 +12,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, ResponseFuture, WrapFuture, fut};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     acts::{self, Backoff, Life},
     env::{Facts, Settings},
     machine::{self, Effect, Event, State},
-    messages::{NotBegun, Rest, Start, Stop},
+    messages::{Check, NotBegun, Rest, Start, Stop},
     progress::Board,
     restart,
+    ward::Ward,
 };
 use crate::{
     domain::{Cause, OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
@@ -28,7 +29,7 @@ use crate::{
     routes,
     spawners::Ask,
     store,
-    supervise::{On, faults, handles},
+    supervise::{On, Quarantined, faults, handles},
 };
 
 mod launch;
@@ -36,6 +37,9 @@ mod slot;
 mod writes;
 
 use slot::{Queued, Slot, Step};
+
+/// So long after its time is up what was put aside is tried again.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// So many events may wait for one server; more asks are refused.
 const WAITING: usize = 64;
@@ -61,6 +65,8 @@ pub struct Kit {
     pub settings: Arc<ArcSwap<Settings>>,
     /// What people see.
     pub board: Board,
+    /// How these actors are doing.
+    pub ward: Ward,
 }
 
 type Reply = oneshot::Sender<Result<(), NotBegun>>;
@@ -110,6 +116,11 @@ impl Actor {
         Life { user: self.who(), server: name.clone(), order: order.clone() }
     }
 
+    /// What is done for this server, as it is known if this actor dies of it.
+    fn input(&self, name: &ServerName, what: &str) -> String {
+        format!("{}/{name}: {what}", self.who())
+    }
+
     fn slow_backoff(&self) -> Backoff {
         let (first, most) = (Duration::from_millis(100), Duration::from_secs(30));
         Backoff::new(first, most, self.kit.entropy.clone())
@@ -144,24 +155,42 @@ impl Actor {
     ) -> ResponseFuture<Result<(), NotBegun>> {
         let (reply, answer) = oneshot::channel();
         let slot = self.slot(name);
-        if slot.queue.len() < WAITING {
-            slot.queue.push_back(Queued { event, ask, reply: Some(reply) });
-            self.proceed(name, ctx);
+        if slot.queue.len() >= WAITING {
+            return Box::pin(std::future::ready(Err(NotBegun::Busy)));
         }
-        Box::pin(async move { answer.await.unwrap_or(Err(NotBegun::Busy)) })
+        slot.queue.push_back(Queued { event, ask, reply: Some(reply) });
+        self.proceed(name, ctx);
+        Box::pin(async move { answer.await.unwrap_or(Err(NotBegun::Died)) })
     }
 
     /// Takes events one after the other, as far as possible without waiting.
     fn proceed(&mut self, name: &ServerName, ctx: &mut Context<Self>) {
         loop {
-            let jitter = self.kit.entropy.below(1_000);
-            let now = self.kit.clock.moment();
-            let settings = self.kit.settings.load_full();
             let slot = self.slot(name);
             if slot.step.is_some() {
                 return;
             }
             let Some(Queued { event, ask, reply }) = slot.queue.pop_front() else { return };
+            let found = matches!(event, Event::Found { .. });
+            let pass = match self.kit.ward.inputs.enter(self.input(name, event.name())) {
+                Ok(pass) => pass,
+                Err(aside) => {
+                    let (user, input) = (self.who(), event.name());
+                    warn!(user, server = %name, input, error = %aside, "input skipped");
+                    if let Some(reply) = reply {
+                        let _ = reply.send(Err(NotBegun::Aside(aside)));
+                    }
+                    if found {
+                        self.found_one();
+                    }
+                    continue;
+                }
+            };
+            faults::point("spawner:event", event.name());
+            let jitter = self.kit.entropy.below(1_000);
+            let now = self.kit.clock.moment();
+            let settings = self.kit.settings.load_full();
+            let slot = self.slot(name);
             let fresh = matches!(event, Event::Start(_));
             let with = machine::Context {
                 now,
@@ -172,8 +201,6 @@ impl Actor {
                 http_timeout: settings.http_timeout.as_secs(),
                 other_ports: slot.other_ports,
             };
-            let found = matches!(event, Event::Found { .. });
-            faults::point("spawner:event", event.name());
             match machine::step(&slot.state, event, &with) {
                 Ok((next, effects)) => {
                     let died = matches!(slot.state, State::Running { .. })
@@ -193,6 +220,7 @@ impl Actor {
                     }
                 }
             }
+            pass.done();
             if found {
                 self.found_one();
             }
@@ -333,9 +361,32 @@ impl Actor {
         ctx: &mut Context<Self>,
     ) {
         self.missing += 1;
+        if let Err(aside) = self.kit.ward.inputs.look(&self.input(name, "Recover")) {
+            return self.not_found(name, order.clone(), handle, aside, ctx);
+        }
         let spawner = self.kit.spawner.clone();
         let find = acts::find(spawner, self.life(name, order), handle, self.slow_backoff());
-        self.task(name, order.clone(), find, ctx);
+        self.task(name, order.clone(), "Recover", find, ctx);
+    }
+
+    /// Nobody can say what became of it while that is put aside: it stays as it is recorded, the others go on, and it is
+    /// looked for again later.
+    fn not_found(
+        &mut self,
+        name: &ServerName,
+        order: OrderId,
+        handle: Option<Handle>,
+        aside: Quarantined,
+        ctx: &mut Context<Self>,
+    ) {
+        error!(user = self.who(), server = %name, %order, error = %aside, "server put aside");
+        self.found_one();
+        let name = name.clone();
+        ctx.run_later(aside.for_another + MOMENT, move |act, ctx| {
+            if act.slot(&name).state.order() == Some(&order) {
+                act.find(&name, &order, handle, ctx);
+            }
+        });
     }
 }
 
@@ -362,7 +413,7 @@ impl actix::Actor for Actor {
     }
 }
 
-handles!(Actor as "spawner": Start, Stop, Rest);
+handles!(Actor as "spawner": Start, Stop, Check, Rest);
 
 impl On<Start> for Actor {
     type Result = ResponseFuture<Result<(), NotBegun>>;
@@ -376,6 +427,32 @@ impl On<Stop> for Actor {
     type Result = ResponseFuture<Result<(), NotBegun>>;
     fn on(&mut self, Stop { name }: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.ask(&name, Event::Stop, None, ctx)
+    }
+}
+
+impl On<Check> for Actor {
+    type Result = ();
+    fn on(&mut self, Check { name, order }: Check, ctx: &mut Self::Context) {
+        let slot = self.slot(&name);
+        let settled = matches!(slot.state, State::Running { .. } | State::Probing { .. });
+        if slot.step.is_some() || !settled || slot.state.order() != Some(&order) {
+            return; // something goes on that will tell
+        }
+        if self.kit.ward.inputs.look(&self.input(&name, "Check")).is_err() {
+            return;
+        }
+        let handle = match &self.slot(&name).state {
+            State::Running { handle, .. } => Some(handle.clone()),
+            _ => None,
+        };
+        let check = acts::check(self.kit.spawner.clone(), self.life(&name, &order), handle);
+        let (check, named) = (self.heeded(&name, "Check", check), name.clone());
+        let task = ctx.spawn(check.into_actor(self).map(move |event, act, ctx| {
+            if let Some(event) = event.flatten() {
+                act.feed(&named, event, ctx);
+            }
+        }));
+        self.slot(&name).tasks.push((order, task));
     }
 }
 

@@ -201,6 +201,30 @@ pub(super) async fn find(
     }
 }
 
+/// Is it still there? Nothing if it is, or if nobody can say: what is not known changes nothing.
+pub(super) async fn check(
+    spawner: Arc<dyn Spawner>,
+    life: Life,
+    handle: Option<Handle>,
+) -> Option<Event> {
+    let Life { user, server, order } = life;
+    match timeout(CALL, spawner.recover(&order, handle.as_ref())).await {
+        Ok(Ok(Recovered::Alive(_))) => None,
+        Ok(Ok(found @ (Recovered::Ended(_) | Recovered::Unknown))) => {
+            warn!(user, %server, %order, "server ended unnoticed");
+            Some(Event::Found { order, found })
+        }
+        Ok(Err(error)) => {
+            warn!(user, %server, %order, %error, "server not found again");
+            None
+        }
+        Err(_) => {
+            warn!(user, %server, %order, error = "not in time", "spawner not answering");
+            None
+        }
+    }
+}
+
 /// Ends whatever this order has produced, however long that takes. `landed` says whether the start's own answer has
 /// come: until then an order that is unknown may still become known.
 pub(super) async fn kill(

@@ -47,6 +47,8 @@ pub struct Settings {
     pub http_timeout: Duration,
     /// How long a soft stop may take (all its stages); then it is hard.
     pub stop_timeout: Duration,
+    /// How often the records are compared with what the spawner runs.
+    pub reconcile_interval: Duration,
     /// When a server that ended by itself is started again.
     pub restart: Restart,
     /// Folder the server shows; empty: not said. `{username}` and `{base_url}` are filled in.
@@ -84,6 +86,7 @@ impl Default for Settings {
             start_timeout: Duration::from_secs(60),
             http_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(75),
+            reconcile_interval: Duration::from_secs(60),
             restart: Restart::default(),
             notebook_dir: String::new(),
             default_url: String::new(),

@@ -124,6 +124,10 @@ pub fn step(
         On::SpawnFailed { order, cause } => match state {
             // Perhaps it did produce something: make sure by order.
             In::Starting { order: ours } if *ours == order => halt(&order, None, cause, Do::Note),
+            // It cannot be asked whether it answers.
+            In::Probing { order: ours, handle, .. } if *ours == order => {
+                halt(&order, Some(handle), cause, Do::Note)
+            }
             In::Starting { .. }
             | In::Stopped(_)
             | In::Failed(_)

@@ -4,7 +4,11 @@ use actix::Message;
 use thiserror::Error;
 
 use super::machine;
-use crate::{domain::ServerName, spawners::Ask};
+use crate::{
+    domain::{OrderId, ServerName},
+    spawners::Ask,
+    supervise::Quarantined,
+};
 
 /// Why nothing was begun.
 #[derive(Debug, Clone, Error)]
@@ -18,9 +22,15 @@ pub enum NotBegun {
     /// The user is gone.
     #[error("no such user")]
     NoUser,
-    /// Too many asks for one server wait already, or the actor ends.
+    /// Too many asks for one server wait already.
     #[error("busy")]
     Busy,
+    /// The actor ended with the ask in hand; it may or may not have been begun.
+    #[error("it failed while it was asked")]
+    Died,
+    /// This actor died of such an ask too often.
+    #[error(transparent)]
+    Aside(Quarantined),
 }
 
 /// Start this server. Answered when the intention is recorded.
@@ -39,6 +49,16 @@ pub struct Start {
 pub struct Stop {
     /// Which.
     pub name: ServerName,
+}
+
+/// The spawner's inventory does not have this order: see what became of it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Check {
+    /// Which server.
+    pub name: ServerName,
+    /// Which act.
+    pub order: OrderId,
 }
 
 /// End if nothing goes on. True: it ends.

@@ -11,8 +11,10 @@ pub mod machine;
 pub mod messages;
 pub mod progress;
 pub mod restart;
+pub mod ward;
 
 pub use actor::{Actor, Kit};
 pub use env::{Facts, Settings};
 pub use progress::Board;
 pub use restart::Restart;
+pub use ward::Ward;

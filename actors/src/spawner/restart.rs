@@ -47,7 +47,8 @@ pub enum After {
 
 /// The deaths that still count.
 pub fn recent(deaths: &[Moment], now: Moment) -> Vec<Moment> {
-    let fresh = deaths.iter().filter(|death| now.since(**death) < WINDOW);
+    // One that has not come yet was before the clock was set back: nobody knows how long ago.
+    let fresh = deaths.iter().filter(|death| **death <= now && now.since(**death) < WINDOW);
     let fresh: Vec<_> = fresh.copied().collect();
     // More than this many change nothing, and a record must not grow.
     fresh[fresh.len().saturating_sub(TOO_MANY)..].to_vec()
@@ -116,6 +117,14 @@ mod tests {
         assert_eq!(die(&[Moment(999 * S)]), After::Wait(Moment(1_002 * S)));
         assert_eq!(die(&[Moment(701 * S), Moment(999 * S)]), After::GiveUp);
         assert_eq!(die(&[Moment(700 * S), Moment(999 * S)]), After::Wait(Moment(1_002 * S)));
+    }
+
+    #[test]
+    fn deaths_before_the_clock_was_set_back_do_not_count() {
+        let later = [Moment(5_000 * S), Moment(5_001 * S)];
+        assert_eq!(recent(&later, Moment(1_000 * S)), []);
+        let next = after(Restart::OnFailure, Exit::Code(1), &later, Moment(1_000 * S), 0);
+        assert_eq!(next, After::Wait(Moment(1_001 * S)));
     }
 
     #[test]

@@ -15,24 +15,24 @@ use actix::{
     ActorFutureExt, Addr, Arbiter, AsyncContext, Context, ResponseActFuture, WrapFuture, fut,
 };
 use arc_swap::ArcSwap;
-use tokio::{
-    sync::{oneshot, watch},
-    time::timeout,
-};
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::{
     admit::{Limits, Load, admit},
-    messages::{Begun, Start, StartRefused, Stop, StopRefused},
+    messages::{Ask, Begun, Start, StartRefused, Stop, StopRefused},
+    reconcile,
 };
 use crate::{
-    domain::UserId,
-    ports::{Recovered, Stop as How},
+    domain::{ServerKey, UserId},
     spawner::{
         self, Kit, machine,
-        messages::{NotBegun, Rest},
+        messages::{Check, NotBegun, Rest},
     },
-    supervise::{Ended, Name, On, Publisher, faults, handles, named, start},
+    supervise::{
+        Ended, Name, On, Pass, Publisher, Quarantine, Quarantined, Unavailable, faults, handles,
+        named, start,
+    },
 };
 
 /// Mailbox of one user's actor.
@@ -41,11 +41,14 @@ const MAILBOX: usize = 64;
 /// How long one user's actor may take to record an intention.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often users at rest are looked for.
-const SWEEP: Duration = Duration::from_secs(60);
+/// First wait for a spawner that gave no inventory.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Records and world are not compared more often, whatever the setting says.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// First wait before an actor that panicked is started again; doubled each time.
-const FIRST: Duration = Duration::from_millis(20);
+const FIRST: Duration = Duration::from_millis(10);
 
 /// Longest wait before an actor that panicked is started again.
 pub const LONGEST: Duration = Duration::from_secs(300);
@@ -59,9 +62,15 @@ pub struct Actor {
     limits: Arc<ArcSwap<Limits>>,
     users: HashMap<UserId, Entry>,
     /// Starts that have been admitted and aren't recorded yet.
-    admitted: HashSet<crate::domain::ServerKey>,
+    admitted: HashSet<ServerKey>,
     /// Users whose servers are being found again.
     missing: HashSet<UserId>,
+    /// Records and world are being compared, again and again.
+    reconciling: bool,
+    /// The spawner did not answer when last asked, and the log knows.
+    unreachable: bool,
+    /// Asks this actor died of.
+    asks: Quarantine<String>,
     recovered: watch::Sender<bool>,
 }
 
@@ -76,14 +85,22 @@ struct Entry {
 }
 
 impl Actor {
-    /// The registry. `recovered` is set once everything that ran has been found again.
-    pub fn new(kit: Kit, limits: Arc<ArcSwap<Limits>>, recovered: watch::Sender<bool>) -> Self {
+    /// The registry. `asks` outlives it; `recovered` is set once everything that ran has been found again.
+    pub fn new(
+        kit: Kit,
+        limits: Arc<ArcSwap<Limits>>,
+        asks: Quarantine<String>,
+        recovered: watch::Sender<bool>,
+    ) -> Self {
         Self {
             kit,
             limits,
             users: HashMap::new(),
             admitted: HashSet::new(),
             missing: HashSet::new(),
+            reconciling: false,
+            unreachable: false,
+            asks,
             recovered,
         }
     }
@@ -118,6 +135,7 @@ impl Actor {
                     entry.publisher.publish(Some(running.addr.clone()));
                     entry.addr = Some(running.addr);
                 }
+                act.count();
                 let ended = async move { running.ended.await.unwrap_or(Ended::Cancelled) };
                 ctx.spawn(
                     ended.into_actor(act).map(move |how, act, ctx| act.ended(user, &how, ctx)),
@@ -147,14 +165,20 @@ impl Actor {
             let pause = plain + plain.mul_f64(self.kit.entropy.below(1_000) as f64 / 4_000.0);
             let (who, panics) = (self.kit.store.image().called(user), entry.panics);
             error!(user = who, panics, error = %text, "spawner actor panicked");
+            self.kit.ward.chart.failed(format_args!("{who}: {how}"));
             ctx.run_later(pause, move |act, ctx| act.launch(user, ctx));
             return;
         }
         self.users.remove(&user);
+        self.count();
         // Whatever came between its last word and now.
         if self.is_needed(user) {
             self.of(user, ctx);
         }
+    }
+
+    fn count(&self) {
+        self.kit.ward.chart.count(self.users.len());
     }
 
     /// Is there something to do for this user without being asked?
@@ -168,12 +192,40 @@ impl Actor {
     }
 
     fn all_found(&mut self, ctx: &mut Context<Self>) {
-        if !self.missing.is_empty() || self.recovered.send_replace(true) {
+        if !self.missing.is_empty() || std::mem::replace(&mut self.reconciling, true) {
             return;
         }
         info!(users = self.users.len(), "servers found again");
-        let orphans = orphans(self.kit.clone());
-        ctx.spawn(orphans.into_actor(self));
+        self.recovered.send_replace(true);
+        self.reconcile(FIRST_PAUSE, ctx);
+    }
+
+    /// Compares records and world, now and on a period; sooner, and ever later, while the spawner does not answer.
+    fn reconcile(&mut self, retry: Duration, ctx: &mut Context<Self>) {
+        let kit = self.kit.clone();
+        let round = async move { reconcile::round(&kit).await };
+        ctx.spawn(round.into_actor(self).map(move |outcome, act, ctx| {
+            let most = act.pace();
+            let jitter = 1.0 + act.kit.entropy.below(1_000) as f64 / 4_000.0;
+            let (pause, retry) = match outcome {
+                Ok(ghosts) => {
+                    act.unreachable = false;
+                    for (key, order) in ghosts {
+                        let name = act.of(key.user, ctx);
+                        // If it is not heard, the next round asks again.
+                        name.tell(Check { name: key.name, order });
+                    }
+                    (most, FIRST_PAUSE)
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut act.unreachable, true) {
+                        warn!(%error, "no inventory of servers");
+                    }
+                    (retry.min(most), retry * 2)
+                }
+            };
+            ctx.run_later(pause.mul_f64(jitter), move |act, ctx| act.reconcile(retry, ctx));
+        }));
     }
 
     /// Ends the actors of users at rest.
@@ -188,42 +240,11 @@ impl Actor {
                 let _ = addr.try_send(Rest);
             }
         }
-        ctx.run_later(SWEEP, Self::sweep);
+        ctx.run_later(self.pace(), Self::sweep);
     }
-}
 
-/// Stops what the spawner runs and no record knows.
-async fn orphans(kit: Kit) {
-    let mut pause = Duration::from_secs(1);
-    let living = loop {
-        match timeout(Duration::from_secs(30), kit.spawner.inventory()).await {
-            Ok(Ok(living)) => break living,
-            Ok(Err(error)) => warn!(%error, "no inventory of servers"),
-            Err(_) => warn!(error = "not in time", "no inventory of servers"),
-        }
-        if pause > LONGEST {
-            return;
-        }
-        tokio::time::sleep(pause + pause.mul_f64(kit.entropy.below(1_000) as f64 / 2_000.0)).await;
-        pause *= 2;
-    };
-    // The image is younger than the inventory: an order is recorded before the spawner hears of it.
-    let image = kit.store.image();
-    let known: HashSet<_> = image.servers().filter_map(|server| server.state.order()).collect();
-    for order in living.iter().filter(|order| !known.contains(order)) {
-        let handle = match kit.spawner.recover(order, None).await {
-            Ok(Recovered::Alive(it)) => it.handle,
-            Ok(Recovered::Unknown | Recovered::Ended(_)) => continue,
-            Err(error) => {
-                warn!(%order, %error, "orphan not found");
-                continue;
-            }
-        };
-        warn!(%order, "orphan is stopped");
-        match kit.spawner.stop(order, &handle, How::Soft).await {
-            Ok(()) => kit.spawner.forget(order).await,
-            Err(error) => error!(%order, %error, "orphan not stopped"),
-        }
+    fn pace(&self) -> Duration {
+        self.kit.settings.load().reconcile_interval.max(SHORTEST)
     }
 }
 
@@ -242,7 +263,7 @@ impl actix::Actor for Actor {
             self.of(user, ctx);
         }
         self.all_found(ctx);
-        ctx.run_later(SWEEP, Self::sweep);
+        ctx.run_later(self.pace(), Self::sweep);
     }
 }
 
@@ -252,6 +273,32 @@ impl On<Start> for Actor {
     type Result = ResponseActFuture<Self, Result<Begun, StartRefused>>;
 
     fn on(&mut self, Start { key, ask }: Start, ctx: &mut Self::Context) -> Self::Result {
+        match self.heed("start", &key) {
+            Ok(pass) => {
+                let answer = self.begin(key, ask, ctx);
+                pass.done();
+                answer
+            }
+            Err(aside) => Box::pin(fut::ready(Err(aside.into()))),
+        }
+    }
+}
+
+impl Actor {
+    /// An ask this actor died of three times is not looked at for a while.
+    fn heed(&self, what: &str, key: &ServerKey) -> Result<Pass<String>, Quarantined> {
+        let user = self.kit.store.image().called(key.user);
+        let pass = self.asks.enter(format!("{what} {user}/{}", key.name))?;
+        faults::point("spawners:ask", &user);
+        Ok(pass)
+    }
+
+    fn begin(
+        &mut self,
+        key: ServerKey,
+        ask: Ask,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<Begun, StartRefused>> {
         let image = self.kit.store.image();
         if image.user(key.user).is_none() {
             return Box::pin(fut::ready(Err(StartRefused::NoUser)));
@@ -283,6 +330,8 @@ impl On<Start> for Actor {
                 Err(NotBegun::NotRecorded(why)) => Err(StartRefused::NotRecorded(why)),
                 Err(NotBegun::NoUser) => Err(StartRefused::NoUser),
                 Err(NotBegun::Busy) => Err(StartRefused::NotRecorded("busy".to_owned())),
+                Err(NotBegun::Died) => Err(Unavailable::Died("the user's spawner").into()),
+                Err(NotBegun::Aside(aside)) => Err(StartRefused::Aside(aside)),
             }
         }))
     }
@@ -292,6 +341,23 @@ impl On<Stop> for Actor {
     type Result = ResponseActFuture<Self, Result<(), StopRefused>>;
 
     fn on(&mut self, Stop { key }: Stop, ctx: &mut Self::Context) -> Self::Result {
+        match self.heed("stop", &key) {
+            Ok(pass) => {
+                let answer = self.end(key, ctx);
+                pass.done();
+                answer
+            }
+            Err(aside) => Box::pin(fut::ready(Err(aside.into()))),
+        }
+    }
+}
+
+impl Actor {
+    fn end(
+        &mut self,
+        key: ServerKey,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<(), StopRefused>> {
         let image = self.kit.store.image();
         let active = image.server(&key).is_some_and(|server| server.state.is_active());
         if !active && !self.admitted.contains(&key) {
@@ -305,6 +371,8 @@ impl On<Stop> for Actor {
             Err(NotBegun::Refused(_) | NotBegun::NoUser) => Err(StopRefused::NotRunning),
             Err(NotBegun::NotRecorded(why)) => Err(StopRefused::NotRecorded(why)),
             Err(NotBegun::Busy) => Err(StopRefused::NotRecorded("busy".to_owned())),
+            Err(NotBegun::Died) => Err(Unavailable::Died("the user's spawner").into()),
+            Err(NotBegun::Aside(aside)) => Err(StopRefused::Aside(aside)),
         }))
     }
 }

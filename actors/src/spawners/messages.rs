@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::{
     domain::{Cause, Moment, ServerKey},
-    supervise::Unavailable,
+    supervise::{Quarantined, Unavailable},
 };
 
 /// With what a server is to be started.
@@ -57,6 +57,9 @@ pub enum StartRefused {
     /// The intention could not be recorded, so nothing was done.
     #[error("the start could not be recorded: {0}")]
     NotRecorded(String),
+    /// Actors died of this ask too often.
+    #[error(transparent)]
+    Aside(#[from] Quarantined),
     /// An actor did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -71,6 +74,9 @@ pub enum StopRefused {
     /// The intention could not be recorded, so nothing was done.
     #[error("the stop could not be recorded: {0}")]
     NotRecorded(String),
+    /// Actors died of this ask too often.
+    #[error(transparent)]
+    Aside(#[from] Quarantined),
     /// An actor did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -7,6 +7,7 @@ pub mod client;
 #[cfg(test)]
 pub(crate) mod doubles;
 pub mod messages;
+pub mod reconcile;
 #[cfg(test)]
 mod tests;
 

@@ -20,9 +20,9 @@ use crate::{
     domain::{Cause, OrderId, Server, ServerKey, ServerName, ServerState, UserId, server::Handle},
     ports::{Entropy, Exit, ProbeError, SpawnError, Started},
     routes,
-    spawner::{self, Board, Facts, Kit, machine::OTHER_PORTS},
+    spawner::{self, Board, Facts, Kit, Ward, machine::OTHER_PORTS},
     store::{self, Image, Write},
-    supervise::named,
+    supervise::{Quarantine, named},
     testing::{MemoryRoutes, NextStart, ScriptedProbe, ScriptedSpawner},
 };
 
@@ -61,6 +61,15 @@ impl Hub {
 
     /// A hub over what an earlier one has left behind.
     async fn over(image: Image, world: Arc<ScriptedSpawner>, probe: ScriptedProbe) -> Self {
+        Self::with(image, world, probe, Limits { starting: 1, active: 0 }).await
+    }
+
+    async fn with(
+        image: Image,
+        world: Arc<ScriptedSpawner>,
+        probe: ScriptedProbe,
+        limits: Limits,
+    ) -> Self {
         world.set_log_tail("last words");
         let proxy = MemoryRoutes::default();
         let full = Arc::<AtomicBool>::default();
@@ -92,11 +101,14 @@ impl Hub {
             facts,
             settings: settings.clone(),
             board: board.clone(),
+            ward: Ward::default(),
         };
-        let limits = Arc::new(ArcSwap::from_pointee(Limits { starting: 1, active: 0 }));
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
         let (tell, recovered) = watch::channel(false);
         let (publisher, name) = named("spawners");
-        publisher.publish(Some(Actor::new(kit, limits, tell).start()));
+        publisher.publish(Some(
+            Actor::new(kit, limits, Quarantine::new("spawners", LONG), tell).start(),
+        ));
         let client = Client::new(name, store.clone(), board, recovered, LONG);
         assert!(client.recovered(LONG).await);
         routes.recovered().await.unwrap();
@@ -378,6 +390,59 @@ fn a_panic_costs_nobody_a_server() {
         hub.client.stop(key(1)).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
     });
+}
+
+/// How long fifty healthy starts take, beside so many that fail, hang or crash; the median.
+fn healthy_beside(bad: u64) -> Duration {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let (world, mut image) = (Arc::<ScriptedSpawner>::default(), Image::default());
+        for id in 1..=50 + bad {
+            let user = crate::testing::user(id, &format!("user{id}"));
+            let habit = match (id > 50, id % 3) {
+                (false, _) => NextStart::Slow(Duration::from_millis(100)),
+                (true, 0) => NextStart::Fails(SpawnError::Failed("no".to_owned())),
+                (true, 1) => NextStart::Hangs,
+                (true, _) => NextStart::Dies(Exit::Code(1)),
+            };
+            world.habit(&user.name, habit);
+            image.apply(&Write::User(Arc::new(user)));
+        }
+        let limits = Limits { starting: 0, active: 0 };
+        let hub = Hub::with(image, world, ScriptedProbe::default(), limits).await;
+        let begun = tokio::time::Instant::now();
+        // The bad ones first: whoever stood in line behind them would wait.
+        let starts: Vec<_> = (1..=50 + bad)
+            .rev()
+            .map(|id| {
+                let client = hub.client.clone();
+                actix::spawn(async move {
+                    client.start(key(id), Ask::default()).await.unwrap();
+                    assert!(client.settled(&key(id), LONG * 10).await);
+                    (id, begun.elapsed())
+                })
+            })
+            .collect();
+        let mut times = Vec::new();
+        for start in starts {
+            let (id, took) = start.await.unwrap();
+            let ready = hub.state(id).is_some_and(|state| state.is_ready());
+            assert_eq!(ready, id <= 50, "user{id}: {:?}", hub.state(id));
+            if id <= 50 {
+                times.push(took);
+            }
+        }
+        assert_eq!(hub.world.alive().len(), 50);
+        times.sort();
+        times[25]
+    })
+}
+
+#[test]
+fn starts_that_fail_hang_or_crash_do_not_slow_the_others() {
+    let (alone, beside) = (healthy_beside(0), healthy_beside(50));
+    println!("median of 50 healthy starts: alone {alone:?}, beside 50 bad ones {beside:?}");
+    assert!(beside <= alone.mul_f64(1.25), "{alone:?} alone, {beside:?} beside bad ones");
 }
 
 #[test]

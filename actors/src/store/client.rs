@@ -55,6 +55,11 @@ impl Client {
         self.image.load_full()
     }
 
+    /// How many changes wait for the writer.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Changes whenever a new image is published (its value is the sequence number).
     pub fn published(&self) -> watch::Receiver<u64> {
         self.published.clone()

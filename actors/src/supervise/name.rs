@@ -1,6 +1,12 @@
 //! A name that survives restarts. After a panic an actor's address is closed for good; a name follows to the new one.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope};
 use thiserror::Error;
@@ -37,18 +43,35 @@ impl<A: Actor> Publisher<A> {
 pub struct Name<A: Actor> {
     what: &'static str,
     addr: watch::Receiver<Option<Addr<A>>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// One ask in hand.
+struct InHand(Arc<AtomicUsize>);
+
+impl InHand {
+    fn new(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting.clone())
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<A: Actor> Clone for Name<A> {
     fn clone(&self) -> Self {
-        Self { what: self.what, addr: self.addr.clone() }
+        Self { what: self.what, addr: self.addr.clone(), waiting: self.waiting.clone() }
     }
 }
 
 /// A fresh name and the right to publish under it.
 pub fn named<A: Actor>(what: &'static str) -> (Publisher<A>, Name<A>) {
     let (sender, addr) = watch::channel(None);
-    (Publisher(sender), Name { what, addr })
+    (Publisher(sender), Name { what, addr, waiting: Arc::default() })
 }
 
 impl<A: Actor> Name<A> {
@@ -60,6 +83,7 @@ impl<A: Actor> Name<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
+        let _in_hand = InHand::new(&self.waiting);
         let mut sent = false;
         let asked = async {
             let mut here = self.addr.clone();
@@ -80,6 +104,11 @@ impl<A: Actor> Name<A> {
             Err(_) if sent => Err(Unavailable::Timeout(self.what)),
             Err(_) => Err(Unavailable::Restarting(self.what)),
         }
+    }
+
+    /// How many asks under this name wait for their answer.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Is somebody there now? For status pages; an answer that was true a moment ago.

@@ -6,14 +6,18 @@
 //!                   └─────▶ dropped    the actor died over it: one more strike; at the third, quarantine
 //! ```
 //!
+//! A [`Pass`] is for work that does not wait. Work that does is [`Quarantine::work`]: only a panic of its own, while it is
+//! polled, is a strike; that the actor died of something else meanwhile is none.
+//!
 //! The list lives outside the actor (its constructor clones it in) and so outlives it. A restart costs an actor's
-//! supervisor one exit, three of which are within every sensible [`super::Limits`]. Whatever else was being worked on
-//! when the actor died gets a strike too; its next success forgives that.
+//! supervisor one exit, three of which are within every sensible [`super::Limits`].
 
 use std::{
     collections::HashMap,
     fmt::Display,
+    future::poll_fn,
     hash::Hash,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,6 +25,8 @@ use std::{
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::error;
+
+use super::health::{Aside, seconds};
 
 /// So many deaths over one input are enough.
 const STRIKES: u32 = 3;
@@ -80,7 +86,35 @@ impl<K: Display + Hash + Eq + Clone> Quarantine<K> {
         Ok(Pass { list: self.clone(), key: Some(key) })
     }
 
-    fn strike(&self, key: K) {
+    /// Is it put aside?
+    pub fn look(&self, key: &K) -> Result<(), Quarantined> {
+        let strikes = self.strikes();
+        let known = strikes.get(key).filter(|known| known.count >= STRIKES);
+        let left = known.and_then(|known| self.period.checked_sub(known.last.elapsed()));
+        match left.filter(|left| !left.is_zero()) {
+            Some(for_another) => Err(Quarantined { for_another }),
+            None => Ok(()),
+        }
+    }
+
+    /// Does work that waits, unless it is put aside. When it panics that is a strike; when it is done, or given up
+    /// because its actor ended for another reason, that is none.
+    pub async fn work<T>(&self, key: K, work: impl Future<Output = T>) -> Result<T, Quarantined> {
+        self.look(&key)?;
+        let mut work = pin!(work);
+        let done = poll_fn(|context| {
+            let turn = Pass { list: self.clone(), key: Some(key.clone()) };
+            let polled = work.as_mut().poll(context);
+            turn.keep();
+            polled
+        })
+        .await;
+        self.strikes().remove(&key);
+        Ok(done)
+    }
+
+    /// One strike: the input failed in a way that was survived.
+    pub fn strike(&self, key: K) {
         let now = Instant::now();
         let mut strikes = self.strikes();
         strikes.retain(|_, known| now.duration_since(known.last) < self.period);
@@ -96,6 +130,21 @@ impl<K: Display + Hash + Eq + Clone> Quarantine<K> {
         if known.count == STRIKES {
             error!(actor = self.what, input = %key, "input quarantined");
         }
+    }
+
+    /// What is put aside now.
+    pub fn aside(&self) -> Vec<Aside> {
+        let strikes = self.strikes();
+        let all = strikes.iter().filter(|(_, known)| known.count >= STRIKES);
+        let left = all.filter_map(|(key, known)| {
+            let left = self.period.checked_sub(known.last.elapsed())?;
+            if left.is_zero() {
+                return None;
+            }
+            let (actor, input) = (self.what, key.to_string());
+            Some(Aside { actor, input, for_another: seconds(left) })
+        });
+        left.collect()
     }
 
     fn strikes(&self) -> MutexGuard<'_, HashMap<K, Strikes>> {
@@ -117,6 +166,11 @@ impl<K: Display + Hash + Eq + Clone> Pass<K> {
         if let Some(key) = self.key.take() {
             self.list.strikes().remove(&key);
         }
+    }
+
+    /// It went on without harm, and is not done: nothing changes.
+    fn keep(mut self) {
+        self.key = None;
     }
 }
 
@@ -175,6 +229,35 @@ mod tests {
         }
         assert_eq!(list.strikes().len(), REMEMBERED);
         assert!(list.strikes().contains_key(&4_999));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_work_that_panics_gets_a_strike() {
+        let list = Quarantine::new("test", HOUR);
+        for n in 1..=3 {
+            let (bad, good) = (list.clone(), list.clone());
+            let beside =
+                tokio::spawn(async move { good.work("good", std::future::pending::<()>()).await });
+            let died = tokio::spawn(async move {
+                let work = async {
+                    tokio::task::yield_now().await;
+                    panic!("on purpose");
+                };
+                bad.work("bad", work).await.map(|(): ()| ())
+            });
+            assert!(died.await.unwrap_err().is_panic());
+            beside.abort();
+            assert_eq!(list.look(&"bad").is_err(), n == 3);
+            assert_eq!(list.look(&"good"), Ok(()));
+        }
+        let refused = list.work("bad", async { unreachable!("it is put aside") }).await;
+        assert!(refused.is_err());
+        let aside = list.aside();
+        assert_eq!((aside.len(), aside[0].actor, aside[0].input.as_str()), (1, "test", "bad"));
+        tokio::time::advance(HOUR).await;
+        assert_eq!(list.aside(), []);
+        assert_eq!(list.work("bad", async { 7 }).await, Ok(7));
+        assert!(list.strikes().is_empty(), "forgiven");
     }
 
     struct Fragile(Quarantine<&'static str>);

@@ -143,6 +143,22 @@ pub(crate) fn how_it_ended(joined: Result<Result<(), String>, tokio::task::JoinE
     }
 }
 
+/// Does work that waits; a panic of it becomes its text. Only for work that leaves nothing half done behind.
+pub(crate) async fn caught<T>(
+    work: impl Future<Output = T> + std::panic::UnwindSafe,
+) -> Result<T, String> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(move |context| {
+        let turn = AssertUnwindSafe(|| work.as_mut().poll(context));
+        match catch_unwind(turn) {
+            Ok(std::task::Poll::Ready(done)) => std::task::Poll::Ready(Ok(done)),
+            Ok(std::task::Poll::Pending) => std::task::Poll::Pending,
+            Err(panic) => std::task::Poll::Ready(Err(panic_text(&*panic))),
+        }
+    })
+    .await
+}
+
 /// The text of a panic, as far as it has one.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic

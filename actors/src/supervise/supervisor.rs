@@ -24,7 +24,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Ended, Quit, QuitSignal,
+    Chart, Ended, Quit, QuitSignal,
     spec::{Alive, ChildSpec},
     start::quit,
     window::{Verdict, Window},
@@ -53,6 +53,7 @@ pub struct Supervisor {
 struct Child {
     spec: ChildSpec,
     window: Window,
+    chart: Chart,
     generation: u64,
     state: State,
 }
@@ -90,15 +91,16 @@ impl Supervisor {
         if !spec.limits.can_give_up() {
             warn!(supervisor = self.name, actor = spec.name, "limits never escalate");
         }
-        let (window, state) = (Window::default(), State::Down);
-        self.children.push(Child { spec, window, generation: 0, state });
+        let (window, state, chart) = (Window::default(), State::Down, Chart::new(spec.name));
+        self.children.push(Child { spec, window, chart, generation: 0, state });
         self
     }
 
     /// Starts the supervisor as a task of the current runtime.
     pub fn start(self) -> Supervision {
         let (quit, signal) = quit();
-        Supervision { quit: Some(quit), task: tokio::spawn(self.run(signal)) }
+        let charts = self.children.iter().map(|child| child.chart.clone()).collect();
+        Supervision { quit: Some(quit), charts, task: tokio::spawn(self.run(signal)) }
     }
 
     /// Runs until asked to stop (then `Ok`) or until a child exceeds its limits. If every child is down for good
@@ -142,6 +144,7 @@ impl Supervisor {
             News::Started(Ok(Alive { quit, abort, ended })) => {
                 debug!(supervisor = self.name, actor = child.spec.name, generation, "actor is up");
                 child.state = State::Up { quit, abort };
+                child.chart.up();
                 heard.spawn(async move { (index, generation, News::Ended(ended.await)) });
             }
             News::Started(Err(how)) | News::Ended(how) => self.ended(index, how, heard)?,
@@ -154,6 +157,7 @@ impl Supervisor {
         let child = &mut self.children[index];
         child.generation += 1;
         child.state = State::Starting;
+        child.chart.begins();
         let (generation, limit) = (child.generation, child.spec.start_limit);
         let started = (child.spec.start)();
         heard.spawn(async move {
@@ -169,7 +173,9 @@ impl Supervisor {
         let child = &mut self.children[index];
         let (supervisor, actor) = (self.name, child.spec.name);
         child.state = State::Down;
-        if !child.spec.restart.applies(&how) {
+        let again = child.spec.restart.applies(&how);
+        child.chart.ended(&how, again);
+        if !again {
             info!(supervisor, actor, error = %how, "actor ended");
             return Ok(());
         }
@@ -189,6 +195,7 @@ impl Supervisor {
                 });
             }
             Verdict::GiveUp => {
+                child.chart.ended(&how, false);
                 error!(supervisor, actor, error = %how, "actor given up");
                 return Err(Escalated { supervisor, child: actor, how });
             }
@@ -256,6 +263,7 @@ impl Supervisor {
 /// A supervisor at work. Dropping it asks it to stop, without waiting.
 pub struct Supervision {
     quit: Option<Quit>,
+    charts: Vec<Chart>,
     task: JoinHandle<Result<(), Escalated>>,
 }
 
@@ -267,6 +275,11 @@ impl Supervision {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Ok(()), // the runtime goes down, and everything with it
         }
+    }
+
+    /// How each child is doing, in the order they were started.
+    pub fn charts(&self) -> &[Chart] {
+        &self.charts
     }
 
     /// Stops the children in reverse order and waits for that, as long as their limits allow in sum.

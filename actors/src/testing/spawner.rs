@@ -1,7 +1,7 @@
 //! A spawner without processes: servers live, die and fail as told. And a probe.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    domain::OrderId,
+    domain::{OrderId, Username},
     ports::{
         Boxed, Exit, Handle, Order, Probe, ProbeError, Progress, Recovered, SpawnError, Spawner,
         Started, Stop,
@@ -34,10 +34,15 @@ pub enum NextStart {
     Fails(SpawnError),
     /// Never answers, and has not done it.
     Hangs,
+    /// Does it, but the server ends at once.
+    Dies(Exit),
 }
 
 #[derive(Debug, Default)]
 struct World {
+    habits: BTreeMap<Username, NextStart>,
+    hidden: BTreeSet<OrderId>,
+    poison: BTreeSet<OrderId>,
     lives: BTreeMap<OrderId, Life>,
     orders: Vec<Order>,
     next: VecDeque<NextStart>,
@@ -67,6 +72,27 @@ impl ScriptedSpawner {
     /// The next start goes so; several are taken in turn, then all succeed at once.
     pub fn next_start(&self, how: NextStart) {
         self.edit(|it| it.next.push_back(how));
+    }
+
+    /// Every start of this user goes so, unless a next one was said.
+    pub fn habit(&self, user: &Username, how: NextStart) {
+        self.edit(|it| it.habits.insert(user.clone(), how));
+    }
+
+    /// Inventories leave this order out from now on, or no longer.
+    pub fn hide(&self, order: &OrderId, hidden: bool) {
+        self.edit(|it| match hidden {
+            true => it.hidden.insert(order.clone()),
+            false => it.hidden.remove(order),
+        });
+    }
+
+    /// Whoever asks what became of this order panics from now on, or no longer.
+    pub fn poison(&self, order: &OrderId, poison: bool) {
+        self.edit(|it| match poison {
+            true => it.poison.insert(order.clone()),
+            false => it.poison.remove(order),
+        });
     }
 
     /// This server ends.
@@ -158,7 +184,8 @@ impl Spawner for ScriptedSpawner {
         Box::pin(async move {
             let (next, unreachable) = self.edit(|it| {
                 it.orders.push(order.clone());
-                (it.next.pop_front(), it.unreachable.clone())
+                let habit = || it.habits.get(&order.user).cloned();
+                (it.next.pop_front().or_else(habit), it.unreachable.clone())
             });
             if let Some(error) = unreachable {
                 return Err(error);
@@ -175,6 +202,11 @@ impl Spawner for ScriptedSpawner {
                     Err(SpawnError::Failed(why))
                 }
                 Some(NextStart::Fails(error)) => Err(error),
+                Some(NextStart::Dies(exit)) => Ok(self.edit(|it| {
+                    let started = it.bear(&order.id);
+                    it.lives.insert(order.id.clone(), Life::Ended(exit));
+                    started
+                })),
                 Some(NextStart::Hangs) => std::future::pending().await,
             }
         })
@@ -185,6 +217,7 @@ impl Spawner for ScriptedSpawner {
         order: &'a OrderId,
         _handle: Option<&'a Handle>,
     ) -> Boxed<'a, Result<Recovered, SpawnError>> {
+        assert!(!self.look(|it| it.poison.contains(order)), "poison, as it was told to be");
         let found = self.look(|it| match (&it.unreachable, it.lives.get(order)) {
             (Some(error), _) => Err(error.clone()),
             (None, None) => Ok(Recovered::Unknown),
@@ -253,7 +286,10 @@ impl Spawner for ScriptedSpawner {
     }
 
     fn inventory(&self) -> Boxed<'_, Result<Vec<OrderId>, SpawnError>> {
-        let all = self.look(|it| it.unreachable.clone().map_or_else(|| Ok(it.alive()), Err));
+        let all = self.look(|it| match &it.unreachable {
+            Some(error) => Err(error.clone()),
+            None => Ok(it.alive().into_iter().filter(|order| !it.hidden.contains(order)).collect()),
+        });
         Box::pin(std::future::ready(all))
     }
 }

@@ -42,6 +42,9 @@ pub struct Spawner {
     pub disable_user_config: bool,
     /// Start a server again that ended by itself.
     pub restart: Restart,
+    /// Seconds between two comparisons of the records with what the spawner runs: what has gone unnoticed is noticed, what
+    /// no record knows is stopped.
+    pub reconcile_interval: Seconds,
     /// Bytes of a server's output that are kept (the newest). They lie in `state_dir`, on the store's volume, and are
     /// cut once a second; what a server writes in between can be more.
     pub log_size: u64,
@@ -84,6 +87,7 @@ impl Default for Spawner {
             debug: false,
             disable_user_config: false,
             restart: Restart::OnFailure,
+            reconcile_interval: Seconds::new(60),
             log_size: 1 << 20,
             open_files: 0,
             interrupt_timeout: Seconds::new(30),

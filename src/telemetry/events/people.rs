@@ -19,6 +19,10 @@ super::events! {
     "More sign-ins wait than `auth.class.Pam.concurrency` and its queue allow; this one was turned away." "Raise the limit if the machine has room, or look who does it."
     "attempt throttled" [warn] [hub] (user from)
     "After many failures this name or address has to wait." "Many: somebody guesses."
+    "attempt panicked" [error] [hub] (user error)
+    "The hub has failed while somebody signed in; that visitor got a 503, nobody else noticed." "Report `error`; alarm when it repeats."
+    "attempt put aside" [warn] [hub] (user error)
+    "Signing in under this name has failed three times for a reason of ours and is not tried for a while; the visitor is told so." "Report the failures before it."
     "no place for attempt" [warn] [hub] (from)
     "A sign-in waited too long for its turn." "The authenticator is slow, or too many sign in at once."
     "authenticator timed out" [error] [hub] (user from limit_s)

@@ -113,6 +113,8 @@ super::events! {
     "Our code has failed at this place; what follows from it (`actor restarting`, `request handler died`) comes after it." "Report it: this is a mistake of ours."
     "input quarantined" [error] [hub] (actor input)
     "An actor has failed three times on the same thing; it is passed over from now on, everything else goes on." "Report it with `input` and the failures before it; a restart of the hub tries again."
+    "input skipped" [warn error] [hub] (user server input error)
+    "What an actor has failed on three times came again and is passed over; a start ends with that, an end is tried again later." "Report what `input quarantined` named."
     "spawner actor panicked" [error] [hub] (user panics error)
     "The actor of one user's servers has failed; it is started anew, nobody else notices." "Report `error`; alarm when it repeats."
     "wall clock moved" [warn] [hub] ()

@@ -31,6 +31,10 @@ super::events! {
     "Some servers' fate is still unknown; the others are served meanwhile." "Does the spawner answer?"
     "server not found again" [warn] [hub] (user server order error)
     "The spawner cannot say what became of a server; it is asked again and the server is left alone." "Does the spawner answer?"
+    "server put aside" [error] [hub] (user server order error)
+    "Nobody can find out what became of a server, because doing so has failed three times; it stays as it is recorded, everything else goes on, and it is tried again later." "Report the failures before it."
+    "server ended unnoticed" [warn] [hub] (user server order)
+    "A comparison with the spawner shows that a recorded server is gone; it is recorded as ended now." "Once after trouble with the spawner: as expected. Often: report it."
     "spawner not answering" [warn] [hub] (user server order error)
     "The spawner does not say in time what became of a server; it is asked again and the server is left alone." "Does the spawner answer?"
     "server not watched" [warn] [hub] (user server order error)

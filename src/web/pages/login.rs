@@ -163,6 +163,9 @@ fn sentence(refused: &SignInRefused) -> String {
             "Passwords cannot be checked at the moment. Please try again in a few seconds."
                 .to_owned()
         }
+        SignInRefused::Aside(_) => {
+            "Signing in under this name fails for a reason of ours, which the log knows.".to_owned()
+        }
         SignInRefused::NotRecorded(_) => {
             "Signing in is not possible at the moment: the hub cannot save anything.".to_owned()
         }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use actix::{ActorFutureExt, AsyncContext, Context, SpawnHandle, WrapFuture};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::Actor;
+use super::{Actor, MOMENT};
 use crate::{
     domain::{Cause, OrderId, Route, ServerName},
     ports::{Order, Progress},
@@ -18,7 +18,10 @@ use crate::{
         machine::{Effect, Event},
         restart,
     },
-    supervise::faults::{self, around},
+    supervise::{
+        Quarantined,
+        faults::{self, around},
+    },
 };
 
 /// Taking a route out may hold up a stop so long; it stays unwanted.
@@ -45,6 +48,57 @@ impl Actor {
 
     /// Begins an act that ends in an event, or does what needs no waiting.
     pub(super) fn launch(&mut self, name: &ServerName, effect: Effect, ctx: &mut Context<Self>) {
+        let inputs = self.kit.ward.inputs.clone();
+        let begin = self.input(name, &format!("begin {}", effect.name()));
+        let pass = inputs.look(&self.input(name, effect.name())).and_then(|()| inputs.enter(begin));
+        match pass {
+            Ok(pass) => {
+                self.begin(name, effect, ctx);
+                pass.done();
+            }
+            Err(aside) => self.put_aside(name, effect, aside, ctx),
+        }
+    }
+
+    /// This actor died of such an act of this server too often. A start ends with that; what has to be done in the end
+    /// is tried again later.
+    fn put_aside(
+        &mut self,
+        name: &ServerName,
+        effect: Effect,
+        aside: Quarantined,
+        ctx: &mut Context<Self>,
+    ) {
+        let (who, kind) = (self.who(), effect.name());
+        error!(user = who, server = %name, input = kind, error = %aside, "input skipped");
+        let why = format!("{kind}: {aside}");
+        let event = match effect {
+            Effect::Spawn(order) | Effect::Probe { order, .. } => {
+                Event::SpawnFailed { order, cause: Cause::SpawnFailed(why) }
+            }
+            Effect::Route { order, .. } => Event::NotRouted { order, why },
+            Effect::Record(_)
+            | Effect::Note(_)
+            | Effect::Watch { .. }
+            | Effect::Unroute
+            | Effect::Kill { .. }
+            | Effect::Wake(_)
+            | Effect::Forget(_) => {
+                let (name, life) = (name.clone(), self.slot(name).life.clone());
+                ctx.run_later(aside.for_another + MOMENT, move |act, ctx| {
+                    if act.slot(&name).life == life {
+                        act.launch(&name, effect, ctx);
+                    }
+                });
+                return;
+            }
+        };
+        // In its turn: the step whose act this is is still in hand.
+        let name = name.clone();
+        ctx.run_later(Duration::ZERO, move |act, ctx| act.feed(&name, event, ctx));
+    }
+
+    fn begin(&mut self, name: &ServerName, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Record(state) | Effect::Note(state) => self.note(name, state, ctx),
             Effect::Unroute => drop(ctx.spawn(self.unroute(name).into_actor(self))),
@@ -53,7 +107,7 @@ impl Actor {
                 let spawner = self.kit.spawner.clone();
                 let watch =
                     acts::watch(spawner, self.life(name, &order), handle, self.slow_backoff());
-                self.task(name, order, watch, ctx);
+                self.task(name, order, "Watch", watch, ctx);
             }
             Effect::Probe { order, url } => self.probe(name, order, url, ctx),
             Effect::Route { order, url } => self.route(name, order, url, ctx),
@@ -67,7 +121,7 @@ impl Actor {
                     self.kit.settings.load().stop_timeout,
                     self.slow_backoff(),
                 );
-                self.task(name, order, kill, ctx);
+                self.task(name, order, "Kill", kill, ctx);
             }
             Effect::Wake(until) => {
                 // No longer than a delay can be, also where the wall clock was set back.
@@ -102,13 +156,30 @@ impl Actor {
         &mut self,
         name: &ServerName,
         order: OrderId,
+        what: &str,
         act: impl Future<Output = Event> + 'static,
         ctx: &mut Context<Self>,
     ) {
         let named = name.clone();
-        let done = act.into_actor(self).map(move |event, act, ctx| act.feed(&named, event, ctx));
+        let done = self.heeded(name, what, act).into_actor(self).map(move |event, act, ctx| {
+            // If it is put aside `launch` has seen to it.
+            if let Some(event) = event {
+                act.feed(&named, event, ctx);
+            }
+        });
         let handle = ctx.spawn(done);
         self.slot(name).tasks.push((order, handle));
+    }
+
+    /// An act that is put aside once this actor has died of it too often.
+    pub(super) fn heeded<T>(
+        &self,
+        name: &ServerName,
+        what: &str,
+        act: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = Option<T>> + 'static {
+        let (inputs, input) = (self.kit.ward.inputs.clone(), self.input(name, what));
+        async move { inputs.work(input, act).await.ok() }
     }
 
     fn spawn(&mut self, name: &ServerName, id: OrderId, ctx: &mut Context<Self>) {
@@ -123,6 +194,7 @@ impl Actor {
             return self.task(
                 name,
                 id.clone(),
+                "Refuse",
                 std::future::ready(Event::SpawnFailed { order: id, cause }),
                 ctx,
             );
@@ -145,17 +217,18 @@ impl Actor {
         // Not among the order's tasks: it is heard to the end, so that what comes late is killed.
         let start = acts::spawn(kit.spawner.clone(), order, tell, limit, Landed(landed));
         let named = name.clone();
-        ctx.spawn(
-            start
-                .into_actor(self)
-                .map(move |event, act: &mut Self, ctx| act.feed(&named, event, ctx)),
-        );
+        let start = self.heeded(name, "Spawn", start);
+        ctx.spawn(start.into_actor(self).map(move |event, act: &mut Self, ctx| {
+            if let Some(event) = event {
+                act.feed(&named, event, ctx);
+            }
+        }));
         let order = id.clone();
         let late = async move {
             tokio::time::sleep(limit).await;
             Event::StartTimedOut(id)
         };
-        self.task(name, order, late, ctx);
+        self.task(name, order, "Limit", late, ctx);
     }
 
     fn probe(&mut self, name: &ServerName, order: OrderId, url: String, ctx: &mut Context<Self>) {
@@ -165,8 +238,10 @@ impl Actor {
         let limit = self.kit.settings.load().http_timeout;
         let (probe, entropy) = (self.kit.probe.clone(), self.kit.entropy.clone());
         let asked = acts::probe(probe, url, prefix, limit, entropy);
+        let asked = self.heeded(name, "Probe", asked);
         let (named, id) = (name.clone(), order.clone());
         let task = ctx.spawn(asked.into_actor(self).map(move |answer, act: &mut Self, ctx| {
+            let Some(answer) = answer else { return };
             let event = match answer {
                 Probed::Answered(version) => {
                     let slot = act.slot(&named);
@@ -202,6 +277,6 @@ impl Actor {
                 Err(error) => Event::NotRouted { order: id, why: error.to_string() },
             }
         };
-        self.task(name, order, act, ctx);
+        self.task(name, order, "Route", act, ctx);
     }
 }

@@ -146,7 +146,7 @@ pub enum Event {
         /// Where it listens.
         url: String,
     },
-    /// The spawner could not.
+    /// The spawner could not, or the start cannot go on.
     SpawnFailed {
         /// Which act.
         order: OrderId,
@@ -265,6 +265,24 @@ pub enum Effect {
     Wake(Moment),
     /// The spawner may forget this order, once its end is recorded.
     Forget(OrderId),
+}
+
+impl Effect {
+    /// What kind it is, for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Record(_) => "Record",
+            Self::Note(_) => "Note",
+            Self::Spawn(_) => "Spawn",
+            Self::Watch { .. } => "Watch",
+            Self::Probe { .. } => "Probe",
+            Self::Route { .. } => "Route",
+            Self::Unroute => "Unroute",
+            Self::Kill { .. } => "Kill",
+            Self::Wake(_) => "Wake",
+            Self::Forget(_) => "Forget",
+        }
+    }
 }
 
 /// Why nothing is done for a person.

@@ -109,6 +109,7 @@ impl Rig {
             facts: Arc::new(facts),
             settings: Arc::new(ArcSwap::from_pointee(Settings::default())),
             board: Board::default(),
+            ward: crate::spawner::Ward::default(),
         };
         let (leash, held) = oneshot::channel();
         let actor = Actor::new(kit, UserId(1), oneshot::channel().0, held).start();
