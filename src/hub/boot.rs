@@ -54,6 +54,9 @@ const LINK: i32 = 3;
 /// Threads for the web and the links.
 const WORKERS: usize = 2;
 
+/// How often the actor of routes is told of a proxy before the hub gives up.
+const MEETINGS: u32 = 10;
+
 /// How long servers get to end where they are to end with us, on top of their own limits.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -200,7 +203,12 @@ impl Hub {
         let (code, servers, hard) = loop {
             tokio::select! {
                 event = next(&mut self.early, &mut self.events) => match event {
-                    Some(Event::Proxy(link)) => self.meet(link).await,
+                    Some(Event::Proxy(link)) => {
+                        if !self.meet(link).await {
+                            // It would wait for our routes for ever; the next hub begins with it anew.
+                            break (70, false, true);
+                        }
+                    }
                     // An error would mean that the web has ended, and so do we.
                     Some(Event::Listen(apis)) => drop(self.apis.send(apis).await),
                     Some(Event::Reload { serial, slice, log }) => {
@@ -247,18 +255,34 @@ impl Hub {
         ExitCode::from(code)
     }
 
-    /// A (new) proxy: the old one's link is dead.
-    async fn meet(&mut self, link: OwnedFd) {
+    /// A (new) proxy: the old one's link is dead. False: it came, and those who keep routes cannot be told of it.
+    async fn meet(&mut self, link: OwnedFd) -> bool {
         if let Some(old) = self.proxy.take() {
             _ = self.tree.routes.remove_sink(old).await;
         }
-        match self.link(link).await.inspect(|sink| self.panel.proxy(sink)) {
-            Ok(sink) => match self.tree.routes.add_sink(sink).await {
-                Ok(id) => self.proxy = Some(id),
+        let sink = match self.link(link).await.inspect(|sink| self.panel.proxy(sink)) {
+            Ok(sink) => sink,
+            // Then it is about to end, and root brings the next one.
+            Err(error) => {
+                warn!(%error, "proxy link failed");
+                return true;
+            }
+        };
+        // A proxy that is linked lets nobody in before it has its routes. So an actor that fails over it is asked again
+        // in its next life; asking twice is no harm, a sink replaces one of its name.
+        let mut pause = Duration::from_millis(50);
+        for _ in 0..MEETINGS {
+            match self.tree.routes.add_sink(sink.clone()).await {
+                Ok(id) => {
+                    self.proxy = Some(id);
+                    return true;
+                }
                 Err(error) => error!(%error, "proxy not taken on"),
-            },
-            Err(error) => warn!(%error, "proxy link failed"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
+        false
     }
 
     async fn link(&self, link: OwnedFd) -> Result<Arc<ProxyLink>, FrameError> {

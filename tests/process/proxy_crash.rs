@@ -162,3 +162,25 @@ fn row_03_a_killed_proxy_refuses_nobody_and_has_all_routes_at_once() {
     assert!(median <= promise(Duration::from_millis(300)), "{answered:?}");
     assert!(echoed[echoed.len() - 1] <= promise(Duration::from_secs(1)), "{echoed:?}");
 }
+
+#[cfg(feature = "faults")]
+#[test]
+fn row_03_a_new_proxy_is_taken_on_though_the_actor_of_routes_panics_over_it() {
+    as_root!();
+    let site = Plan::crowd().start();
+    let crowd = Crowd::of(&site, "anna", 2);
+    crowd.start_all();
+    let (servers, hub) = (crowd.processes(), site.hub());
+    site.arm("routes:AddSink panic 1");
+    let mark = site.log.mark();
+    let proxy = site.proxy();
+    proxy.kill();
+    let killed = Instant::now();
+    wait_until("it is dead", PATIENCE, || !proxy.lives());
+    let answer = site.visitor().send("GET", "/user/anna-1/api", &[], b"");
+    assert_eq!(answer.expect("an answer").status, 200);
+    println!("row 3: answered {:.1?} after a kill, with a panic on the way", killed.elapsed());
+    site.log.event(mark, "proxy not taken on", PATIENCE); // or it was not over the proxy
+    assert_eq!((crowd.processes(), site.hub()), (servers, hub));
+    assert!(killed.elapsed() < promise(Duration::from_secs(1)));
+}
