@@ -15,6 +15,8 @@ mod canary;
 mod chaos;
 mod control;
 mod crowd;
+#[cfg(feature = "faults")]
+mod disk;
 mod disk_full;
 #[cfg(feature = "faults")]
 mod effects;
