@@ -90,7 +90,7 @@ fn row_27_without_memory_it_ends_and_loses_nothing() {
             (_, false) => too_little = middle,
         }
     }
-    let values = scale::scaled(20, 100);
+    let values = scale::scaled(8, 100);
     let (mut ended, mut middle) = (0, 0);
     for value in 0..values {
         // From too little to begin with to nearly enough.
