@@ -133,7 +133,7 @@ fn store_on_disk(state: &Path) -> StoreStatus {
         journal_bytes,
         snapshots,
         snapshot_age_s: newest.and_then(|when| Some(when.elapsed().ok()?.as_secs())),
-        free_bytes: free.map(|it| it.blocks_available() as u64 * it.fragment_size() as u64),
+        free_bytes: free.map(|it| it.blocks_available() * it.fragment_size()),
         ..StoreStatus::default()
     }
 }

@@ -83,7 +83,7 @@ enum Job {
     /// One group: the last of each key, the highest id in it, where it ends.
     Write(BTreeMap<Vec<u8>, Option<Vec<u8>>>, u64, Point),
     /// All records of an image, into an empty database.
-    Fill(Image, Point),
+    Fill(Box<Image>, Point),
     /// Put on the medium what is not there yet.
     Flush,
 }
@@ -357,7 +357,7 @@ impl Base {
     /// Fills it, which must be [empty](Opened::Empty), with an image. Until the end it counts as unfinished.
     pub(super) fn fill(&mut self, image: &Image, at: Point) -> Result<(), String> {
         self.at = at;
-        self.hand_over(Job::Fill(image.clone(), at))?;
+        self.hand_over(Job::Fill(Box::new(image.clone()), at))?;
         self.flush()
     }
 
