@@ -40,14 +40,14 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// The line is where it belongs; waits as long as that takes.
-    fn patient(&mut self, line: &Line) {
+    /// The line is where it belongs, or lost (false); waits as long as that takes. `torn`: the last one has no end.
+    fn patient(&mut self, line: &Line, torn: &mut bool) -> bool {
         if let (Some(journal), Some(datagram)) = (&self.journal, &line.datagram)
             && journal.patient(datagram) == Sent::Done
         {
-            return;
+            return true;
         }
-        patient(&mut self.file, &line.text);
+        patient(&mut self.file, &line.text, torn)
     }
 }
 
@@ -143,13 +143,20 @@ fn drain(
     next: &Mutex<Option<File>>,
     notice: &dyn Fn(u64) -> Line,
 ) {
+    let mut torn = false;
     loop {
         let order = waiting.recv_timeout(PERIOD);
         if let Some(new) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
             out.file = new;
         }
         match order {
-            Ok(Order::Line(line)) => out.patient(&line),
+            Ok(Order::Line(line)) => {
+                if !out.patient(&line, &mut torn) {
+                    dropped.fetch_add(1, Relaxed);
+                    // Where there is no room for a line there is none for the notice.
+                    continue;
+                }
+            }
             Ok(Order::Flush(done)) => {
                 let _ = done.try_send(());
             }
@@ -158,27 +165,36 @@ fn drain(
         }
         let missing = dropped.swap(0, Relaxed);
         if missing > 0 {
-            metrics::count(&LOST, &[], missing);
-            out.patient(&notice(missing));
+            if out.patient(&notice(missing), &mut torn) {
+                metrics::count(&LOST, &[], missing);
+            } else {
+                dropped.fetch_add(missing, Relaxed);
+            }
         }
     }
 }
 
-/// Writes all of it, however long that takes: only this thread waits. A reader that is gone, a full disk: the line is
-/// lost, and there is nobody to tell.
-fn patient(file: &mut File, mut bytes: &[u8]) {
+/// Writes all of it, however long that takes: only this thread waits. False if the line is lost: a reader that is gone, a
+/// full disk.
+fn patient(file: &mut File, line: &[u8], torn: &mut bool) -> bool {
+    let healed = [&b"\n"[..usize::from(*torn)], line].concat();
+    let mut bytes = &healed[..];
     while !bytes.is_empty() {
         match file.write(bytes) {
-            Ok(0) => return,
-            Ok(written) => bytes = &bytes[written..],
+            Ok(0) => return false,
+            Ok(written) => {
+                bytes = &bytes[written..];
+                *torn = !bytes.is_empty();
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Somebody made the descriptor, which others share, non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 ready(file, PollTimeout::from(1_000_u16));
             }
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
+    true
 }
 
 fn ready(file: &File, patience: PollTimeout) -> bool {
