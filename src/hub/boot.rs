@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 use super::{
     control, registry, reload, settings,
     threads::ActorThreads,
-    world::{SystemClock, SystemEntropy},
+    world::{self, SystemClock, SystemEntropy},
 };
 use crate::{
     config::sections,
@@ -138,7 +138,9 @@ impl Hub {
             ActorThreads::start().map_err(|error| BootError::Io("the actors' threads", error))?;
         let outputs =
             Outputs::open(&folder).map_err(|error| BootError::Io("the servers' logs", error))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let machine = SystemClock::default();
+        tokio::spawn(world::watch(machine));
+        let clock: Arc<dyn Clock> = Arc::new(machine);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let expected = Arc::new(Expected::default());
         let spawner = Arc::new(ArcSwap::from_pointee(slice.spawner.clone()));
@@ -177,7 +179,9 @@ impl Hub {
         let (apis, listeners) =
             listeners(apis, inner).map_err(|error| BootError::Io("the listeners", error))?;
         let (stop_web, stopped) = oneshot::channel::<()>();
-        let web = tokio::spawn(web::serve(listeners, app.clone(), async { _ = stopped.await }));
+        let web = tokio::spawn(web::serve(process::open_files(), listeners, app.clone(), async {
+            _ = stopped.await
+        }));
         root.ready().await?;
         info!("hub is ready");
         let live = reload::Live { slice, actors, spawner, authenticator, app, logs };
