@@ -123,6 +123,7 @@ const TABLE: &[(&str, Class)] = &[
     ("root.min_uid", Live),
     ("root.watchdog", Live),
     ("root.max_children", Live),
+    ("root.role_memory", Live),
     ("shutdown.servers", Live),
     ("log.level", Live),
     ("log.format", Restart("one log file holds lines of one form")),

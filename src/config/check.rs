@@ -283,6 +283,9 @@ fn spawner(say: &mut Say<'_>, config: &Config) {
     }
 }
 
+/// What a role needs to begin with, in bytes: threads, and a store of some size.
+const LEAST_MEMORY: u64 = 128 << 20;
+
 fn waits(say: &mut Say<'_>, config: &Config) {
     let (proxy, spawner) = (&config.proxy, &config.spawner);
     let mut positive: Vec<(&str, Seconds)> = vec![
@@ -308,6 +311,9 @@ fn waits(say: &mut Say<'_>, config: &Config) {
     }
     if config.root.max_children == 0 {
         say.error("root.max_children", "no server could start; write 1 or more");
+    }
+    if (1..LEAST_MEMORY).contains(&config.root.role_memory) {
+        say.error("root.role_memory", "a role needs at least 134217728 bytes (128 MiB)");
     }
     if config.root.min_uid == 0 {
         say.error("root.min_uid", "root itself can never sign in or run a server; write 1 or more");

@@ -25,6 +25,8 @@ use {
     std::io,
 };
 
+/// How long a helper that has answered waits for its end.
+const LINGER: Duration = Duration::from_secs(10);
 /// Longest password, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -37,7 +39,12 @@ pub fn main() -> ExitCode {
         Err(_) => Verdict::Failed { text: "the helper got no question".to_owned() },
     };
     match frame::send(link.as_fd(), &verdict, &[]) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            // Root ends us as soon as it has heard. Until then our children, if a module made any, can be told from others.
+            let mut end = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut end, PollTimeout::try_from(LINGER).expect("ten seconds fit"));
+            ExitCode::SUCCESS
+        }
         Err(_) => ExitCode::FAILURE,
     }
 }

@@ -23,7 +23,7 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     sys::{
         prctl,
-        resource::{Resource, setrlimit},
+        resource::{Resource, getrlimit, setrlimit},
         signal::{
             SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
         },
@@ -360,6 +360,18 @@ fn parse_stat(text: &str) -> Option<Stat> {
         since: fields.get(19)?.parse().ok()?,
         ended: matches!(*fields.first()?, "Z" | "X"),
     })
+}
+
+/// How many descriptors we may have; takes as many as may be had.
+pub fn open_files() -> u64 {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+}
+
+/// Has it children now? Where the kernel does not tell, they are taken to be there.
+pub fn has_children(pid: i32) -> bool {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    list.map_or(true, |list| !list.trim().is_empty())
 }
 
 /// Everything that runs.

@@ -11,7 +11,6 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot},
@@ -27,6 +26,7 @@ use super::{
     shared::Shared,
     stream::{Visitor, probe_visitor},
 };
+use crate::os::process;
 
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -66,11 +66,7 @@ pub(super) enum Leave {
 
 /// Each connection may need two descriptors, its own and its backend's. Takes as many as we may have.
 pub(super) fn most_connections() -> usize {
-    let (mut soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
-        soft = hard;
-    }
-    let most = (soft.saturating_sub(RESERVE) / 2).clamp(8, MOST);
+    let most = (process::open_files().saturating_sub(RESERVE) / 2).clamp(8, MOST);
     usize::try_from(most).unwrap_or(8)
 }
 

@@ -15,7 +15,7 @@ use nix::{
         resource::{Resource, setrlimit},
         stat::{Mode, SFlag, fchmod, fstat, mode_t, umask},
     },
-    unistd::{self, Gid, Uid},
+    unistd::{self, Gid, SysconfVar, Uid, sysconf},
 };
 
 use super::policy::{self, Ourselves, Plan, Refusal, RunAs};
@@ -43,8 +43,8 @@ pub(super) struct Setting {
     pub(super) umask: Mode,
     /// Open files, soft and hard, as root was started with.
     pub(super) open_files: (u64, u64),
-    /// How soon the kernel kills it for want of memory, as root was started with.
-    pub(super) oom: String,
+    /// How soon the kernel shall kill a user server for want of memory.
+    pub(super) servers_oom: i32,
 }
 
 /// What is in the pipe: nothing yet, success (end-of-file), or why the child did not become what it should, as an answer
@@ -88,8 +88,7 @@ pub(super) fn server(
     process::stdio(Some(log), Some(log))?;
     umask(setting.umask);
     limit_files(plan.open_files, setting.open_files)?;
-    // Root may be hard to kill for want of memory; servers are not.
-    drop(fs::write("/proc/self/oom_score_adj", setting.oom.trim()));
+    drop(fs::write("/proc/self/oom_score_adj", setting.servers_oom.to_string()));
     if setting.we.privileged {
         process::become_account(&who)?;
     }
@@ -151,19 +150,32 @@ fn limit_files(wanted: u64, (soft, hard): (u64, u64)) -> Result<(), StepFailed> 
     }
 }
 
-/// Becomes hub, proxy or helper: ourselves again, under another name, with the link as descriptor 3 and no environment.
-/// Without an account it stays who we are, and unconfined: PAM's modules need that.
+/// What each role may ask for, in bytes.
+pub(super) fn memory(wanted: u64) -> u64 {
+    const LEAST: u64 = 1 << 30;
+    let half = || {
+        let pages = sysconf(SysconfVar::_PHYS_PAGES).ok().flatten().unwrap_or(0);
+        let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
+        u64::try_from(pages.saturating_mul(size) / 2).unwrap_or(0).max(LEAST)
+    };
+    if wanted == 0 { half() } else { wanted }
+}
+
+/// Becomes hub, proxy or helper: ourselves again, under another name, with the link as descriptor 3 and no environment,
+/// and so much memory at most. Without an account it stays who we are, and unconfined: PAM's modules need that.
 pub(super) fn role(
     name: &str,
     who: Option<&Account>,
     privileged: bool,
     cwd: Option<BorrowedFd<'_>>,
     link: &OwnedFd,
+    memory: u64,
 ) -> Result<Infallible, RootSays> {
     // A helper's modules may print; nobody shall take that for our word.
     let output = (name != "@helper").then(io::stdout);
     process::stdio(output.as_ref().map(AsFd::as_fd), None)?;
     umask(Mode::from_bits_truncate(0o077));
+    step("limit memory", setrlimit(Resource::RLIMIT_DATA, memory, memory))?;
     step("enter folder", cwd.map_or_else(|| unistd::chdir("/"), unistd::fchdir))?;
     if let Some(who) = who {
         process::confine()?;

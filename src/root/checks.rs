@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+/// Most memory in bytes that one may have, whatever its modules do.
+const MEMORY: u64 = 512 << 20;
 /// Most that wait for a place.
 const MOST_WAITING: usize = 256;
 
@@ -98,8 +100,12 @@ impl Checks {
         self.running.retain(|check| {
             let verdict = match frame::recv::<Verdict>(check.link.as_fd()) {
                 Ok((verdict, _)) => {
-                    // It has said all it has to say.
-                    drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
+                    // It has said all it has to say, and so has what its modules may have left behind.
+                    if process::has_children(check.pid) {
+                        check.end(&all);
+                    } else {
+                        drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
+                    }
                     verdict
                 }
                 Err(FrameError::WouldBlock) if now < check.until => return true,
@@ -147,7 +153,7 @@ fn start(next: Waiting, limit: Duration, now: Instant) -> io::Result<Running> {
     let (link, theirs) = fd::pair()?;
     frame::send(link.as_fd(), &next.question, &[next.pipe.as_fd()]).map_err(io::Error::other)?;
     // That it could not become a helper shows as the end of its link.
-    let act = || birth::role("@helper", None, false, None, &theirs);
+    let act = || birth::role("@helper", None, false, None, &theirs, MEMORY);
     let (forked, pidfd) = birth::fork(process::pidfd, act)?;
     let since = process::stat(forked.pid).map_or(0, |stat| stat.since);
     Ok(Running { id: next.id, link, pid: forked.pid, since, pidfd, until: now + limit, limit })

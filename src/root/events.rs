@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io,
+    io, mem,
     os::fd::{AsFd, OwnedFd},
     process::ExitCode,
     time::{Duration, Instant},
@@ -21,6 +21,7 @@ use super::{
     checks::Checks,
     children::Children,
     control::Control,
+    memory::Memory,
     notify,
     reload::Reloads,
     requests::Birth,
@@ -45,6 +46,8 @@ use crate::{
 
 /// Longest sleep of the loop; pings and deadlines of the order of seconds need no better clock.
 const TICK: Duration = Duration::from_secs(1);
+/// A round that took longer was none of our doing.
+const AWAY: Duration = Duration::from_secs(3);
 /// Most messages taken from one link in a round.
 const BATCH: usize = 64;
 
@@ -63,6 +66,7 @@ pub(super) struct Root {
     pub(super) checks: Checks,
     pub(super) reloads: Reloads,
     pub(super) control: Control,
+    memory: Memory,
     pub(super) hub: Role,
     pub(super) proxy: Role,
     signals: Signals,
@@ -71,6 +75,8 @@ pub(super) struct Root {
     /// A second signal has come.
     pub(super) hurry: bool,
     announced: bool,
+    /// When the last round began.
+    tended: Instant,
 }
 
 impl Root {
@@ -101,6 +107,7 @@ impl Root {
             checks: Checks::default(),
             reloads: Reloads::default(),
             control,
+            memory: Memory::new(),
             hub: Role::new(Kind::Hub, now),
             proxy: Role::new(Kind::Proxy, now),
             signals,
@@ -108,6 +115,7 @@ impl Root {
             began: now,
             hurry: false,
             announced: false,
+            tended: now,
         })
     }
 
@@ -173,6 +181,7 @@ impl Root {
     /// Timers, and what a round leaves to do.
     fn tend(&mut self) {
         let now = Instant::now();
+        self.memory.look(now);
         let limits = self.pam_limits();
         for (id, answer) in self.checks.step(&limits, now) {
             self.hub.say(id, answer, Vec::new());
@@ -180,6 +189,11 @@ impl Root {
         self.tend_reload(now);
         self.tend_addresses(now);
         self.tend_operators(now);
+        // We were away ourselves (stopped, or the machine was): that they did not answer proves nothing.
+        if now.duration_since(mem::replace(&mut self.tended, now)) > AWAY {
+            warn!("jovis was paused");
+            [&mut self.hub, &mut self.proxy].into_iter().for_each(|role| role.forgive(now));
+        }
         let patience = self.setup.config.root.watchdog.duration();
         self.hub.watch(now, patience, RootSays::Ping);
         self.proxy.watch(now, patience, RootToProxy::Ping);
@@ -242,7 +256,8 @@ impl Root {
             }
         };
         let name = format!("@{}", kind.name());
-        let act = || birth::role(&name, Some(who), privileged, cwd, &theirs);
+        let memory = birth::memory(self.setup.config.root.role_memory);
+        let act = || birth::role(&name, Some(who), privileged, cwd, &theirs, memory);
         let (forked, ()) = birth::fork(|_| Ok(()), act)?;
         info!(child = kind.name(), pid = forked.pid, "role started");
         self.role(kind).process = Some(Process::new(forked.pid, link, forked.report, now));
@@ -297,6 +312,7 @@ impl Root {
     /// Collects every child that has ended: roles, servers, helpers, and orphans that came to us.
     pub(super) fn reap(&mut self) {
         while let Some((pid, exit)) = process::reap(-1) {
+            let exit = self.memory.explain(exit, Instant::now());
             for kind in [Kind::Hub, Kind::Proxy] {
                 if self.role(kind).process.as_ref().is_some_and(|process| process.pid == pid) {
                     self.role_ended(kind, pid, exit);

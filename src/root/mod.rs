@@ -6,7 +6,7 @@
 //! `reload.rs`, `shutdown.rs`.
 
 use std::{
-    env, fs,
+    env,
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::net::UnixDatagram,
@@ -42,6 +42,7 @@ mod checks;
 mod children;
 mod control;
 mod events;
+mod memory;
 mod place;
 mod policy;
 mod reload;
@@ -145,7 +146,6 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let we = policy::Ourselves { privileged, uid, hub: hub.uid, proxy: proxy.uid };
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| failed("open files")(e.to_string()))?;
-    let oom = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_else(|_| "0".to_owned());
     let open = Mode::from_bits_truncate(0o022);
     let setting = birth::Setting {
         we,
@@ -155,13 +155,10 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
             .collect(),
         umask: umask(open),
         open_files: (soft, hard),
-        oom,
+        servers_oom: memory::prefer_servers(),
     };
     let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     prctl::set_child_subreaper(true).map_err(|e| failed("subreaper")(e.to_string()))?;
-    if privileged {
-        drop(fs::write("/proc/self/oom_score_adj", "-900"));
-    }
     let (state_path, state) = place::state(config, &we, &hub)?;
     let (run, lock) = place::runtime(config, &we, &state_path)?;
     umask(Mode::from_bits_truncate(0o077));

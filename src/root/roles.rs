@@ -28,7 +28,9 @@ use crate::{
 /// Most messages that wait for a role that does not read; one more and it is ended.
 const MOST_WAITING: usize = 1024;
 /// Between two questions whether it lives.
-const PING: Duration = Duration::from_secs(5);
+const PING: Duration = Duration::from_secs(2);
+/// So long after the last sign of life the missing one is worth a line in the log.
+const SILENCE: Duration = Duration::from_secs(5);
 /// So long ready, and earlier failures are forgotten.
 const STEADY: Duration = Duration::from_secs(60);
 /// What the end of a life that served costs, and how much may be spent before restarts back off: two such lives a second
@@ -147,6 +149,8 @@ pub(super) struct Process {
     began: Instant,
     pinged: Instant,
     ponged: Instant,
+    /// That it is silent has been said.
+    silent: bool,
     doomed: Option<Instant>,
 }
 
@@ -154,12 +158,13 @@ impl Process {
     pub(super) fn new(pid: i32, link: Link, report: OwnedFd, now: Instant) -> Self {
         let (began, pinged, ponged) = (now, now, now);
         let (report, build) = (Some(report), String::new());
-        let (greeted, ready, doomed) = (false, None, None);
-        Self { pid, link, report, greeted, ready, build, began, pinged, ponged, doomed }
+        let (greeted, ready, doomed, silent) = (false, None, None, false);
+        Self { pid, link, report, greeted, ready, build, began, pinged, ponged, silent, doomed }
     }
 
     pub(super) fn ponged(&mut self, now: Instant) {
         self.ponged = now;
+        self.silent = false;
     }
 
     /// At once. It is our child and not reaped, so the number is still its own.
@@ -294,6 +299,13 @@ impl Role {
         }
     }
 
+    /// Its silence so far does not count.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        if let Some(process) = &mut self.process {
+            process.ponged(now);
+        }
+    }
+
     /// Asks for a sign of life, and kills what gives none for `patience`, or whose link is over.
     pub(super) fn watch<M: Serialize>(&mut self, now: Instant, patience: Duration, ping: M) {
         let child = self.kind.name();
@@ -305,15 +317,20 @@ impl Role {
         }
         // Starting may take longer: a large store is read then.
         let patience = if process.ready.is_some() { patience } else { patience.max(STEADY) };
+        let silence = now.duration_since(process.ponged);
+        if process.ready.is_some() && !process.silent && silence >= SILENCE.min(patience / 2) {
+            process.silent = true;
+            warn!(child, pid = process.pid, ?silence, ?patience, "role does not answer");
+        }
         if process.doomed.is_some_and(|when| now >= when) {
             warn!(child, pid = process.pid, why = "its link is over", "role killed");
             process.kill();
             process.doomed = Some(now + GRACE);
-        } else if now.duration_since(process.ponged) >= patience && process.doomed.is_none() {
+        } else if silence >= patience && process.doomed.is_none() {
             warn!(child, pid = process.pid, why = "no sign of life", "role killed");
             process.kill();
             process.doomed = Some(now + GRACE);
-        } else if process.greeted && now.duration_since(process.pinged) >= PING {
+        } else if process.greeted && now.duration_since(process.pinged) >= PING.min(patience / 4) {
             process.pinged = now;
             process.link.say(None, ping, Vec::new());
         }

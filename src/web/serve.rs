@@ -38,7 +38,9 @@ use super::{
 
 /// Connections at once, per listener: user servers cannot shut browsers out. For further ones those make place that
 /// only wait, see [`Room`].
-const CONNECTIONS: usize = 4_096;
+const CONNECTIONS: u64 = 4_096;
+/// Descriptors that connections never take: links, the store, logs, looks at servers.
+const RESERVE: u64 = 96;
 /// Seconds a request's head may take on the API's port.
 const HEAD: Duration = Duration::from_secs(15);
 /// The same for our proxy, which keeps connections open between requests.
@@ -61,9 +63,16 @@ pub struct Listeners {
     pub proxy: UnixListener,
 }
 
-/// Serves until `shutdown` resolves, then lets open requests end, for at most ten seconds.
-pub async fn serve(listeners: Listeners, app: Arc<App>, shutdown: impl Future<Output = ()> + Send) {
-    serve_within(CONNECTIONS, listeners, app, shutdown).await;
+/// Serves until `shutdown` resolves, then lets open requests end, for at most ten seconds. `open_files`: descriptors this
+/// process may have; connections leave some for everything else.
+pub async fn serve(
+    open_files: u64,
+    listeners: Listeners,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let each = (open_files.saturating_sub(RESERVE) / 2).clamp(8, CONNECTIONS);
+    serve_within(usize::try_from(each).unwrap_or(8), listeners, app, shutdown).await;
 }
 
 /// The same with room for so many connections per listener.

@@ -542,7 +542,7 @@ async fn over_real_sockets_only_the_proxys_headers_are_believed() {
     let proxy = UnixListener::bind(&path).unwrap();
     let (end, ended) = oneshot::channel::<()>();
     let listeners = super::Listeners { api: super::serve::only(api), proxy };
-    let serving = tokio::spawn(super::serve(listeners, hub.app.clone(), async {
+    let serving = tokio::spawn(super::serve(1024, listeners, hub.app.clone(), async {
         let _ = ended.await;
     }));
     let direct = ask(TcpStream::connect(address).await.unwrap()).await;
@@ -573,7 +573,7 @@ async fn answers_without_a_body_say_nothing_about_one() {
     let proxy = UnixListener::bind(folder.path().join("hub.sock")).unwrap();
     let (end, ended) = oneshot::channel::<()>();
     let listeners = super::Listeners { api: super::serve::only(api), proxy };
-    let serving = tokio::spawn(super::serve(listeners, hub.app.clone(), async {
+    let serving = tokio::spawn(super::serve(1024, listeners, hub.app.clone(), async {
         let _ = ended.await;
     }));
     let ask = async |method: &str, path: &str, headers: &str| {

@@ -17,13 +17,17 @@ mod control;
 mod crowd;
 #[cfg(feature = "faults")]
 mod disk;
+mod clock;
 mod disk_full;
 #[cfg(feature = "faults")]
 mod effects;
 mod hub_crash;
+mod limits;
 mod login;
 mod logs;
 mod many;
+mod pam_faults;
+mod paused;
 mod proxy_crash;
 mod reload;
 mod root;

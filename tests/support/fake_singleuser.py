@@ -11,7 +11,8 @@ First argument: how to behave.
   stubborn      like ok, but ignore SIGINT and SIGTERM
   die N         answer; leave with status N seven tenths of a second after the first answer to a probe
 Under the prefix: api, self (what the process is, as JSON), echo (the body), drip?seconds=N (one chunk every tenth of
-a second), ws (WebSocket echo), size?bytes=N, exit?status=N (leave).
+a second), ws (WebSocket echo), size?bytes=N, exit?status=N (leave),
+eat?mib=N (so much more memory).
 Anything it prints goes to the server's log.
 """
 import os
@@ -34,6 +35,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+
+EATEN = []
 
 
 def say(*words):
@@ -104,6 +108,9 @@ class Handler(BaseHTTPRequestHandler):
             self.drip(float(query["seconds"]))
         elif what == "ws":
             self.websocket()
+        elif what == "eat":
+            self.answer(200, {})
+            EATEN.append(b"x" * (int(query["mib"]) << 20))
         elif what == "exit":
             self.answer(200, {})
             leave(int(query["status"]))

@@ -32,6 +32,8 @@ pub struct Plan {
     private: bool,
     /// Its runtime directory (as root), unless a test gives it another name.
     runtime: PathBuf,
+    /// Words before the binary's: a program that becomes it.
+    wrapper: Vec<String>,
     /// Started by this account (user and group); none: by whoever runs the tests.
     starter: Option<(u32, u32)>,
 }
@@ -43,8 +45,14 @@ impl Plan {
         let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
         let name = format!("test-{}", unique());
         let runtime = Path::new("/run/jovis").join(&name);
-        let mut plan =
-            Self { settings: BTreeMap::new(), path, private: false, runtime, starter: None };
+        let mut plan = Self {
+            settings: BTreeMap::new(),
+            path,
+            private: false,
+            runtime,
+            wrapper: Vec::new(),
+            starter: None,
+        };
         plan.put("hub.name", &format!("{name:?}"));
         plan.put("hub.port", &base.to_string());
         plan.put("hub.hub_port", "0");
@@ -84,6 +92,12 @@ impl Plan {
     /// In a folder that only root can enter, as a checkout in root's home is.
     pub fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// So many open files at most, for root and all it starts.
+    pub fn open_files(mut self, most: u64) -> Self {
+        self.wrapper = vec!["prlimit".to_owned(), format!("--nofile={most}:{most}")];
         self
     }
 
@@ -160,6 +174,7 @@ impl Plan {
             file,
             log: Log::default(),
             binary,
+            wrapper: self.wrapper,
             starter: self.starter,
             variables: vec![("PATH", self.path), ("LANG", "C.UTF-8".to_owned())],
             runtime: self.runtime,
@@ -190,6 +205,7 @@ pub struct Site {
     /// Its environment.
     pub variables: Vec<(&'static str, String)>,
     binary: PathBuf,
+    wrapper: Vec<String>,
     starter: Option<(u32, u32)>,
     runtime: PathBuf,
     child: Option<Child>,
@@ -217,7 +233,14 @@ impl Site {
     /// Starts the binary with this as its standard error.
     pub fn launch_into(&mut self, errors: Stdio) {
         assert!(self.child.is_none(), "it runs already");
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(&self.binary),
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+        };
         command.arg("-f").arg(&self.file).args(["--ip", "127.0.0.1"]).env_clear();
         command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);

@@ -26,6 +26,8 @@ pub enum Cause {
     Exited(i32),
     /// The process was ended by this signal.
     Signalled(i32),
+    /// The system killed the process because memory ran out.
+    OutOfMemory,
     /// It ended while nobody watched; how is unknown.
     Vanished,
     /// The spawner refused: the user or the operator can mend it.
@@ -70,6 +72,7 @@ impl std::fmt::Display for Cause {
             Self::Exited(code) => write!(f, "the server process exited with status {code}"),
             Self::Signalled(9) => write!(f, "the server process was killed (signal 9)"),
             Self::Signalled(signal) => write!(f, "the server process was ended by signal {signal}"),
+            Self::OutOfMemory => write!(f, "the server process was killed: out of memory"),
             Self::Vanished => write!(f, "the server ended while the hub was not watching"),
             Self::Refused(why) | Self::SpawnFailed(why) => write!(f, "{why}"),
             Self::StartTimeout(s) => {

@@ -53,6 +53,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// Killed because memory ran out: the machine's, or what its group may have.
+    OutOfMemory,
     /// Nobody saw how.
     Unknown,
 }

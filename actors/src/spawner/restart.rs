@@ -68,7 +68,7 @@ pub fn after(policy: Restart, exit: Exit, deaths: &[Moment], now: Moment, jitter
         (Restart::Never, _) => false,
         (Restart::Always, _) => true,
         (Restart::OnFailure, Exit::Code(0) | Exit::Unknown) => false,
-        (Restart::OnFailure, Exit::Code(_) | Exit::Signal(_)) => true,
+        (Restart::OnFailure, Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory) => true,
     };
     let nth = recent(deaths, now).len() + 1;
     match (again, nth >= TOO_MANY) {
@@ -83,6 +83,7 @@ pub fn cause(exit: Exit) -> Cause {
     match exit {
         Exit::Code(code) => Cause::Exited(code),
         Exit::Signal(signal) => Cause::Signalled(signal),
+        Exit::OutOfMemory => Cause::OutOfMemory,
         Exit::Unknown => Cause::Vanished,
     }
 }

@@ -138,6 +138,7 @@ fn each_mistake_is_found_under_its_setting() {
         ("(root: (proxy_user: \"root\"))", "root.proxy_user"),
         ("(root: (min_uid: 0))", "root.min_uid"),
         ("(root: (watchdog: 0))", "root.watchdog"),
+        ("(root: (role_memory: 1000000))", "root.role_memory"),
     ] {
         let found = errors(text, &Fake::usual());
         assert_eq!(

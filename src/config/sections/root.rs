@@ -15,6 +15,10 @@ pub struct Root {
     pub watchdog: Seconds,
     /// Most user servers root will keep.
     pub max_children: u32,
+    /// Most memory in bytes that the hub, and as much that the proxy, may ask for; one that wants more ends and is started
+    /// again, before the whole machine suffers. 0: half of the machine's, at least a gibibyte. For roles started from
+    /// then on.
+    pub role_memory: u64,
 }
 
 impl Default for Root {
@@ -25,6 +29,7 @@ impl Default for Root {
             min_uid: 1000,
             watchdog: Seconds::new(20),
             max_children: 10_000,
+            role_memory: 0,
         }
     }
 }

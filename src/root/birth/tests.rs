@@ -26,7 +26,7 @@ fn setting() -> Setting {
         env: map(&[("PATH", "/nowhere:/usr/bin:/bin"), ("SECRET", "x"), ("LANG", "C")]),
         umask: Mode::from_bits_truncate(0o027),
         open_files: (100, 100),
-        oom: "0".to_owned(),
+        servers_oom: 0,
     }
 }
 

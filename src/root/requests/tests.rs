@@ -47,7 +47,7 @@ impl Scene {
             env: std::env::vars().collect(),
             umask: Mode::from_bits_truncate(0o022),
             open_files: (256, 1024),
-            oom: "0".to_owned(),
+            servers_oom: 0,
         };
         let sockets = sockets::bind(&config, dir.path(), dir.path(), None).unwrap();
         let children = Children::open(dir.path()).unwrap();

@@ -43,6 +43,10 @@ super::events! {
     "Hub or proxy was forked but did not become the program." "Mend what `error` names."
     "role ended" [warn info] [root] (child pid exit)
     "Hub or proxy has ended; `info` where it was told to. Root starts another one at once, later if that repeats." "Alarm on `warn` when it repeats; the lines before it of that role say why."
+    "role does not answer" [warn] [root] (child pid silence patience)
+    "Hub or proxy has given no sign of life for some seconds; once per silence." "Look at the machine's load and memory; after `patience` root starts another one."
+    "jovis was paused" [warn] [root] ()
+    "Root itself did not run for some seconds (stopped, or the machine slept); nobody's silence in that time counts." ""
     "role killed" [warn] [root] (child pid why)
     "Root has ended hub or proxy: it gave no sign of life for `root.watchdog`, or its link is over and it does not go." "Look at the machine's load and memory at that time."
     "link broken" [warn] [root] (child pid why)
@@ -51,6 +55,10 @@ super::events! {
     "The file by which root knows its servers again is damaged; it was put aside and root starts without it." "User servers of before may still run unknown: look with `ps`."
     "children file not written" [warn] [root] (error)
     "Root's table of children is not on file; were root killed now, it would not find its servers again." "Make room in root's runtime directory (`/run`)."
+    "wall clock was put back" [warn] [hub] (behind)
+    "The machine's clock is more than a minute behind what has passed since the hub began; the hub goes on by what has passed." "Mend the clock. If it was wrong when the hub began, restart the hub."
+    "wall clock is right again" [info] [hub] ()
+    "It has caught up." ""
     "hub boots" [info] [hub] (build)
     "A hub begins." ""
     "store opened" [info] [hub] (records)
