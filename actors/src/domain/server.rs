@@ -53,6 +53,7 @@ impl Cause {
             Self::Stopped => "stopped",
             Self::Exited(_) => "exit code",
             Self::Signalled(_) => "signal",
+            Self::OutOfMemory => "out of memory",
             Self::Vanished => "unknown",
             Self::Refused(_) => "refused",
             Self::SpawnFailed(_) => "spawner failed",
