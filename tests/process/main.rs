@@ -13,11 +13,12 @@ mod backup;
 mod canary;
 #[cfg(feature = "faults")]
 mod chaos;
+#[cfg(feature = "faults")]
+mod clock;
 mod control;
 mod crowd;
 #[cfg(feature = "faults")]
 mod disk;
-mod clock;
 mod disk_full;
 #[cfg(feature = "faults")]
 mod effects;
