@@ -293,6 +293,7 @@ impl Role {
             last_exit: self.last_exit.map(|(exit, _)| match exit {
                 Exit::Code(code) => format!("code {code}"),
                 Exit::Signal(signal) => format!("signal {signal}"),
+                Exit::OutOfMemory => "out of memory".to_owned(),
                 Exit::Unknown => "unknown".to_owned(),
             }),
             last_exit_s: self.last_exit.map(|(_, when)| age(when)),
