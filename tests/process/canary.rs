@@ -131,6 +131,10 @@ fn no_secret_of_a_whole_story_is_in_a_log_a_command_line_or_an_error_page() {
     secrets.keep("the password", &account.password);
     secrets.keep("a wrong password", &canary);
     let site = Plan::quick().set("log.level", r#""trace""#).start();
+    let mut follower = site.command(&["events", "--follow", "--level", "trace", "--json"]);
+    let mut follower = follower.stdout(Stdio::piped()).spawn().expect("the binary is built");
+    let followed = crate::support::Log::default();
+    followed.read(follower.stdout.take().expect("it is piped"));
     let state = site.file.parent().expect("it is in a folder").join("state");
     let of_cookies = fs::read_to_string(state.join("jupyterhub_cookie_secret"))
         .or_else(|_| fs::read_to_string(state.join("cookie_secret")))
@@ -224,10 +228,26 @@ fn no_secret_of_a_whole_story_is_in_a_log_a_command_line_or_an_error_page() {
         site.log.since(0).iter().any(|line| line.text("role").as_deref() == Some(role))
     };
     assert!(roles("root") && roles("hub") && roles("proxy"));
+    // What operators are shown of it.
+    for command in [&["status"][..], &["status", "--json"]] {
+        let told = site.jovis(command);
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(text.contains("hub"), "{told:?}");
+        secrets.none_in("jovis status", &text);
+    }
+    wait_until("the last event was followed", PATIENCE, || {
+        followed.since(0).iter().any(|line| line.is("user signed out"))
+    });
+    for line in followed.since(0) {
+        secrets.none_in("jovis events", &line.raw);
+    }
+    let heard = followed.mark();
+    follower.kill().expect("it is our child");
+    follower.wait().expect("it is our child");
     let lines = secrets.none_in_log(&site);
     let processes = secrets.none_in_command_lines();
     println!(
-        "I6: {} secrets, none in {lines} log lines, {processes} command lines, {pages} error pages",
+        "I6: {} secrets, none in {lines} log lines, {heard} followed events, {processes} command lines, {pages} error pages",
         secrets.0.len()
     );
 }
