@@ -115,7 +115,7 @@ fn check(state: &Path, fault: Fault, told: &Told) {
     let groups = loaded.sequence / GROUP;
     let right = groups == told.acknowledged || told.open_end && groups == told.acknowledged + 1;
     assert!(
-        right && loaded.sequence % GROUP == 0,
+        right && loaded.sequence.is_multiple_of(GROUP),
         "{fault:?}: {} changes, {told:?}",
         loaded.sequence
     );

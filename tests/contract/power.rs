@@ -340,7 +340,7 @@ fn cases(steps: &[Step], random: &mut Seeded, share: u64, mut take: impl FnMut(C
         }
         for _ in 0..2 {
             let seed = random.below(u64::MAX);
-            if seed % share != 0 {
+            if !seed.is_multiple_of(share) {
                 continue;
             }
             let mut dice = Seeded(seed);
