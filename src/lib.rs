@@ -20,6 +20,7 @@
 //! Which module may import which is a table in `tests/layering.rs`.
 
 pub mod auth;
+mod broken;
 pub mod channel;
 pub mod cli;
 pub mod config;
@@ -36,4 +37,4 @@ pub mod store;
 pub mod telemetry;
 pub mod web;
 
-pub use run::run;
+pub use run::{resumed, run};

@@ -10,9 +10,10 @@ fn main() -> ExitCode {
         Some("@hub") => jovis::hub::main(),
         Some("@proxy") => jovis::proxy::main(),
         Some("@helper") => jovis::helper::main(),
-        _ => match cli::main(env::args_os()) {
+        Some("@trial") => jovis::hub::trial(),
+        _ => jovis::resumed().unwrap_or_else(|| match cli::main(env::args_os()) {
             Outcome::Run(effective) => jovis::run(*effective),
             Outcome::Exit(code) => ExitCode::from(code),
-        },
+        }),
     }
 }

@@ -1,12 +1,15 @@
 //! From a checked configuration to a running root.
 
 use std::{
+    env,
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
+    panic::{self, AssertUnwindSafe},
     path::{self, Path},
     process::ExitCode,
     sync::OnceLock,
@@ -15,6 +18,8 @@ use std::{
 use nix::unistd::{Uid, dup2_stderr, dup2_stdout};
 
 use crate::{
+    broken,
+    cli::{self, Outcome},
     config::{
         Config,
         check::{self, Severity},
@@ -23,12 +28,53 @@ use crate::{
         world::Machine,
     },
     os::process,
-    root::{self, Setup},
+    root::{self, Setup, Way},
     telemetry::logs::{self, LogHandle, Output},
 };
 
 /// Runs jovis in this process until it is told to stop.
 pub fn run(effective: Effective) -> ExitCode {
+    let arguments: Vec<_> = arguments().into_iter().skip(1).collect();
+    match set_up(effective, arguments) {
+        Ok(setup) => root::run(setup),
+        Err(code) => code,
+    }
+}
+
+/// Is this process to take over from a root that is being upgraded? Then it does.
+pub fn resumed() -> Option<ExitCode> {
+    let (way, arguments) = Way::parse(&arguments())?;
+    process::call("jovis");
+    way.secure(&arguments);
+    let resume = || {
+        broken::act("root", !matches!(way, Way::Forth { .. }));
+        let words = std::iter::once("jovis".to_owned()).chain(arguments.iter().cloned());
+        let begun = match cli::main(words.map(OsString::from)) {
+            Outcome::Run(effective) if way.is_rehearsal() => {
+                Ok(setup(*effective, arguments.clone(), None))
+            }
+            Outcome::Run(effective) => set_up(*effective, arguments.clone()),
+            Outcome::Exit(_) => return Err(way.fail("its configuration is refused", &arguments)),
+        };
+        match begun {
+            Ok(setup) => root::resume(setup, &way, &arguments),
+            Err(_) => Err(way.fail("its log cannot be opened", &arguments)),
+        }
+    };
+    // A panic must not end the one process that everything else depends on.
+    Some(match panic::catch_unwind(AssertUnwindSafe(resume)) {
+        Ok(Ok(root)) => root.run(),
+        Ok(Err(code)) => code,
+        Err(_) => way.fail("it panicked", &arguments),
+    })
+}
+
+fn arguments() -> Vec<String> {
+    env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+/// Opens the logs; what root is to be started with.
+fn set_up(effective: Effective, arguments: Vec<String>) -> Result<Setup, ExitCode> {
     let config = effective.config.clone();
     let begun = process::open_standard().and_then(|()| direct(&config.log));
     let begun = begun.map_err(|error| error.to_string()).and_then(|_| {
@@ -39,20 +85,26 @@ pub fn run(effective: Effective) -> ExitCode {
         Ok(logs) => logs,
         Err(error) => {
             eprintln!("jovis: the log {} cannot be opened: {error}", config.log.file.display());
-            return ExitCode::from(78);
+            return Err(ExitCode::from(78));
         }
     };
-    let file = effective.file.as_ref().and_then(|file| path::absolute(file).ok());
+    Ok(setup(effective, arguments, Some(logs)))
+}
+
+fn setup(effective: Effective, arguments: Vec<String>, logs: Option<LogHandle>) -> Setup {
     let tapped = logs.clone();
-    root::run(Setup {
-        config,
-        file,
+    Setup {
+        config: effective.config.clone(),
+        file: effective.file.as_ref().and_then(|file| path::absolute(file).ok()),
+        program: env::current_exe().unwrap_or_default(),
+        arguments,
         reload: Box::new(move || reload(&effective)),
-        tap: Box::new(move |to, filter| {
-            tapped.tap(to, filter.into()).map_err(|error| error.to_string())
+        tap: Box::new(move |to, filter| match &tapped {
+            Some(logs) => logs.tap(to, filter.into()).map_err(|error| error.to_string()),
+            None => Ok(()),
         }),
-        relog: Box::new(move |log| relog(&logs, log)),
-    })
+        relog: Box::new(move |log| logs.as_ref().map_or(Ok(None), |logs| relog(logs, log))),
+    }
 }
 
 /// Standard output and error go to `log.file` from now on, our own and those of roles to come: that file. None set: they

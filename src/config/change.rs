@@ -78,6 +78,7 @@ const TABLE: &[(&str, Class)] = &[
     ("proxy.sockets", Rebind),
     ("proxy.hub_patience", Live),
     ("proxy.drain", Live),
+    ("proxy.upgrade_drain", Live),
     ("proxy.header_timeout", Live),
     ("proxy.keep_alive_timeout", Live),
     ("proxy.connect_timeout", Live),

@@ -35,6 +35,7 @@ use super::{
     world::{self, SystemClock, SystemEntropy},
 };
 use crate::{
+    broken,
     config::sections,
     ipc::{control::Filter, frame::FrameError, reload::ReloadOutcome},
     link::{
@@ -43,7 +44,7 @@ use crate::{
     },
     os::{fd, process},
     spawn::{listeners::Expected, local::Local, output::Outputs, probe::HttpProbe},
-    store::DiskJournal,
+    store::{self, DiskJournal},
     telemetry::logs::{self, LogHandle, LogsError, Output},
     web::{self, App},
 };
@@ -59,6 +60,9 @@ const MEETINGS: u32 = 10;
 
 /// How long servers get to end where they are to end with us, on top of their own limits.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long requests in hand may take when another hub takes over: everybody else waits for that one.
+const SUCCESSION: Duration = Duration::from_secs(1);
 
 /// Why the hub does not come up. Root reads the exit code, people the log.
 #[derive(Debug, Error)]
@@ -78,6 +82,7 @@ pub(super) enum BootError {
 /// Runs the hub until root says otherwise or is gone. Called before any thread exists.
 pub fn main() -> ExitCode {
     process::settle("jovis-hub");
+    broken::act("hub", false);
     let Ok(link) = fd::inherited(LINK) else {
         eprintln!("this role is started by jovis itself");
         return ExitCode::from(64);
@@ -104,6 +109,19 @@ pub fn main() -> ExitCode {
     code
 }
 
+/// Can this program read the store of the hub that runs? For an upgrade, in the state directory and as the hub's account;
+/// changes nothing.
+pub fn trial() -> ExitCode {
+    broken::act("trial", false);
+    match store::readable(std::path::Path::new(".")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the store cannot be read: {error}");
+            ExitCode::from(70)
+        }
+    }
+}
+
 /// All that lives.
 struct Hub {
     root: Arc<Root>,
@@ -119,7 +137,8 @@ struct Hub {
     clock: Arc<dyn Clock>,
     live: reload::Live,
     panel: control::Panel,
-    proxy: Option<jovis_actors::routes::SinkId>,
+    /// Proxies that have come so far. (Several may be there: one, and those it took over from.)
+    proxies: u64,
     /// Keeps `/proc/self/fd/N` what it is.
     _state: Arc<OwnedFd>,
 }
@@ -198,19 +217,20 @@ impl Hub {
             clock,
             live,
             panel,
-            proxy: None,
+            proxies: 0,
             _state: state,
         })
     }
 
     async fn live(mut self) -> ExitCode {
-        let (code, servers, hard) = loop {
+        // How long the web may take to answer what it has in hand.
+        let (code, servers, patience) = loop {
             tokio::select! {
                 event = next(&mut self.early, &mut self.events) => match event {
                     Some(Event::Proxy(link)) => {
                         if !self.meet(link).await {
                             // It would wait for our routes for ever; the next hub begins with it anew.
-                            break (70, false, true);
+                            break (70, false, Duration::ZERO);
                         }
                     }
                     // An error would mean that the web has ended, and so do we.
@@ -228,16 +248,19 @@ impl Hub {
                     Some(Event::Control(request, asker, fds)) => {
                         self.panel.ask(request, asker, fds);
                     }
-                    Some(Event::Stop { hard, servers }) => break (0, servers, hard),
+                    Some(Event::Retire) => break (0, false, SUCCESSION),
+                    Some(Event::Stop { hard, servers }) => {
+                        break (0, servers, if hard { Duration::ZERO } else { 2 * GRACE });
+                    }
                     Some(Event::Closed) | None => {
                         info!("root left");
-                        break (0, false, true);
+                        break (0, false, Duration::ZERO);
                     }
                 },
                 outcome = self.tree.ended() => {
                     let error = outcome.err().map(|error| logs::chain(&error).to_string());
                     error!(error, "actors gave up");
-                    break (70, false, true);
+                    break (70, false, Duration::ZERO);
                 }
             }
         };
@@ -246,7 +269,7 @@ impl Hub {
             self.stop_servers().await;
         }
         _ = self.stop_web.send(());
-        if !hard && tokio::time::timeout(2 * GRACE, self.web).await.is_err() {
+        if !patience.is_zero() && tokio::time::timeout(patience, self.web).await.is_err() {
             warn!("requests cut off");
         }
         if code == 0
@@ -259,13 +282,12 @@ impl Hub {
         ExitCode::from(code)
     }
 
-    /// A (new) proxy: the old one's link is dead. False: it came, and those who keep routes cannot be told of it.
+    /// One more proxy, which is kept in step until its link ends. False: it came, and those who keep routes cannot be
+    /// told of it.
     async fn meet(&mut self, link: OwnedFd) -> bool {
-        if let Some(old) = self.proxy.take() {
-            _ = self.tree.routes.remove_sink(old).await;
-        }
-        let sink = match self.link(link).await.inspect(|sink| self.panel.proxy(sink)) {
-            Ok(sink) => sink,
+        self.proxies += 1;
+        let proxy = match self.link(link).await.inspect(|sink| self.panel.proxy(sink)) {
+            Ok(proxy) => proxy,
             // Then it is about to end, and root brings the next one.
             Err(error) => {
                 warn!(%error, "proxy link failed");
@@ -274,11 +296,16 @@ impl Hub {
         };
         // A proxy that is linked lets nobody in before it has its routes. So an actor that fails over it is asked again
         // in its next life; asking twice is no harm, a sink replaces one of its name.
-        let mut pause = Duration::from_millis(50);
+        let (mut pause, routes) = (Duration::from_millis(50), self.tree.routes.clone());
         for _ in 0..MEETINGS {
-            match self.tree.routes.add_sink(sink.clone()).await {
+            match routes.add_sink(proxy.clone()).await {
                 Ok(id) => {
-                    self.proxy = Some(id);
+                    tokio::spawn(async move {
+                        proxy.ended().await;
+                        if let Err(error) = routes.remove_sink(id).await {
+                            warn!(%error, "proxy not let go");
+                        }
+                    });
                     return true;
                 }
                 Err(error) => error!(%error, "proxy not taken on"),
@@ -302,7 +329,7 @@ impl Hub {
                 activity.user(server.user, at);
             }
         };
-        ProxyLink::connect(link, Box::new(seen)).await
+        ProxyLink::connect(format!("proxy {}", self.proxies), link, Box::new(seen)).await
     }
 
     /// Ends all servers, and waits for them as long as they may take.

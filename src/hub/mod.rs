@@ -13,4 +13,4 @@ pub mod settings;
 pub mod threads;
 pub mod world;
 
-pub use boot::main;
+pub use boot::{main, trial};

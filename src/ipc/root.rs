@@ -144,6 +144,8 @@ pub enum RootSays {
     Control(super::control::Request),
     /// Event: somebody wants to hear what happens; the descriptor to tell it into comes with it.
     Tap(super::control::Filter),
+    /// Event: go soon. The next hub waits for the store, and people for that.
+    Retire,
     /// Event: go.
     Stop {
         /// Soft first, then hard.
@@ -199,6 +201,9 @@ pub enum RootToProxy {
     },
     /// Event: somebody wants to hear what happens; the descriptor to tell it into comes with it.
     Tap(super::control::Filter),
+    /// Event: another proxy has taken over. Let nobody in, keep who is there until they leave (`proxy.upgrade_drain`),
+    /// then go.
+    Retire,
     /// Event: go.
     Stop {
         /// Soft (drain) first, then hard.

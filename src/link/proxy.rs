@@ -15,8 +15,8 @@ use jovis_actors::{
     ports::{Boxed, RouteSink, SinkError},
 };
 use serde::Serialize;
-use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     channel::Channel,
@@ -48,11 +48,18 @@ pub struct ProxyLink {
     waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     servers: Mutex<HashMap<RouteSpec, ServerKey>>,
     on_activity: OnActivity,
+    name: String,
+    /// Becomes true when the link has ended.
+    over: watch::Sender<bool>,
 }
 
 impl ProxyLink {
-    /// Shakes hands and serves the link with a task of its own.
-    pub async fn connect(link: OwnedFd, on_activity: OnActivity) -> Result<Arc<Self>, FrameError> {
+    /// Shakes hands and serves the link with a task of its own. Among several proxies this one is `name`.
+    pub async fn connect(
+        name: String,
+        link: OwnedFd,
+        on_activity: OnActivity,
+    ) -> Result<Arc<Self>, FrameError> {
         let channel = Channel::new(link)?;
         let hello =
             Hello { version: VERSION, role: "hub".into(), build: env!("CARGO_PKG_VERSION").into() };
@@ -63,6 +70,8 @@ impl ProxyLink {
             waiting: Mutex::default(),
             servers: Mutex::default(),
             on_activity,
+            name,
+            over: watch::Sender::new(false),
         });
         tokio::spawn(proxy.clone().listen());
         Ok(proxy)
@@ -81,16 +90,32 @@ impl ProxyLink {
                     self.activity(seen)
                 }
                 Ok((Envelope { id: None, message: ProxyToHub::Hello(hello) }, _)) => {
-                    info!(version = hello.version, build = %hello.build, "proxy linked");
+                    let (version, build) = (hello.version, hello.build);
+                    if version != VERSION {
+                        // It keeps the routes it has, and carries on without us until it is replaced.
+                        error!(version, ours = VERSION, %build, "proxy speaks another version");
+                        return self.end();
+                    }
+                    info!(version, %build, "proxy linked");
                 }
                 Ok((other, _)) => warn!(said = ?other.message, "proxy spoke out of turn"),
                 Err(error) => {
                     info!(%error, "proxy link ended");
-                    lock(&self.waiting).clear();
-                    return;
+                    return self.end();
                 }
             }
         }
+    }
+
+    fn end(&self) {
+        lock(&self.waiting).clear();
+        self.over.send_replace(true);
+    }
+
+    /// Resolves when the link has ended: that proxy is gone.
+    pub async fn ended(&self) {
+        // Its sender is ours.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
     fn activity(&self, seen: Vec<Seen>) {
@@ -141,7 +166,7 @@ impl ProxyLink {
 
 impl RouteSink for ProxyLink {
     fn name(&self) -> &str {
-        "proxy"
+        &self.name
     }
 
     fn list(&self) -> Boxed<'_, Result<Vec<Route>, SinkError>> {

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, warn};
 
 use crate::{
+    broken,
     channel::Channel,
     config::slice::HubSlice,
     ipc::{
@@ -110,6 +111,8 @@ pub enum Event {
     },
     /// An operator asks: the socket to answer into, and what came along with the request.
     Control(Request, OwnedFd, Vec<OwnedFd>),
+    /// Go soon: the next hub waits.
+    Retire,
     /// Go.
     Stop {
         /// At once?
@@ -151,8 +154,8 @@ impl Root {
         link: OwnedFd,
     ) -> Result<(Arc<Self>, Dowry, mpsc::Receiver<Event>), RootError> {
         let channel = Channel::new(link)?;
-        let hello =
-            Hello { version: VERSION, role: "hub".into(), build: env!("CARGO_PKG_VERSION").into() };
+        let version = VERSION + broken::shift("hub");
+        let hello = Hello { version, role: "hub".into(), build: env!("CARGO_PKG_VERSION").into() };
         channel.send(&Envelope { id: None, message: HubSays::Hello(hello) }, &[]).await?;
         let first = tokio::time::timeout(PATIENCE, channel.recv::<Envelope<RootSays>>());
         let (envelope, fds) = first.await.map_err(|_| RootError::Timeout)??;
@@ -388,6 +391,7 @@ impl Root {
             (RootSays::Control(request), Some(asker)) => {
                 Some(Event::Control(request, asker, fds.collect()))
             }
+            (RootSays::Retire, _) => Some(Event::Retire),
             (RootSays::Stop { hard, servers }, _) => Some(Event::Stop { hard, servers }),
             (other, _) => {
                 warn!(said = ?other, "root spoke out of turn");

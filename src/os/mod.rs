@@ -6,5 +6,6 @@ pub mod packets;
 #[cfg(feature = "pam")]
 pub mod pam;
 pub mod process;
+pub mod reexec;
 pub mod signals;
 pub mod users;

@@ -232,7 +232,7 @@ pub fn confine() -> Result<(), StepFailed> {
 
 /// A role's first act: the name that `ps` shows, and no peeking into its memory by others of the same account.
 pub fn settle(name: &str) {
-    let _ = CString::new(name).map(|name| prctl::set_name(&name));
+    call(name);
     let _ = prctl::set_dumpable(false);
 }
 
@@ -299,6 +299,20 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
         Ok(_) | Err(Errno::ESRCH) => Ok(()),
         Err(other) => Err(other.into()),
     }
+}
+
+/// Kills a child of ours that was not collected yet: its number is still its own.
+pub fn kill_child(pid: i32) {
+    // Numbers up to 1 would mean groups, everybody, or init.
+    if pid > 1 {
+        // SAFETY: takes numbers only.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
+/// The name that `ps` shows.
+pub fn call(name: &str) {
+    let _ = CString::new(name).map(|name| prctl::set_name(&name));
 }
 
 /// Kills the process with this number and start time; another one that has got the number meanwhile stays unharmed.

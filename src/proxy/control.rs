@@ -15,6 +15,7 @@ use super::{
     shared::{Hub, Shared},
 };
 use crate::{
+    broken,
     channel::Channel,
     ipc::{
         Envelope, Hello, VERSION,
@@ -50,7 +51,7 @@ pub(super) enum LinkError {
 /// Our greeting.
 pub(super) fn hello() -> Hello {
     Hello {
-        version: VERSION,
+        version: VERSION + broken::shift("proxy"),
         role: "proxy".to_owned(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
     }

@@ -1,4 +1,4 @@
-//! The proxy's own life: waiting for its routes, open, draining, gone; and who is still there.
+//! The proxy's own life: waiting for its routes, open, retiring, draining, gone; and who is still there.
 
 use std::{
     sync::{
@@ -10,6 +10,9 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
+/// How often the crowd is counted, at most and at least.
+const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
 /// How far the proxy's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -17,7 +20,10 @@ pub(super) enum Phase {
     Waiting,
     /// Visitors are let in.
     Open,
-    /// Nobody new; those in hand are finished.
+    /// Nobody new; connections end when their next answer has been given, or nothing is asked any more. (Closing those
+    /// at rest at once would cut requests that are on their way.)
+    Retiring,
+    /// Nobody new; what is in hand is finished, connections at rest are closed.
     Draining,
     /// Everybody out.
     Gone,
@@ -57,11 +63,12 @@ impl Crowd {
         self.0.load(SeqCst)
     }
 
-    /// Waits until all have left, at most this long. How many haven't?
-    pub(super) async fn left(&self, limit: Duration) -> usize {
-        let deadline = Instant::now() + limit;
+    /// Waits until all have left, at most until then. How many haven't?
+    pub(super) async fn left(&self, deadline: Instant) -> usize {
         while self.count() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // Often where it is about seconds, seldom where it is about a day.
+            let left = deadline - Instant::now();
+            tokio::time::sleep((left / 256).clamp(LOOK.0, LOOK.1)).await;
         }
         self.count()
     }

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use super::{
     body::Answer,
+    drain::Phase,
     forward::{complain, due, forward},
     guard::Notes,
     headers::{self, Origin},
@@ -56,8 +57,9 @@ pub(super) async fn answer(
         debug!(peer = %visit.peer, why = "not what the guard has read", "request refused");
         Page::BadRequest.answer(&HeaderMap::new())
     };
-    if asked_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // What follows such a request was not read as HTTP by the guard.
+    // What follows a request for an upgrade was not read as HTTP by the guard; and who leaves takes no more requests.
+    let last = asked_upgrade || *shared.phase.borrow() >= Phase::Retiring;
+    if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if visit.tls {

@@ -80,7 +80,7 @@ pub(super) async fn accept(
 ) -> Leave {
     static WARNED: AtomicU64 = AtomicU64::new(0);
     let mut phase = shared.phase.subscribe();
-    let mut draining = pin!(reached(&mut phase, Phase::Draining));
+    let mut retiring = pin!(reached(&mut phase, Phase::Retiring));
     loop {
         let next = async {
             let permit = room.places.clone().acquire_owned().await.ok();
@@ -88,7 +88,7 @@ pub(super) async fn accept(
         };
         let (permit, accepted) = tokio::select! {
             biased;
-            () = &mut draining => return Leave::ToAnother,
+            () = &mut retiring => return Leave::ToAnother,
             told = &mut leave => return told.unwrap_or(Leave::ToAnother),
             next = next => next,
         };

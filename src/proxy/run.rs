@@ -30,6 +30,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
+    broken,
     channel::Channel,
     config::{certificate, sections::Log, slice::ProxySlice},
     ipc::{
@@ -89,6 +90,7 @@ impl From<FrameError> for RunError {
 /// The role, from fork to exit. Call it before any thread exists: it takes over descriptor 3.
 pub fn main() -> ExitCode {
     process::settle("jovis-proxy");
+    broken::act("proxy", false);
     let outcome = fd::inherited(LINK).map_err(RunError::Start).and_then(|link| {
         fd::set_nonblocking(std::os::fd::AsFd::as_fd(&link), true).map_err(RunError::Start)?;
         let runtime =
@@ -237,9 +239,21 @@ struct Role {
 
 impl Role {
     async fn live(mut self) -> Result<(), RunError> {
+        let mut leaving: Option<Instant> = None;
+        let crowd = self.shared.crowd.clone();
         let ended = loop {
+            let left = async {
+                match leaving {
+                    Some(deadline) => crowd.left(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
             let received = tokio::select! {
                 received = self.channel.recv::<Envelope<RootToProxy>>() => received,
+                remaining = left => {
+                    info!(remaining, "proxy drained");
+                    break Ok(());
+                }
                 Some(_) = self.opening.join_next() => {
                     info!("proxy open");
                     say(&self.channel, None, ProxyToRoot::Ready).await?;
@@ -278,9 +292,14 @@ impl Role {
                 }
                 RootToProxy::Tap(filter) => self.tap(filter, fds),
                 RootToProxy::Stop { hard: true } => break Ok(()),
+                // Meanwhile it goes on hearing of hubs and settings, and telling of traffic.
                 RootToProxy::Stop { hard: false } => {
-                    self.drain().await;
-                    break Ok(());
+                    let limit = self.shared.settings.load().drain;
+                    leaving = Some(self.leave(Phase::Draining, limit, leaving));
+                }
+                RootToProxy::Retire => {
+                    let limit = self.shared.settings.load().upgrade_drain;
+                    leaving = Some(self.leave(Phase::Retiring, limit, leaving));
                 }
             }
         };
@@ -363,30 +382,17 @@ impl Role {
         }
     }
 
-    /// Lets nobody in and waits for those in hand; root may lose patience, or end.
-    async fn drain(&mut self) {
-        let limit = self.shared.settings.load().drain;
-        info!(connections = self.shared.crowd.count(), "proxy draining");
-        self.shared.phase.send_replace(Phase::Draining);
-        let crowd = self.shared.crowd.clone();
-        let mut left = std::pin::pin!(crowd.left(limit));
-        loop {
-            tokio::select! {
-                remaining = &mut left => {
-                    return info!(remaining, "proxy drained");
-                }
-                received = self.channel.recv::<Envelope<RootToProxy>>() => match received {
-                    Err(_) => return,
-                    Ok((Envelope { message: RootToProxy::Stop { hard: true }, .. }, _)) => return,
-                    Ok((Envelope { id, message: RootToProxy::Ping }, _)) => {
-                        if say(&self.channel, id, ProxyToRoot::Pong).await.is_err() {
-                            return;
-                        }
-                    }
-                    Ok(_) => {}
-                },
-            }
-        }
+    /// Lets nobody in from now on. Until when may those who are there stay?
+    fn leave(&self, phase: Phase, limit: Duration, before: Option<Instant>) -> Instant {
+        let connections = self.shared.crowd.count();
+        info!(connections, limit_s = limit.as_secs(), "proxy draining");
+        self.shared.phase.send_if_modified(|now| {
+            let further = *now < phase;
+            *now = (*now).max(phase);
+            further
+        });
+        let until = Instant::now() + limit;
+        before.map_or(until, |before| before.min(until))
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Settings {
     pub(super) hub_patience: Duration,
     /// See [`sections::Proxy`].
     pub(super) drain: Duration,
+    /// The same for one that another has taken over from.
+    pub(super) upgrade_drain: Duration,
     /// See [`sections::Proxy`].
     pub(super) header_timeout: Duration,
     /// Longest silence of a visitor in the middle of a body.
@@ -54,6 +56,7 @@ impl Settings {
         Self {
             hub_patience: proxy.hub_patience.duration(),
             drain: proxy.drain.duration(),
+            upgrade_drain: proxy.upgrade_drain.duration(),
             header_timeout: proxy.header_timeout.duration().max(Duration::from_millis(10)),
             body_timeout: BODY_TIMEOUT,
             keep_alive_timeout: proxy.keep_alive_timeout.duration(),

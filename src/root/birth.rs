@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fs, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::PathBuf,
 };
 
@@ -20,9 +20,11 @@ use nix::{
 
 use super::policy::{self, Ourselves, Plan, Refusal, RunAs};
 use crate::{
+    broken,
     ipc::root::RootSays,
     os::{
         process::{self, Forked, StepFailed, io_step, step},
+        reexec,
         users::{self, Account},
     },
 };
@@ -185,7 +187,38 @@ pub(super) fn role(
     }
     process::pass(link.as_fd())?;
     let argv = ["jovis".to_owned(), name.to_owned()];
-    Err(process::exec(SELF, &argv, &[]).into())
+    Err(process::exec(SELF, &argv, &broken::environment()).into())
+}
+
+/// Becomes another program that tries whether it could be root in our place: with what we have, and nothing to change.
+pub(super) fn rehearsal(
+    program: &str,
+    argv: &[String],
+    env: &[(String, String)],
+    keep: &[RawFd],
+    output: &OwnedFd,
+) -> Result<Infallible, RootSays> {
+    process::stdio(Some(output.as_fd()), Some(output.as_fd()))?;
+    reexec::keep_open(keep, true);
+    Err(process::exec(program, argv, env).into())
+}
+
+/// Becomes another program that looks whether it understands the hub's store, as the hub's account and in its folder.
+pub(super) fn trial(
+    program: BorrowedFd<'_>,
+    (who, privileged): (&Account, bool),
+    state: BorrowedFd<'_>,
+    output: &OwnedFd,
+) -> Result<Infallible, RootSays> {
+    process::stdio(Some(output.as_fd()), Some(output.as_fd()))?;
+    step("enter folder", unistd::fchdir(state))?;
+    process::confine()?;
+    if privileged {
+        process::become_account(who)?;
+    }
+    reexec::keep_open(&[program.as_raw_fd()], true);
+    let argv = ["jovis", "@trial"].map(str::to_owned);
+    Err(process::exec(&reexec::path(program), &argv, &[]).into())
 }
 
 #[cfg(test)]

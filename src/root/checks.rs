@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{birth, children, policy::Refusal};
+use super::{
+    baggage::{CheckAway, Packer, QuestionAway, left, millis},
+    birth, children,
+    policy::Refusal,
+};
 use crate::{
     config::sections::Pam,
     ipc::{
@@ -19,6 +23,7 @@ use crate::{
     os::{
         fd,
         process::{self, Stat, io_step},
+        reexec,
     },
 };
 
@@ -135,6 +140,51 @@ impl Checks {
             answers.push((id, crowd().into()));
         }
         answers
+    }
+
+    /// For the next root of this process.
+    pub(super) fn away(
+        &self,
+        packer: &mut Packer,
+        now: Instant,
+    ) -> (Vec<CheckAway>, Vec<QuestionAway>) {
+        let running = self.running.iter().map(|check| CheckAway {
+            id: check.id,
+            link: packer.pack(&check.link),
+            pid: check.pid,
+            since: check.since,
+            pidfd: packer.pack(&check.pidfd),
+            left_ms: left(check.until, now),
+            limit_ms: millis(check.limit),
+        });
+        let running = running.collect();
+        let waiting = self.waiting.iter().map(|check| QuestionAway {
+            id: check.id,
+            question: check.question.clone(),
+            pipe: packer.pack(&check.pipe),
+            left_ms: left(check.until, now),
+        });
+        (running, waiting.collect())
+    }
+
+    /// As an earlier root of this process left them.
+    pub(super) fn bring_back(
+        &mut self,
+        running: Vec<CheckAway>,
+        waiting: Vec<QuestionAway>,
+        now: Instant,
+    ) -> io::Result<()> {
+        for CheckAway { id, link, pid, since, pidfd, left_ms, limit_ms } in running {
+            let (link, pidfd) = (reexec::copy(link)?, reexec::copy(pidfd)?);
+            let until = now + Duration::from_millis(left_ms);
+            let limit = Duration::from_millis(limit_ms);
+            self.running.push(Running { id, link, pid, since, pidfd, until, limit });
+        }
+        for QuestionAway { id, question, pipe, left_ms } in waiting {
+            let (pipe, until) = (reexec::copy(pipe)?, now + Duration::from_millis(left_ms));
+            self.waiting.push_back(Waiting { id, question, pipe, until });
+        }
+        Ok(())
     }
 
     /// Nobody waits for the answers any more.

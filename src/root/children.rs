@@ -103,6 +103,34 @@ impl Children {
         Ok(children)
     }
 
+    /// As an earlier root of this process left them: most are children of ours still, and what became of them meanwhile
+    /// shows when they are collected. Writes nothing.
+    pub(super) fn take_over(dir: &Path, left: BTreeMap<OrderId, (Entry, bool)>) -> Self {
+        let take = |(order, (mut entry, adopted)): (OrderId, (Entry, bool))| {
+            entry.adopted = adopted;
+            if entry.exit.is_none() {
+                // Nobody else can have the number of a child of ours.
+                entry.pidfd = if adopted { adopt(&entry) } else { process::pidfd(entry.pid).ok() };
+                entry.exit = entry.pidfd.is_none().then_some(Exit::Unknown);
+            }
+            (order, entry)
+        };
+        Self { entries: left.into_iter().map(take).collect(), path: dir.join("children") }
+    }
+
+    /// For the next root of this process: each, and whether it was adopted.
+    pub(super) fn away(&self) -> io::Result<BTreeMap<OrderId, (Entry, bool)>> {
+        let copy = |entry: &Entry| serde_json::from_value(serde_json::to_value(entry)?);
+        let one =
+            |(order, entry): (&OrderId, &Entry)| Ok((order.clone(), (copy(entry)?, entry.adopted)));
+        self.entries.iter().map(one).collect()
+    }
+
+    /// The runtime directory.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().expect("it is a file in a folder")
+    }
+
     /// A server was born.
     pub(super) fn born(&mut self, order: &OrderId, entry: Entry) {
         self.entries.insert(order.clone(), entry);

@@ -115,7 +115,12 @@ impl Control {
         }
         let listener = packets::listen(&path, 64)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        Ok(Self {
+        Ok(Self::at(listener))
+    }
+
+    /// At a listener that an earlier root of this process has left.
+    pub(super) fn at(listener: OwnedFd) -> Self {
+        Self {
             listener,
             not_before: Instant::now(),
             silent: Vec::new(),
@@ -124,7 +129,12 @@ impl Control {
             asked: 0,
             followers: Vec::new(),
             leaving: Vec::new(),
-        })
+        }
+    }
+
+    /// What the next root of this process needs. (Who is at it hears the end of the link, and asks again.)
+    pub(super) fn listener(&self) -> &OwnedFd {
+        &self.listener
     }
 
     /// What to poll for reading.
@@ -314,17 +324,24 @@ impl Root {
         info!(child = kind.name(), "restart asked for");
         let soft = match kind {
             Kind::Hub => GRACE,
-            Kind::Proxy => self.setup.config.proxy.drain.duration() + GRACE,
+            Kind::Proxy => GRACE,
         };
         match kind {
             Kind::Hub => {
                 self.hub.say(None, RootSays::Stop { hard: false, servers: false }, Vec::new());
             }
-            Kind::Proxy => self.proxy.say(None, RootToProxy::Stop { hard: false }, Vec::new()),
+            // Beside the one that serves, so that nobody's connection is cut.
+            Kind::Proxy => {
+                if let Err(error) = self.replace_proxy(now) {
+                    return asker.refuse(&error.to_string());
+                }
+            }
         }
         let role = self.role(kind);
         let old = role.process.as_ref().map(|process| process.pid);
-        role.leaves(now + soft);
+        if kind == Kind::Hub {
+            role.leaves(now + soft);
+        }
         self.control.replacing.push(Replacing { kind, old, until: now + soft + GRACE, asker });
     }
 

@@ -21,13 +21,15 @@ use super::{
     checks::Checks,
     children::Children,
     control::Control,
+    generations::{Generations, introduce},
     memory::Memory,
     notify,
     reload::Reloads,
-    requests::Birth,
+    requests::{self, Birth},
     roles::{Kind, Link, Process, Role},
     shutdown::Stage,
     sockets::Sockets,
+    upgrade::Upgrade,
 };
 use crate::{
     config::{
@@ -38,6 +40,7 @@ use crate::{
     ipc::{
         Hello, VERSION,
         frame::FrameError,
+        reload::ReloadOutcome,
         root::{Given, RootSays, RootToProxy},
     },
     os::{fd, process, signals::Signals, users::Account},
@@ -59,7 +62,7 @@ pub(super) struct Root {
     pub(super) accounts: (Account, Account),
     pub(super) state: OwnedFd,
     /// Held as long as we live.
-    _lock: File,
+    pub(super) lock: File,
     pub(super) sockets: Sockets,
     pub(super) children: Children,
     pub(super) births: Vec<Birth>,
@@ -69,14 +72,16 @@ pub(super) struct Root {
     memory: Memory,
     pub(super) hub: Role,
     pub(super) proxy: Role,
+    pub(super) generations: Generations,
     signals: Signals,
     pub(super) stage: Stage,
     pub(super) began: Instant,
     /// A second signal has come.
     pub(super) hurry: bool,
-    announced: bool,
+    pub(super) announced: bool,
     /// When the last round began.
     tended: Instant,
+    pub(super) upgrade: Upgrade,
 }
 
 impl Root {
@@ -91,7 +96,7 @@ impl Root {
     ) -> Result<Self, StartError> {
         let secrets = Secrets::read(&setup.config, state.as_fd())
             .map_err(|error| StartError::Refused(chain(&error).to_string()))?;
-        let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+        let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR2];
         let signals = Signals::catch(&caught).map_err(|e| StartError::Failed(e.to_string()))?;
         let now = Instant::now();
         Ok(Self {
@@ -100,7 +105,7 @@ impl Root {
             secrets,
             accounts,
             state,
-            _lock: lock,
+            lock,
             sockets,
             children,
             births: Vec::new(),
@@ -110,12 +115,14 @@ impl Root {
             memory: Memory::new(),
             hub: Role::new(Kind::Hub, now),
             proxy: Role::new(Kind::Proxy, now),
+            generations: Generations::default(),
             signals,
             stage: Stage::Serving,
             began: now,
             hurry: false,
             announced: false,
             tended: now,
+            upgrade: Upgrade::default(),
         })
     }
 
@@ -134,12 +141,14 @@ impl Root {
             for signal in self.signals.take() {
                 match signal {
                     libc::SIGHUP => self.begin_reload(None),
+                    // Refused, it has been logged.
+                    libc::SIGUSR2 => _ = self.upgrade(None, Instant::now()),
                     libc::SIGTERM | libc::SIGINT => self.stop(signal, Instant::now()),
                     _ => {}
                 }
             }
             self.hear_hub();
-            self.hear_proxy();
+            self.hear_proxies();
             self.hear_operators(Instant::now());
             self.look_after_births(Instant::now());
             self.reap();
@@ -150,7 +159,7 @@ impl Root {
     fn wait(&self) {
         let read = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut wanted: Vec<PollFd<'_>> = self.signals.fds().map(read).collect();
-        for role in [&self.hub, &self.proxy] {
+        for role in std::iter::once(&self.hub).chain(self.proxies()) {
             let Some(process) = &role.process else { continue };
             wanted.extend(process.report.as_ref().map(|report| read(report.as_fd())));
             wanted.extend(process.link.interest().map(|(fd, writing)| {
@@ -161,11 +170,17 @@ impl Root {
         wanted.extend(self.births.iter().map(|birth| read(birth.report.as_fd())));
         wanted.extend(self.checks.links().map(read));
         wanted.extend(self.control.interest().map(read));
+        wanted.extend(self.upgrade.interest().map(read));
         wanted.extend(self.children.adopted().map(|(_, pidfd)| read(pidfd)));
         let now = Instant::now();
         let restarts = [&self.hub, &self.proxy].into_iter().filter_map(Role::due);
         let restarts = restarts.filter(|_| self.stage == Stage::Serving);
-        let due = restarts.chain(self.checks.due()).chain(self.reloads.due()).min();
+        let due = restarts
+            .chain(self.checks.due())
+            .chain(self.reloads.due())
+            .chain(self.generations.due())
+            .chain(self.upgrade.due())
+            .min();
         let sleep = due.map_or(TICK, |due| due.saturating_duration_since(now).min(TICK));
         // A millisecond more, so that what is due is so when we look.
         let sleep = PollTimeout::try_from(sleep + Duration::from_millis(1)).expect("a second fits");
@@ -192,11 +207,14 @@ impl Root {
         // We were away ourselves (stopped, or the machine was): that they did not answer proves nothing.
         if now.duration_since(mem::replace(&mut self.tended, now)) > AWAY {
             warn!("jovis was paused");
-            [&mut self.hub, &mut self.proxy].into_iter().for_each(|role| role.forgive(now));
+            self.hub.forgive(now);
+            self.proxies_mut().for_each(|role| role.forgive(now));
         }
         let patience = self.setup.config.root.watchdog.duration();
         self.hub.watch(now, patience, RootSays::Ping);
         self.proxy.watch(now, patience, RootToProxy::Ping);
+        self.tend_generations(now);
+        self.tend_upgrade(now);
         if self.stage == Stage::Serving {
             for kind in [Kind::Hub, Kind::Proxy] {
                 let role = self.role(kind);
@@ -228,8 +246,24 @@ impl Root {
         }
     }
 
-    /// Starts hub or proxy, gives it what is its own, and introduces it to the other.
+    /// Starts hub or proxy and introduces it to the others.
     fn start(&mut self, kind: Kind, now: Instant) -> io::Result<()> {
+        self.role(kind).process = Some(self.launch(kind, now)?);
+        match kind {
+            Kind::Hub => {
+                let Self { hub, proxy, generations, .. } = self;
+                std::iter::once(proxy)
+                    .chain(generations.iter_mut())
+                    .try_for_each(|proxy| introduce(hub, proxy))?;
+            }
+            Kind::Proxy => introduce(&mut self.hub, &mut self.proxy)?,
+        }
+        self.tap_for_all(kind);
+        Ok(())
+    }
+
+    /// Makes a hub or proxy and gives it what is its own.
+    pub(super) fn launch(&self, kind: Kind, now: Instant) -> io::Result<Process> {
         let hello = Hello {
             version: VERSION,
             role: "root".to_owned(),
@@ -260,14 +294,7 @@ impl Root {
         let act = || birth::role(&name, Some(who), privileged, cwd, &theirs, memory);
         let (forked, ()) = birth::fork(|_| Ok(()), act)?;
         info!(child = kind.name(), pid = forked.pid, "role started");
-        self.role(kind).process = Some(Process::new(forked.pid, link, forked.report, now));
-        if self.hub.process.is_some() && self.proxy.process.is_some() {
-            let (one, other) = fd::pair()?;
-            self.hub.say(None, RootSays::Proxy, vec![one]);
-            self.proxy.say(None, RootToProxy::Peer, vec![other]);
-        }
-        self.tap_for_all(kind);
-        Ok(())
+        Ok(Process::new(forked.pid, link, forked.report, now))
     }
 
     /// What a role is told of a configuration.
@@ -299,14 +326,12 @@ impl Root {
         }
     }
 
-    fn hear_proxy(&mut self) {
-        for _ in 0..BATCH {
-            let Some(said) = self.proxy.process.as_mut().and_then(|p| p.link.hear()) else {
-                return;
-            };
-            let outcome = said.map(|(envelope, _)| self.proxy_said(envelope.message));
-            end_if_wrong(&mut self.proxy, outcome);
+    fn hear_proxies(&mut self) {
+        // A reload waits for the one that serves.
+        for outcome in hear_proxy(&mut self.proxy) {
+            self.reloads.heard(Kind::Proxy, outcome);
         }
+        self.generations.iter_mut().for_each(|role| drop(hear_proxy(role)));
     }
 
     /// Collects every child that has ended: roles, servers, helpers, and orphans that came to us.
@@ -318,6 +343,13 @@ impl Root {
                     self.role_ended(kind, pid, exit);
                 }
             }
+            let other = |role: &&mut Role| role.process.as_ref().is_some_and(|it| it.pid == pid);
+            if let Some(role) = self.generations.iter_mut().find(other) {
+                drop(hear_proxy(role));
+                info!(child = role.kind.name(), pid, ?exit, "role ended");
+                role.ended(Instant::now());
+            }
+            self.trial_ended(pid, exit);
             // A child that could not become what it should has said why before it ended.
             self.look_after_births(Instant::now());
             if let Some(order) = self.children.by_pid(pid) {
@@ -330,7 +362,7 @@ impl Root {
         // Its last words first.
         match kind {
             Kind::Hub => self.hear_hub(),
-            Kind::Proxy => self.hear_proxy(),
+            Kind::Proxy => self.hear_proxies(),
         }
         if let Some(process) = &mut self.role(kind).process {
             process.born(kind);
@@ -357,6 +389,19 @@ impl Root {
         self.children.ended(order, exit);
         self.hub.say(None, RootSays::Exited { order: order.clone(), exit }, Vec::new());
     }
+}
+
+/// Does what a proxy says; what it made of reloads is left.
+fn hear_proxy(role: &mut Role) -> Vec<ReloadOutcome> {
+    let mut outcomes = Vec::new();
+    for _ in 0..BATCH {
+        let Some(said) = role.process.as_mut().and_then(|p| p.link.hear()) else { break };
+        let outcome = said.map(|(envelope, _)| {
+            requests::proxy_said(role, envelope.message).map(|outcome| outcomes.extend(outcome))
+        });
+        end_if_wrong(role, outcome);
+    }
+    outcomes
 }
 
 /// A slice, and copies of descriptors that we keep.

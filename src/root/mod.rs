@@ -2,8 +2,9 @@
 //! thread, one poll loop; it reads typed messages from the hub and the proxy it has started itself, and nothing else.
 //!
 //! Reading order: [`policy`] (what may be asked), `requests.rs` (how it is done), `birth.rs` (between fork and exec),
-//! `children.rs` (who lives), `events.rs` (the loop), `roles.rs` (hub and proxy), `control.rs` (what operators ask),
-//! `reload.rs`, `shutdown.rs`.
+//! `children.rs` (who lives), `events.rs` (the loop), `roles.rs` (hub and proxy), `generations.rs` (one proxy after the
+//! other), `upgrade.rs` and `reexec.rs` (another program in our place), `control.rs` (what operators ask), `reload.rs`,
+//! `shutdown.rs`.
 
 use std::{
     env,
@@ -37,19 +38,25 @@ use crate::{
     os::users::{self, Account},
 };
 
+mod baggage;
 mod birth;
 mod checks;
 mod children;
 mod control;
 mod events;
+mod generations;
 mod memory;
 mod place;
 mod policy;
+mod reexec;
 mod reload;
 mod requests;
 mod roles;
 mod shutdown;
 mod sockets;
+mod upgrade;
+
+pub use reexec::{Resumed, Way, resume};
 
 /// What root reads for the one role that needs it.
 #[derive(Debug, Clone)]
@@ -83,6 +90,10 @@ pub struct Setup {
     pub config: Config,
     /// Where from.
     pub file: Option<PathBuf>,
+    /// Where the program lies that we are.
+    pub program: PathBuf,
+    /// What it was started with, without its name.
+    pub arguments: Vec<String>,
     /// For SIGHUP.
     pub reload: Reload,
     /// After that.
@@ -130,20 +141,12 @@ pub fn run(setup: Setup) -> ExitCode {
 fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let failed = |what: &'static str| move |error| StartError::Failed(format!("{what}: {error}"));
     let config = &setup.config;
-    let uid = Uid::effective().as_raw();
-    let privileged = uid == 0;
-    let (hub, proxy) = if privileged {
-        (
-            named(&config.root.hub_user, "root.hub_user")?,
-            named(&config.root.proxy_user, "root.proxy_user")?,
-        )
-    } else {
+    let (we, hub, proxy) = accounts(config)?;
+    let privileged = we.privileged;
+    if !privileged {
         // Servers run as nobody else, and nothing parts root, hub and proxy.
-        let only = users::own().name;
-        warn!(uid, %only, "not started by root");
-        (users::own(), users::own())
-    };
-    let we = policy::Ourselves { privileged, uid, hub: hub.uid, proxy: proxy.uid };
+        warn!(uid = we.uid, only = %hub.name, "not started by root");
+    }
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| failed("open files")(e.to_string()))?;
     let open = Mode::from_bits_truncate(0o022);
@@ -168,6 +171,22 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let control =
         control::Control::open(&run).map_err(|e| failed("control socket")(e.to_string()))?;
     events::Root::new(setup, setting, (hub, proxy), (state, lock), sockets, children, control)
+}
+
+/// Who we are, and the accounts of hub and proxy.
+fn accounts(config: &Config) -> Result<(policy::Ourselves, Account, Account), StartError> {
+    let uid = Uid::effective().as_raw();
+    let privileged = uid == 0;
+    let (hub, proxy) = if privileged {
+        (
+            named(&config.root.hub_user, "root.hub_user")?,
+            named(&config.root.proxy_user, "root.proxy_user")?,
+        )
+    } else {
+        (users::own(), users::own())
+    };
+    let we = policy::Ourselves { privileged, uid, hub: hub.uid, proxy: proxy.uid };
+    Ok((we, hub, proxy))
 }
 
 fn named(name: &str, setting: &str) -> Result<Account, StartError> {

@@ -197,7 +197,10 @@ impl Root {
             self.tell_listeners();
         }
         self.hub.say(None, RootSays::Reload { serial }, hub);
-        self.proxy.say(None, RootToProxy::Reload { serial }, proxy);
+        for role in self.proxies_mut() {
+            let copies: io::Result<_> = proxy.iter().map(OwnedFd::try_clone).collect();
+            role.say(None, RootToProxy::Reload { serial }, copies.map_err(failed)?);
+        }
         Ok(self.told(changes))
     }
 

@@ -19,12 +19,13 @@ use super::{
     children::Entry,
     events::Root,
     policy::{self, Refusal},
-    roles::Kind,
+    roles::{Kind, Role},
     shutdown::Stage,
 };
 use crate::{
     ipc::{
         Envelope, frame,
+        reload::ReloadOutcome,
         root::{HubSays, ProxyToRoot, RootSays, SignalKind},
     },
     os::process::{self, StepFailed, io_step},
@@ -95,20 +96,6 @@ impl Root {
         });
         if let Some(answer) = answer {
             self.hub.say(id, answer, Vec::new());
-        }
-        Ok(())
-    }
-
-    /// Does what the proxy says. An error ends it.
-    pub(super) fn proxy_said(&mut self, said: ProxyToRoot) -> Result<(), String> {
-        let now = Instant::now();
-        let Some(process) = &mut self.proxy.process else { return Ok(()) };
-        match said {
-            ProxyToRoot::Hello(hello) => return process.greet(&hello, Kind::Proxy),
-            _ if !process.greeted => return Err("spoke before its Hello".to_owned()),
-            ProxyToRoot::Ready => self.proxy.became_ready(now),
-            ProxyToRoot::Pong => process.ponged(now),
-            ProxyToRoot::Reloaded(outcome) => self.reloads.heard(Kind::Proxy, outcome),
         }
         Ok(())
     }
@@ -249,6 +236,23 @@ impl Root {
         self.checks.ask(id, question, pipe, &limits, now)?;
         Ok(None)
     }
+}
+
+/// Does what a proxy says: what it made of a reload is for the caller. An error ends it.
+pub(super) fn proxy_said(
+    role: &mut Role,
+    said: ProxyToRoot,
+) -> Result<Option<ReloadOutcome>, String> {
+    let now = Instant::now();
+    let Some(process) = &mut role.process else { return Ok(None) };
+    match said {
+        ProxyToRoot::Hello(hello) => process.greet(&hello, Kind::Proxy)?,
+        _ if !process.greeted => return Err("spoke before its Hello".to_owned()),
+        ProxyToRoot::Ready => role.became_ready(now),
+        ProxyToRoot::Pong => process.ponged(now),
+        ProxyToRoot::Reloaded(outcome) => return Ok(Some(outcome)),
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -15,14 +16,17 @@ use nix::{
 use serde::{Serialize, de::DeserializeOwned};
 use tracing::{error, info, warn};
 
-use super::birth;
+use super::{
+    baggage::{Packer, RoleAway, millis},
+    birth,
+};
 use crate::{
     ipc::{
         Envelope, Hello, VERSION,
         control::{Part, ProcessStatus},
         frame::{self, FrameError},
     },
-    os::fd,
+    os::{fd, reexec},
 };
 
 /// Most messages that wait for a role that does not read; one more and it is ended.
@@ -305,6 +309,39 @@ impl Role {
         if let Some(process) = &mut self.process {
             process.ponged(now);
         }
+    }
+
+    /// For the next root of this process.
+    pub(super) fn away(&self, packer: &mut Packer, now: Instant) -> Option<RoleAway> {
+        let process = self.process.as_ref().filter(|process| !process.link.closed)?;
+        let mut one = |(bytes, fds): &(Vec<u8>, Vec<OwnedFd>)| {
+            (bytes.clone(), fds.iter().map(|fd| packer.pack(fd)).collect())
+        };
+        Some(RoleAway {
+            pid: process.pid,
+            waiting: process.link.waiting.iter().map(&mut one).collect(),
+            link: packer.pack(&process.link.fd),
+            greeted: process.greeted,
+            ready_ms: process.ready.map(|since| millis(now.duration_since(since))),
+        })
+    }
+
+    /// As an earlier root of this process left it.
+    pub(super) fn bring_back(&mut self, away: RoleAway, now: Instant) -> io::Result<()> {
+        let RoleAway { pid, link, waiting, greeted, ready_ms } = away;
+        let mut link = Link::new(reexec::copy(link)?);
+        for (bytes, fds) in waiting {
+            let fds: io::Result<_> = fds.into_iter().map(reexec::copy).collect();
+            link.waiting.push_back((bytes, fds?));
+        }
+        // What it has to report of its birth it would have said by now.
+        let (report, _) = fd::pipe()?;
+        let mut process = Process::new(pid, link, report, now);
+        let since = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
+        (process.greeted, process.ready) = (greeted, ready_ms.map(since));
+        process.report = None;
+        self.process = Some(process);
+        Ok(())
     }
 
     /// Asks for a sign of life, and kills what gives none for `patience`, or whose link is over.

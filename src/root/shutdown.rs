@@ -71,14 +71,19 @@ impl Root {
                 notify("STOPPING=1");
                 let until = now + config.proxy.drain.duration() + GRACE;
                 self.stage = Stage::Proxy { until, servers };
-                self.proxy.say(None, RootToProxy::Stop { hard: false }, Vec::new());
+                self.generations.give_up("jovis is ending");
+                for proxy in self.proxies_mut() {
+                    proxy.say(None, RootToProxy::Stop { hard: false }, Vec::new());
+                }
             }
             Stage::Proxy { until, servers } | Stage::Hub { until, servers } => {
                 let servers = *servers;
                 *until = now + HARD;
                 self.hurry = true;
                 warn!("ending at once");
-                self.proxy.say(None, RootToProxy::Stop { hard: true }, Vec::new());
+                for proxy in self.proxies_mut() {
+                    proxy.say(None, RootToProxy::Stop { hard: true }, Vec::new());
+                }
                 self.hub.say(None, RootSays::Stop { hard: true, servers }, Vec::new());
             }
             Stage::Servers { until } | Stage::Killed { until } => *until = now,
@@ -90,10 +95,13 @@ impl Root {
         let before = self.stage;
         match before {
             Stage::Serving => return false,
-            Stage::Proxy { until, servers } => match &self.proxy.process {
-                Some(process) if now >= until => process.kill(),
-                Some(_) => {}
-                None => {
+            Stage::Proxy { until, servers } => {
+                let living = self.proxies().filter_map(|role| role.process.as_ref());
+                let living: Vec<_> = living.collect();
+                if now >= until {
+                    living.iter().for_each(|process| process.kill());
+                }
+                if living.is_empty() {
                     let spawner = &self.setup.config.spawner;
                     let each =
                         [spawner.interrupt_timeout, spawner.term_timeout, spawner.kill_timeout];
@@ -104,7 +112,7 @@ impl Root {
                         Stage::Hub { until: now + if hard { HARD } else { soft }, servers };
                     self.hub.say(None, RootSays::Stop { hard, servers }, Vec::new());
                 }
-            },
+            }
             Stage::Hub { until, servers } => match &self.hub.process {
                 Some(process) if now >= until => process.kill(),
                 Some(_) => {}

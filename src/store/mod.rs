@@ -42,3 +42,25 @@ mod tests;
 pub use backup::{BackupError, Backups, Summary, create as create_backup, offline};
 pub use port::DiskJournal;
 pub use restore::{Held, RestoreError, examine, restore};
+
+use std::{io, path::Path};
+
+/// Does this release understand the newest snapshot here? Also while a hub runs; changes nothing.
+pub fn readable(dir: &Path) -> Result<(), String> {
+    // One that is older than two others goes while we look: then there is a newer one.
+    for _ in 0..3 {
+        let found = snapshot::list(&dir.join("snapshots"));
+        let newest = match found {
+            Ok(found) => found.into_iter().next_back(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error.to_string()),
+        };
+        let Some((_, path)) = newest else { return Ok(()) };
+        match snapshot::read(&path) {
+            Err(snapshot::SnapshotError::Disk(error))
+                if error.kind() == io::ErrorKind::NotFound => {}
+            read => return read.map(drop).map_err(|error| error.to_string()),
+        }
+    }
+    Err("its snapshots come and go".to_owned())
+}

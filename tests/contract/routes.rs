@@ -169,7 +169,7 @@ impl Peer {
         let (ours, theirs) = fd::pair().unwrap();
         let silent = tokio::sync::watch::Sender::new(false);
         let task = tokio::spawn(keep(Channel::new(theirs).unwrap(), silent.subscribe()));
-        let link = ProxyLink::connect(ours, Box::new(|_, _| {})).await.unwrap();
+        let link = ProxyLink::connect("proxy".to_owned(), ours, Box::new(|_, _| {})).await.unwrap();
         Self { link, task, silent, falls_silent }
     }
 }
@@ -244,7 +244,7 @@ impl Real {
         };
         say(greeting, &given);
         say(RootToProxy::Peer, &[peer]);
-        let link = ProxyLink::connect(ours, Box::new(|_, _| {})).await.unwrap();
+        let link = ProxyLink::connect("proxy".to_owned(), ours, Box::new(|_, _| {})).await.unwrap();
         Self { link, process, _root: root }
     }
 }
@@ -378,4 +378,18 @@ fn head(stream: &mut std::net::TcpStream) -> Option<String> {
         got.push(byte[0]);
     }
     String::from_utf8(got).ok()
+
+#[tokio::test]
+async fn a_proxy_of_another_version_is_let_go() {
+    let (ours, theirs) = fd::pair().unwrap();
+    let link = ProxyLink::connect("old".to_owned(), ours, Box::new(|_, _| {})).await.unwrap();
+    let channel = Channel::new(theirs).unwrap();
+    let hello = |version| {
+        ProxyToHub::Hello(Hello { version, role: "proxy".to_owned(), build: "old".to_owned() })
+    };
+    channel.send(&Envelope { id: None, message: hello(VERSION) }, &[]).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_millis(200), link.ended());
+    assert!(ended.await.is_err(), "one of our own stays");
+    channel.send(&Envelope { id: None, message: hello(VERSION + 1) }, &[]).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), link.ended()).await.expect("it is let go");
 }

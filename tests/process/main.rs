@@ -38,6 +38,7 @@ mod simple;
 mod spawn;
 mod told;
 mod unprivileged;
+mod upgrade;
 
 use support::{Account, PATIENCE, Site, Visitor, wait_until};
 

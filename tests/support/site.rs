@@ -34,6 +34,8 @@ pub struct Plan {
     runtime: PathBuf,
     /// Words before the binary's: a program that becomes it.
     wrapper: Vec<String>,
+    /// The binary lies in its folder, where a test may replace it.
+    own_program: bool,
     /// Started by this account (user and group); none: by whoever runs the tests.
     starter: Option<(u32, u32)>,
 }
@@ -51,6 +53,7 @@ impl Plan {
             private: false,
             runtime,
             wrapper: Vec::new(),
+            own_program: false,
             starter: None,
         };
         plan.put("hub.name", &format!("{name:?}"));
@@ -98,6 +101,12 @@ impl Plan {
     /// So many open files at most, for root and all it starts.
     pub fn open_files(mut self, most: u64) -> Self {
         self.wrapper = vec!["prlimit".to_owned(), format!("--nofile={most}:{most}")];
+        self
+    }
+
+    /// With a program in its own folder, which a test may replace ([`Site::program`]).
+    pub fn program_of_its_own(mut self) -> Self {
+        self.own_program = true;
         self
     }
 
@@ -166,6 +175,14 @@ impl Plan {
             fs::copy(&binary, &copy).expect("the folder is ours");
             open(&copy, 0o755);
             binary = copy;
+        }
+        if self.own_program {
+            let link = folder.path().join("jovis");
+            // Another disk: then a copy must do.
+            let linked =
+                fs::hard_link(&binary, &link).or_else(|_| fs::copy(&binary, &link).map(drop));
+            linked.expect("the folder is ours");
+            binary = link;
         }
         let name = self.setting("hub", "name").trim_matches('"').to_owned();
         Site {
@@ -265,6 +282,11 @@ impl Site {
         self.folder.path()
     }
 
+    /// The binary it runs.
+    pub fn program(&self) -> &Path {
+        &self.binary
+    }
+
     /// A fresh browser.
     pub fn visitor(&self) -> Visitor {
         Visitor::new(self.public)
@@ -305,7 +327,9 @@ impl Site {
         let ours = |child: &Process| {
             let arguments = child.arguments();
             // between fork and exec a child still looks like root
-            let roles = arguments.get(1).is_some_and(|word| word.starts_with('@') || word == "-f");
+            let ours = ["-f", "@", "--resume=", "--rehearse=", "--rollback="];
+            let begins = |word: &String| ours.iter().any(|start| word.starts_with(start));
+            let roles = arguments.get(1).is_some_and(begins);
             !roles && !arguments.is_empty()
         };
         self.children().into_iter().filter(ours).collect()

@@ -11,6 +11,9 @@ pub struct Proxy {
     pub hub_patience: Seconds,
     /// Seconds open connections get to end when the proxy is told to go.
     pub drain: Seconds,
+    /// Seconds open connections, WebSockets above all, may stay with a proxy that another has taken over from (after an
+    /// upgrade). It ends as soon as they have.
+    pub upgrade_drain: Seconds,
     /// Seconds within which a request's head must be complete.
     pub header_timeout: Seconds,
     /// Seconds a connection may stay open between requests.
@@ -27,6 +30,7 @@ impl Default for Proxy {
             sockets: 0,
             hub_patience: Seconds::new(10),
             drain: Seconds::new(10),
+            upgrade_drain: Seconds::new(24 * 3600),
             header_timeout: Seconds::new(15),
             keep_alive_timeout: Seconds::new(60),
             connect_timeout: Seconds::new(5),

@@ -397,3 +397,60 @@ fn by_tls_every_answer_says_that_only_tls_will_do() {
     assert!(!visitor.until("ok").to_lowercase().contains("strict-transport-security"));
     role.end().unwrap();
 }
+
+#[test]
+fn who_retires_lets_nobody_in_and_keeps_tunnels_and_its_links() {
+    const UPGRADE: &str =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let backend = Backend::new(|visitor, this| {
+        while let Some(head) = this.head(visitor) {
+            if head.contains("/ws") {
+                visitor.say(UPGRADE);
+                while visitor.until("?").ends_with('?') {
+                    visitor.say("!");
+                }
+            }
+            visitor.say(OK);
+        }
+    });
+    let (role, hub) = open(&slice(quick(), b"", b""), &backend);
+    let (mut kept, mut tunnel) = (role.visit(), role.visit());
+    kept.say(GET);
+    assert!(!kept.until("ok").to_lowercase().contains("connection: close"));
+    tunnel.say(
+        "GET /user/a/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    tunnel.until("\r\n\r\n");
+    role.root.say(None, RootToProxy::Retire, &[]);
+    role.root.say(Some(1), RootToProxy::Ping, &[]);
+    assert_eq!(role.root.answer::<ProxyToRoot>(1).0, ProxyToRoot::Pong);
+    // A request that was on its way is answered, and is the last one of its connection.
+    kept.say(GET);
+    assert!(kept.all().to_lowercase().contains("connection: close"));
+    // Whoever comes now waits in the queue of the socket, for the next proxy.
+    let mut late = role.visit();
+    late.say(GET);
+    late.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let unheard = late.0.read(&mut [0]).unwrap_err();
+    assert_eq!(unheard.kind(), std::io::ErrorKind::WouldBlock);
+    // A hub that comes meanwhile hears of the tunnel's traffic.
+    drop(hub);
+    let hub = role.meet();
+    tunnel.say("a?");
+    assert_eq!(tunnel.until("!"), "!");
+    let seen = wait_for_news(&hub);
+    assert_eq!(seen, ["/user/a/"]);
+    assert!(!role.thread.is_finished());
+    drop(tunnel);
+    role.thread.join().unwrap().unwrap();
+}
+
+/// The routes that traffic is told of next.
+fn wait_for_news(hub: &Link) -> Vec<String> {
+    loop {
+        if let ProxyToHub::Activity(seen) = hub.hear().0.message {
+            return seen.into_iter().map(|seen| seen.spec.as_str().to_owned()).collect();
+        }
+    }
+}

@@ -55,7 +55,8 @@ impl Scene {
         let (reload, relog): (Reload, Relog) =
             (Box::new(|| Err(Vec::new())), Box::new(|_| Ok(None)));
         let tap = Box::new(|_, _| Ok(()));
-        let setup = Setup { config, file: None, reload, relog, tap };
+        let (program, arguments) = ("/proc/self/exe".into(), Vec::new());
+        let setup = Setup { config, file: None, program, arguments, reload, relog, tap };
         let control = Control::open(dir.path()).unwrap();
         let file = || File::open(dir.path()).unwrap();
         let held = (file().into(), file());
