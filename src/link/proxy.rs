@@ -93,7 +93,7 @@ impl ProxyLink {
                     let (version, build) = (hello.version, hello.build);
                     if version != VERSION {
                         // It keeps the routes it has, and carries on without us until it is replaced.
-                        error!(version, ours = VERSION, %build, "proxy speaks another version");
+                        error!(version, %build, "proxy speaks another version");
                         return self.end();
                     }
                     info!(version, %build, "proxy linked");

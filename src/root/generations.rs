@@ -123,7 +123,7 @@ impl Root {
         self.generations.leaving.retain(|role| role.process.is_some());
         if self.generations.leaving.len() > MOST_LEAVING {
             let mut oldest = self.generations.leaving.remove(0);
-            warn!(most = MOST_LEAVING, "too many proxies retire");
+            warn!(count = MOST_LEAVING, "too many proxies retire");
             oldest.say(None, RootToProxy::Stop { hard: false }, Vec::new());
             // Told once, it is the youngest of them.
             self.generations.leaving.push(oldest);

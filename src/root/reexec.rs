@@ -266,7 +266,6 @@ impl Root {
             Ok(kept) => kept,
             Err(error) => return format!("there would be no way back: {error}"),
         };
-        tracing::info!(program = %path.display(), "root is replaced");
         notify("RELOADING=1");
         let number = kept.as_raw_fd();
         let paths = (path, &*self.setup.program);

@@ -131,7 +131,7 @@ impl Root {
             return Err("jovis is ending, or an upgrade is under way".to_owned());
         }
         let program = open(path).map_err(|error| error.to_string())?;
-        info!(program = %path.display(), from = env!("CARGO_PKG_VERSION"), "upgrade begun");
+        info!(program = %path.display(), now = env!("CARGO_PKG_VERSION"), "upgrade begun");
         self.upgrade.last = None;
         self.begin_trial(program, path.to_owned(), now + TRIAL, false)
     }
@@ -246,7 +246,7 @@ impl Root {
         let Some(After { from, began, .. }) = self.upgrade.after.take() else { return };
         let took_ms = super::baggage::millis(now.duration_since(began));
         let to = env!("CARGO_PKG_VERSION");
-        info!(from, to, took_ms, "upgraded");
+        info!(was = from, now = to, took_ms, "upgrade done");
         notify("READY=1");
         self.upgrade.last = Some(Ok(to.to_owned()));
     }
@@ -254,7 +254,7 @@ impl Root {
     /// The program before shall be us again.
     fn roll_back(&mut self, why: &str) {
         let Some(after) = self.upgrade.after.take() else { return };
-        error!(why, to = %after.from, "upgrade rolls back");
+        error!(why, was = %after.from, "upgrade rolls back");
         self.generations.give_up("the upgrade is rolled back");
         if let (Some(hub), false) = (&self.hub.process, self.hub.is_ready()) {
             hub.kill();
@@ -263,7 +263,7 @@ impl Root {
         let paths = (&*self.setup.program, &*after.path);
         let failed = self.exec(&[after.kept.as_fd()], paths, &after.env, back);
         // Better this program than none.
-        error!(%failed, "upgrade stays as it is");
+        error!(error = %failed, "upgrade stays as it is");
         self.upgrade.last = Some(Err(why.to_owned()));
     }
 
@@ -274,7 +274,7 @@ impl Root {
         from: String,
         now: Instant,
     ) {
-        info!(from, to = env!("CARGO_PKG_VERSION"), "root replaced");
+        info!(was = from, now = env!("CARGO_PKG_VERSION"), "root replaced");
         let before = self.hub.process.as_ref().map(|process| process.pid);
         let step = Step::Hub { before, seen: None, until: now + HUB };
         self.upgrade.after = Some(After { kept, path, env, from, began: now, step, failures: 0 });
@@ -283,7 +283,7 @@ impl Root {
 
     /// We are the program before, again.
     pub(super) fn returned(&mut self, why: &str, now: Instant) {
-        error!(why, build = env!("CARGO_PKG_VERSION"), "upgrade rolled back");
+        error!(why, now = env!("CARGO_PKG_VERSION"), "upgrade rolled back");
         self.upgrade.last = Some(Err(why.to_owned()));
         notify("READY=1");
         retire(&mut self.hub, now);

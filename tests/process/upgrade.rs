@@ -62,7 +62,7 @@ impl Scene {
     /// The same, and it does.
     fn upgraded(&self) -> Line {
         let (hub, proxy) = (self.site.hub(), self.site.proxy());
-        let line = self.site.log.event(self.upgrade(), "upgraded", PATIENCE);
+        let line = self.site.log.event(self.upgrade(), "upgrade done", PATIENCE);
         assert!(self.site.hub() != hub && self.serving_proxy() != Some(proxy));
         line
     }
@@ -219,7 +219,7 @@ fn row_49_root_is_replaced_and_keeps_everything() {
         let replaced = scene.site.log.event(mark, "root replaced", PATIENCE);
         println!("row 49: round {round}: root replaced after {:?}", began.elapsed());
         assert_eq!(replaced.text("role").as_deref(), Some("root"));
-        scene.site.log.event(mark, "upgraded", PATIENCE);
+        scene.site.log.event(mark, "upgrade done", PATIENCE);
         scene.is_unharmed();
         let program = fs::read_link(format!("/proc/{}/exe", scene.root.pid)).expect("it runs");
         assert_eq!(program, scene.site.program(), "it is the file that was installed");
@@ -254,7 +254,7 @@ fn row_49_what_happens_meanwhile_is_not_lost() {
     visitor.get("/hub/spawn");
     third.sign_in(&late);
     scene.server.kill();
-    scene.site.log.event(mark, "upgraded", PATIENCE);
+    scene.site.log.event(mark, "upgrade done", PATIENCE);
     crate::wait_for_server(&mut visitor, &other);
     assert_eq!(scene.site.servers().len(), 1);
     wait_until("the hub knows that the first one has ended", PATIENCE, || {

@@ -9,6 +9,28 @@ super::events! {
     "Root was told to stop a second time: nobody is waited for any more." ""
     "servers do not end" [warn] [root] (living)
     "jovis ends although some user servers are still there after SIGKILL." "Look for processes in uninterruptible sleep: a broken file system is the usual reason."
+    "upgrade begun" [info] [root] (program now)
+    "Another program is tried: whether it can take over, and read the store." ""
+    "upgrade refused" [error] [root] (program why)
+    "That program will not do, or an upgrade is under way; nothing has changed." "Mend what `why` names and ask again."
+    "root replaced" [info] [root] (was now)
+    "The new program is root; hub and proxy follow." ""
+    "upgrade done" [info] [root] (was now took_ms)
+    "Root, hub and proxy are the new program." ""
+    "upgrade rolls back" [error] [root] (was why)
+    "The new hub or proxy did not serve: the program before takes over again." "See `upgrade rolled back`, which follows."
+    "upgrade rolled back" [error] [root] (now why)
+    "The program before is root again, with a hub of its own." "Report `why` with the lines of the new hub or proxy before it."
+    "upgrade stays as it is" [error] [root] (error)
+    "The program before could not take over again; root goes on as the new one, and keeps trying to start its roles." "Install a program that works and ask for an upgrade to it."
+    "takeover failed" [error] [root] (why)
+    "The new program could not be root and gives way to the one before." "See `upgrade rolled back`."
+    "proxy replaced" [info] [root] (pid before)
+    "Another proxy lets visitors in; the one before keeps those it has until they leave (`proxy.upgrade_drain`)." ""
+    "proxy not replaced" [error] [root] (pid why)
+    "The proxy that was to take over does not serve; the one before goes on." "The lines of that proxy before it say why."
+    "too many proxies retire" [warn] [root] (count)
+    "After so many upgrades the oldest proxy is told to hurry: its connections have `proxy.drain` seconds left." "Lower `proxy.upgrade_drain` where there are upgrades that often."
     "jovis ended" [info] [root] ()
     "The last line of a run." ""
     "jovis cannot start" [error] [root] (error)

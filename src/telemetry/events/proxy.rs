@@ -7,7 +7,11 @@ super::events! {
     "The proxy takes connections." ""
     "proxy failed" [error] [proxy] (error)
     "The proxy gives up; root starts another one." "Mend what `error` names."
-    "proxy draining" [info] [proxy] (connections)
+    "proxy not let go" [warn] [hub] (error)
+    "A proxy is gone, and the hub goes on trying to reach it." "Report it if it repeats."
+    "proxy speaks another version" [error] [hub] (version build)
+    "A proxy and the hub do not understand each other: that proxy keeps the routes it has, and hears of no others." "During an upgrade: wait for `upgrade done`. Else restart jovis."
+    "proxy draining" [info] [proxy] (connections limit_s)
     "The proxy takes no more connections and finishes those it has." ""
     "proxy drained" [info] [proxy] (remaining)
     "It has; `remaining` were cut off because `proxy.drain` was over." ""
