@@ -3,8 +3,9 @@
 //! understood everything, so that until then the old program could take all of it back.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     path::PathBuf,
     time::{Duration, Instant},
@@ -13,7 +14,10 @@ use std::{
 use jovis_actors::domain::OrderId;
 use serde::{Deserialize, Serialize};
 
-use super::{children::Entry, sockets::Sockets};
+use super::{
+    children::Entry,
+    sockets::{Api, Sockets},
+};
 use crate::{
     config::Config,
     ipc::helper::Question,
@@ -64,11 +68,21 @@ pub(super) struct Baggage {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SocketsAway {
     public: Vec<RawFd>,
-    hub_api: RawFd,
+    apis: Vec<ApiAway>,
     hub_inner: RawFd,
     inner_path: PathBuf,
     url: String,
     api_url: String,
+}
+
+/// A listener of the hub's API.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ApiAway {
+    pub(super) fd: RawFd,
+    pub(super) address: SocketAddr,
+    pub(super) told: BTreeSet<String>,
+    /// For how long it has been an old one.
+    pub(super) old_ms: Option<u64>,
 }
 
 /// A server between fork and exec.
@@ -127,10 +141,10 @@ impl Packer {
 
     /// All sockets do.
     pub(super) fn sockets(&mut self, sockets: &Sockets) -> SocketsAway {
-        let Sockets { public, hub_api, hub_inner, inner_path, url, api_url } = sockets;
+        let Sockets { public, apis, hub_inner, inner_path, url, api_url } = sockets;
         SocketsAway {
             public: public.iter().map(|fd| self.pack(fd)).collect(),
-            hub_api: self.pack(hub_api),
+            apis: apis.iter().map(|api| api.away(self)).collect(),
             hub_inner: self.pack(hub_inner),
             inner_path: inner_path.clone(),
             url: url.clone(),
@@ -142,21 +156,24 @@ impl Packer {
 impl SocketsAway {
     /// The sockets again. They must be what they are said to be.
     pub(super) fn unpack(self) -> io::Result<Sockets> {
-        let listener = |number| {
-            let fd = reexec::copy(number)?;
-            let what = io::Error::other("a descriptor is no listening socket");
-            if reexec::listens(&fd) { Ok(fd) } else { Err(what) }
-        };
         let public: io::Result<Vec<OwnedFd>> = self.public.into_iter().map(listener).collect();
+        let apis: io::Result<_> = self.apis.into_iter().map(Api::bring_back).collect();
         Ok(Sockets {
             public: public?,
-            hub_api: listener(self.hub_api)?,
+            apis: apis?,
             hub_inner: listener(self.hub_inner)?,
             inner_path: self.inner_path,
             url: self.url,
             api_url: self.api_url,
         })
     }
+}
+
+/// A listening socket, and nothing else.
+pub(super) fn listener(number: RawFd) -> io::Result<OwnedFd> {
+    let fd = reexec::copy(number)?;
+    let what = io::Error::other("a descriptor is no listening socket");
+    if reexec::listens(&fd) { Ok(fd) } else { Err(what) }
 }
 
 /// A moment as time from now.

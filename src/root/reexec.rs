@@ -23,7 +23,6 @@ use super::{
     requests::Birth,
 };
 use crate::{
-    config::change,
     ipc::frame,
     os::{process::StepFailed, reexec},
 };
@@ -177,8 +176,8 @@ pub fn resume(mut setup: Setup, way: &Way, arguments: &[String]) -> Result<Resum
 fn unpack(mut setup: Setup, baggage: Baggage, now: Instant) -> Result<Root, StartError> {
     let failed =
         |what: &'static str| move |error: io::Error| StartError::Failed(format!("{what}: {error}"));
-    // What only a start can change stays, as at a reload.
-    setup.config = change::without_restart(&baggage.config, &setup.config);
+    // Everything as it was: what has changed in the file is taken on by a reload, once all are the new program.
+    setup.config = baggage.config;
     let (we, hub, proxy) = accounts(&setup.config)?;
     let setting = birth::Setting {
         we,

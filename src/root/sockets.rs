@@ -17,7 +17,11 @@ use std::{
 use nix::{sys::stat::fstat, unistd::gethostname};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::{StartError, place::PATIENCE};
+use super::{
+    StartError,
+    baggage::{ApiAway, Packer, listener, millis},
+    place::PATIENCE,
+};
 use crate::{config::Config, os::users::Account};
 
 const BACKLOG: i32 = 4096;
@@ -38,6 +42,27 @@ pub(super) struct Api {
     told: BTreeSet<String>,
     /// Since when it is an old one.
     old: Option<Instant>,
+}
+
+impl Api {
+    /// For the next root of this process.
+    pub(super) fn away(&self, packer: &mut Packer) -> ApiAway {
+        let old_ms = self.old.map(|since| millis(since.elapsed()));
+        ApiAway {
+            fd: packer.pack(&self.fd),
+            address: self.address,
+            told: self.told.clone(),
+            old_ms,
+        }
+    }
+
+    /// As an earlier root of this process left it.
+    pub(super) fn bring_back(away: ApiAway) -> io::Result<Self> {
+        let ApiAway { fd, address, told, old_ms } = away;
+        let since = |ms| Instant::now().checked_sub(Duration::from_millis(ms));
+        let old = old_ms.map(|ms| since(ms).unwrap_or_else(Instant::now));
+        Ok(Self { fd: listener(fd)?, address, told, old })
+    }
 }
 
 /// What the roles are given.

@@ -247,8 +247,9 @@ impl Root {
         let took_ms = super::baggage::millis(now.duration_since(began));
         let to = env!("CARGO_PKG_VERSION");
         info!(was = from, now = to, took_ms, "upgrade done");
-        notify("READY=1");
         self.upgrade.last = Some(Ok(to.to_owned()));
+        // What has changed in the file; ends with telling systemd that we are ready.
+        self.begin_reload(None);
     }
 
     /// The program before shall be us again.
