@@ -12,7 +12,7 @@ pub(crate) fn act(role: &str, spared: bool) {
             "hang" => loop {
                 std::thread::sleep(std::time::Duration::from_secs(60));
             },
-            "exit" => std::process::exit(7),
+            "exit" => end(),
             _ => {}
         },
         _ => {}
@@ -22,6 +22,12 @@ pub(crate) fn act(role: &str, spared: bool) {
 /// Nothing.
 #[cfg(not(feature = "faults"))]
 pub(crate) fn act(_: &str, _: bool) {}
+
+#[cfg(feature = "faults")]
+#[expect(clippy::disallowed_methods, reason = "to be gone at once is what is wanted")]
+fn end() -> ! {
+    std::process::exit(7)
+}
 
 /// What roles inherit of that.
 pub(crate) fn environment() -> Vec<(String, String)> {

@@ -29,6 +29,7 @@ use super::{
     roles::{Kind, Link, Process, Role},
     shutdown::Stage,
     sockets::Sockets,
+    systemd::Heart,
     upgrade::Upgrade,
 };
 use crate::{
@@ -82,6 +83,7 @@ pub(super) struct Root {
     /// When the last round began.
     tended: Instant,
     pub(super) upgrade: Upgrade,
+    heart: Heart,
 }
 
 impl Root {
@@ -123,6 +125,7 @@ impl Root {
             announced: false,
             tended: now,
             upgrade: Upgrade::default(),
+            heart: Heart::new(),
         })
     }
 
@@ -180,6 +183,7 @@ impl Root {
             .chain(self.reloads.due())
             .chain(self.generations.due())
             .chain(self.upgrade.due())
+            .chain(self.heart.due())
             .min();
         let sleep = due.map_or(TICK, |due| due.saturating_duration_since(now).min(TICK));
         // A millisecond more, so that what is due is so when we look.
@@ -215,6 +219,7 @@ impl Root {
         self.proxy.watch(now, patience, RootToProxy::Ping);
         self.tend_generations(now);
         self.tend_upgrade(now);
+        self.heart.beat(now);
         if self.stage == Stage::Serving {
             for kind in [Kind::Hub, Kind::Proxy] {
                 let role = self.role(kind);
@@ -228,7 +233,7 @@ impl Root {
         if !self.announced && self.hub.is_ready() && self.proxy.is_ready() {
             self.announced = true;
             info!(url = %self.sockets.url, "jovis is ready");
-            notify("READY=1");
+            notify(&format!("READY=1\nSTATUS=Serving {}", self.sockets.url));
         }
     }
 

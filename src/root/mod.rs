@@ -8,10 +8,7 @@
 
 use std::{
     env,
-    os::{
-        fd::{BorrowedFd, OwnedFd},
-        unix::net::UnixDatagram,
-    },
+    os::fd::{BorrowedFd, OwnedFd},
     path::PathBuf,
     process::ExitCode,
 };
@@ -54,9 +51,11 @@ mod requests;
 mod roles;
 mod shutdown;
 mod sockets;
+mod systemd;
 mod upgrade;
 
 pub use reexec::{Resumed, Way, resume};
+use systemd::notify;
 
 /// What root reads for the one role that needs it.
 #[derive(Debug, Clone)]
@@ -141,6 +140,7 @@ pub fn run(setup: Setup) -> ExitCode {
 fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let failed = |what: &'static str| move |error| StartError::Failed(format!("{what}: {error}"));
     let config = &setup.config;
+    let handed = systemd::handed();
     let (we, hub, proxy) = accounts(config)?;
     let privileged = we.privileged;
     if !privileged {
@@ -165,7 +165,7 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
     let (state_path, state) = place::state(config, &we, &hub)?;
     let (run, lock) = place::runtime(config, &we, &state_path)?;
     umask(Mode::from_bits_truncate(0o077));
-    let sockets = sockets::bind(config, &run, &state_path, privileged.then_some(&proxy))?;
+    let sockets = sockets::bind(config, &run, &state_path, privileged.then_some(&proxy), handed)?;
     let children =
         children::Children::open(&run).map_err(|e| failed("children file")(e.to_string()))?;
     let control =
@@ -199,12 +199,4 @@ fn named(name: &str, setting: &str) -> Result<Account, StartError> {
         users::by_name(name).map_err(|error| lack(format!("cannot be looked up: {error}")))?;
     let found = found.ok_or_else(|| lack("does not exist".to_owned()))?;
     if found.uid == 0 { Err(lack("is root".to_owned())) } else { Ok(found) }
-}
-
-/// Tells systemd, where that started us and wants to know.
-fn notify(what: &str) {
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
-    if let Ok(socket) = UnixDatagram::unbound() {
-        drop(socket.send_to(what.as_bytes(), path));
-    }
 }

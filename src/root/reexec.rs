@@ -191,7 +191,8 @@ fn unpack(mut setup: Setup, baggage: Baggage, now: Instant) -> Result<Root, Star
     let held = (copy(baggage.state)?, copy(baggage.lock)?.into());
     let sockets = baggage.sockets.unpack().map_err(failed("the listening sockets"))?;
     let children = Children::take_over(&baggage.run, baggage.children);
-    let control = Control::at(baggage::listener(baggage.control).map_err(failed("the control socket"))?);
+    let control =
+        Control::at(baggage::listener(baggage.control).map_err(failed("the control socket"))?);
     let mut root = Root::new(setup, setting, (hub, proxy), held, sockets, children, control)?;
     for BirthAway { order, report, left_ms, asked } in baggage.births {
         let until = now + Duration::from_millis(left_ms);

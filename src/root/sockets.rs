@@ -16,11 +16,13 @@ use std::{
 
 use nix::{sys::stat::fstat, unistd::gethostname};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use tracing::warn;
 
 use super::{
     StartError,
     baggage::{ApiAway, Packer, listener, millis},
     place::PATIENCE,
+    systemd,
 };
 use crate::{config::Config, os::users::Account};
 
@@ -97,8 +99,9 @@ pub(super) fn bind(
     run: &Path,
     state: &Path,
     proxy: Option<&Account>,
+    handed: Vec<OwnedFd>,
 ) -> Result<Sockets, StartError> {
-    let Rebound { public, api, url, api_url } = outer(config, state, None)?;
+    let Rebound { public, api, url, api_url } = outer(config, state, None, &handed)?;
     let inner_path = run.join("hub.sock");
     let hub_inner = inner(&inner_path, proxy)
         .map_err(|error| StartError::Failed(format!("{}: {error}", inner_path.display())))?;
@@ -106,9 +109,14 @@ pub(super) fn bind(
 }
 
 /// What can be bound anew while we run. What is held at an address stays in use there.
-fn outer(config: &Config, state: &Path, held: Option<&Sockets>) -> Result<Rebound, StartError> {
+fn outer(
+    config: &Config,
+    state: &Path,
+    held: Option<&Sockets>,
+    handed: &[OwnedFd],
+) -> Result<Rebound, StartError> {
     let hub = &config.hub;
-    let (public, port) = public(config, held)?;
+    let (public, port) = public(config, held, handed)?;
     let scheme = if hub.ssl_cert.as_os_str().is_empty() { "http" } else { "https" };
     let shown = if hub.ip.is_empty() { "127.0.0.1" } else { &hub.ip };
     let url = format!("{scheme}://{}:{port}{}", bracket(shown), hub.base_url);
@@ -128,7 +136,7 @@ fn outer(config: &Config, state: &Path, held: Option<&Sockets>) -> Result<Reboun
 impl Sockets {
     /// Binds what another configuration asks for, beside what is there.
     pub(super) fn rebind(&self, config: &Config, state: &Path) -> Result<Rebound, StartError> {
-        outer(config, state, Some(self))
+        outer(config, state, Some(self), &[])
     }
 
     /// Goes over to it. The addresses of the hub's API that are old ones now.
@@ -206,7 +214,11 @@ fn bracket(host: &str) -> String {
 
 /// SO_REUSEPORT sockets for every public address; with port 0 the first draw is everybody's. Sockets that are held stay,
 /// however many were asked for: closing one would cut off who waits in its queue.
-fn public(config: &Config, held: Option<&Sockets>) -> Result<(Vec<OwnedFd>, u16), StartError> {
+fn public(
+    config: &Config,
+    held: Option<&Sockets>,
+    handed: &[OwnedFd],
+) -> Result<(Vec<OwnedFd>, u16), StartError> {
     let cores = available_parallelism().map_or(1, |cores| cores.get().min(16));
     let each = match usize::from(config.proxy.sockets) {
         0 => cores,
@@ -216,7 +228,7 @@ fn public(config: &Config, held: Option<&Sockets>) -> Result<(Vec<OwnedFd>, u16)
     let mut sockets: Vec<OwnedFd> = Vec::new();
     for mut address in addresses(&config.hub.ip, port)? {
         address.set_port(port);
-        let ours = held.map_or(&[][..], |held| &held.public).iter();
+        let ours = held.map_or(&[][..], |held| &held.public).iter().chain(handed);
         let same: Vec<_> = ours.filter(|fd| local(fd.as_fd()) == Some(address)).collect();
         if same.is_empty() {
             port = free(address, held)?;
@@ -225,9 +237,18 @@ fn public(config: &Config, held: Option<&Sockets>) -> Result<(Vec<OwnedFd>, u16)
         for fd in &same {
             sockets.push(fd.try_clone().map_err(|error| StartError::Failed(error.to_string()))?);
         }
+        // Beside one that systemd has bound without sharing its address nothing can be bound.
+        let each = if same.iter().all(|fd| systemd::shares(fd)) { each } else { same.len() };
         for _ in same.len()..each {
             sockets.push(listen(address, true, Duration::ZERO)?.into());
         }
+    }
+    let unused = |fd: &&OwnedFd| {
+        let address = local(fd.as_fd());
+        !sockets.iter().any(|socket| local(socket.as_fd()) == address)
+    };
+    for address in handed.iter().filter(unused).filter_map(|fd| local(fd.as_fd())) {
+        warn!(%address, "socket not used");
     }
     Ok((sockets, port))
 }
@@ -425,11 +446,12 @@ mod tests {
     fn a_drawn_port_is_kept_and_a_taken_one_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path());
-        let first = bind(&config, dir.path(), dir.path(), None).unwrap();
+        let first = bind(&config, dir.path(), dir.path(), None, Vec::new()).unwrap();
         assert_eq!(first.public.len(), 3);
         let port = kept(&dir.path().join("hub_port")).unwrap();
         assert_eq!(first.api_url, format!("http://127.0.0.1:{port}/hub/api"));
-        let Err(StartError::Busy(text)) = bind(&config, dir.path(), dir.path(), None) else {
+        let Err(StartError::Busy(text)) = bind(&config, dir.path(), dir.path(), None, Vec::new())
+        else {
             panic!()
         };
         assert!(
@@ -438,10 +460,10 @@ mod tests {
         );
         let url = first.url.clone();
         config.hub.port = url.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
-        let Err(StartError::Busy(text)) = public(&config, None) else { panic!() };
+        let Err(StartError::Busy(text)) = public(&config, None, &[]) else { panic!() };
         assert!(text.contains(&config.hub.port.to_string()), "{text}");
         drop(first);
-        let again = bind(&config, dir.path(), dir.path(), None).unwrap();
+        let again = bind(&config, dir.path(), dir.path(), None, Vec::new()).unwrap();
         assert_eq!(again.api_url, format!("http://127.0.0.1:{port}/hub/api"));
         assert_eq!(again.url, url);
         assert!(again.apis[0].fd.as_raw_fd() > 2);
@@ -451,7 +473,7 @@ mod tests {
     fn other_addresses_are_bound_beside_the_ones_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let (mut config, now) = (config(dir.path()), Instant::now());
-        let mut held = bind(&config, dir.path(), dir.path(), None).unwrap();
+        let mut held = bind(&config, dir.path(), dir.path(), None, Vec::new()).unwrap();
         let port = local(held.public[0].as_fd()).unwrap().port();
         config.hub.port = port;
         let kept: BTreeSet<u64> = held.inodes();
@@ -480,7 +502,7 @@ mod tests {
     fn an_old_address_of_the_api_stays_as_long_as_somebody_calls_it() {
         let dir = tempfile::tempdir().unwrap();
         let (mut config, now) = (config(dir.path()), Instant::now());
-        let mut held = bind(&config, dir.path(), dir.path(), None).unwrap();
+        let mut held = bind(&config, dir.path(), dir.path(), None, Vec::new()).unwrap();
         config.hub.port = local(held.public[0].as_fd()).unwrap().port();
         let (old, old_url) = (held.apis[0].address, held.api_url.clone());
         assert_eq!(held.behind(&old_url), Some(old));

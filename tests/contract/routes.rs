@@ -378,6 +378,7 @@ fn head(stream: &mut std::net::TcpStream) -> Option<String> {
         got.push(byte[0]);
     }
     String::from_utf8(got).ok()
+}
 
 #[tokio::test]
 async fn a_proxy_of_another_version_is_let_go() {

@@ -36,6 +36,7 @@ mod root_crash;
 mod server_crash;
 mod simple;
 mod spawn;
+mod systemd;
 mod told;
 mod unprivileged;
 mod upgrade;

@@ -196,6 +196,7 @@ impl Plan {
             variables: vec![("PATH", self.path), ("LANG", "C.UTF-8".to_owned())],
             runtime: self.runtime,
             child: None,
+            handed: None,
             known: Mutex::default(),
             folder,
         }
@@ -226,6 +227,8 @@ pub struct Site {
     starter: Option<(u32, u32)>,
     runtime: PathBuf,
     child: Option<Child>,
+    /// For the next start: a listener that is handed over.
+    handed: Option<Stdio>,
     /// All processes of ours ever seen: the last to be ended, also where their parent is long gone.
     known: Mutex<BTreeSet<Process>>,
     folder: TempDir,
@@ -250,17 +253,29 @@ impl Site {
     /// Starts the binary with this as its standard error.
     pub fn launch_into(&mut self, errors: Stdio) {
         assert!(self.child.is_none(), "it runs already");
-        let mut command = match self.wrapper.split_first() {
-            None => Command::new(&self.binary),
-            Some((program, words)) => {
+        let mut handed = false;
+        let mut command = match (self.wrapper.split_first(), self.handed.take()) {
+            (None, None) => Command::new(&self.binary),
+            (Some((program, words)), _) => {
                 let mut command = Command::new(program);
                 command.args(words).arg(&self.binary);
                 command
             }
+            (None, Some(listener)) => {
+                // As systemd does: descriptor 3, and whom it is meant for.
+                let give = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\" 3<&0 0</dev/null";
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", give, "sh"]).arg(&self.binary).stdin(listener);
+                handed = true;
+                shell
+            }
         };
         command.arg("-f").arg(&self.file).args(["--ip", "127.0.0.1"]).env_clear();
         command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        if !handed {
+            command.stdin(Stdio::null());
+        }
+        command.stdout(Stdio::null()).stderr(errors);
         if let Some((uid, gid)) = self.starter {
             command.uid(uid).gid(gid);
         }
@@ -280,6 +295,11 @@ impl Site {
     /// The folder everybody can read, which holds the fake server.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The next start has this as descriptor 3, as systemd hands over what it has opened.
+    pub fn hand_over(&mut self, listener: std::os::fd::OwnedFd) {
+        self.handed = Some(listener.into());
     }
 
     /// The binary it runs.

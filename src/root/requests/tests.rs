@@ -49,7 +49,7 @@ impl Scene {
             open_files: (256, 1024),
             servers_oom: 0,
         };
-        let sockets = sockets::bind(&config, dir.path(), dir.path(), None).unwrap();
+        let sockets = sockets::bind(&config, dir.path(), dir.path(), None, Vec::new()).unwrap();
         let children = Children::open(dir.path()).unwrap();
         let own = users::by_uid(uid).unwrap().unwrap();
         let (reload, relog): (Reload, Relog) =

@@ -1,6 +1,10 @@
 //! Events of settings and of logs.
 
 super::events! {
+    "descriptors not used" [warn] [root] (count)
+    "systemd handed over descriptors that are no listening sockets." "Look at the units: only `ListenStream=` with an address serves."
+    "socket not used" [warn] [root] (address)
+    "systemd handed over a socket for an address that is not that of `hub.ip` and `hub.port`; it is closed." "Make the unit and the settings say the same."
     "setting rejected" [error] [root] (finding)
     "A reload found this mistake in the configuration." "Mend it, then reload again; all is as before until then."
     "reload refused" [error] [root] (findings)
