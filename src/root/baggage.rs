@@ -43,7 +43,7 @@ pub(super) struct Baggage {
     pub(super) env: Vec<(String, String)>,
     pub(super) umask: u32,
     pub(super) open_files: (u64, u64),
-    pub(super) oom: String,
+    pub(super) servers_oom: i32,
     /// The runtime directory, and its lock.
     pub(super) run: PathBuf,
     pub(super) lock: RawFd,

@@ -185,7 +185,7 @@ fn unpack(mut setup: Setup, baggage: Baggage, now: Instant) -> Result<Root, Star
         env: std::env::vars().collect(),
         umask: Mode::from_bits_truncate(baggage.umask),
         open_files: baggage.open_files,
-        oom: baggage.oom,
+        servers_oom: baggage.servers_oom,
     };
     let copy = |number| reexec::copy(number).map_err(failed("a descriptor"));
     let held = (copy(baggage.state)?, copy(baggage.lock)?.into());
@@ -238,7 +238,7 @@ impl Root {
             env: self.setting.env.clone().into_iter().collect(),
             umask: self.setting.umask.bits(),
             open_files: self.setting.open_files,
-            oom: self.setting.oom.clone(),
+            servers_oom: self.setting.servers_oom,
             run: self.children.folder().to_owned(),
             lock: packer.pack(&self.lock),
             control: packer.pack(self.control.listener()),
