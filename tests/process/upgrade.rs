@@ -228,7 +228,8 @@ fn row_49_root_is_replaced_and_keeps_everything() {
     let server = scene.server;
     server.kill();
     let told = scene.site.log.find(0, PATIENCE, |line| {
-        line.is("server ended") && line.text("exit").is_some_and(|exit| exit.contains("Signal(9)"))
+        line.is("server process ended")
+            && line.text("exit").is_some_and(|exit| exit.contains("Signal(9)"))
     });
     assert!(told.is_some(), "the end of the server is told with its cause");
     wait_until("it is started again", PATIENCE, || {
