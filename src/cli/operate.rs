@@ -25,7 +25,9 @@ use super::{EXIT_CONFIG, status, store};
 use crate::{
     config::{Config, Effective, load::DEFAULT_FILE, runtime},
     ipc::{
-        control::{Answer, Filter, LONGEST_ANSWER, Part, Request, RootStatus, Servers},
+        control::{
+            Answer, Filter, LONGEST_ANSWER, Part, Request, RootStatus, Servers, UpgradeStatus,
+        },
         reload::ReloadReport,
     },
     os::{fd, packets, process},
@@ -44,6 +46,8 @@ const EXIT_NOT_YOURS: u8 = 77;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the hub may take over its half of the status.
 const HUB: Duration = Duration::from_secs(2);
+/// How long an upgrade may take: its trials, and going back.
+const UPGRADED: Duration = Duration::from_secs(120);
 /// How long a backup may take.
 const BACKUP: Duration = Duration::from_secs(3600);
 /// How long a role may take to drain, go and come again; `proxy.drain` can be long.
@@ -58,6 +62,12 @@ pub(super) enum Operate {
     Restart {
         /// Which.
         role: Role,
+    },
+    /// Go over to another program while everything runs on; comes back when it serves, or the one of before does again.
+    Upgrade {
+        /// The new program; otherwise the file the running one was started from, as it is now.
+        #[arg(value_name = "BINARY")]
+        program: Option<PathBuf>,
     },
     /// End the running jovis; comes back when it is gone.
     Stop {
@@ -182,6 +192,31 @@ impl Talk {
     }
 }
 
+/// Waits for what comes of an upgrade. Root does not answer while it goes over, so it is asked again and again.
+fn upgraded(socket: &Path, out: &mut dyn Write) -> Result<u8, Failed> {
+    let until = Instant::now() + UPGRADED;
+    while Instant::now() < until {
+        sleep(Duration::from_millis(100));
+        let Ok(talk) = Talk::begin(socket, &Request::Status, &[]) else { continue };
+        let Ok(Answer::Root(root)) = talk.answer(Instant::now() + Duration::from_secs(2)) else {
+            continue;
+        };
+        match root.upgrade {
+            UpgradeStatus { under_way: true, .. } => {}
+            UpgradeStatus { refused: Some(why), .. } => return Err(Failed(1, why)),
+            UpgradeStatus { done: Some(version), .. } => {
+                let _ = writeln!(out, "upgraded: {version} serves");
+                return Ok(0);
+            }
+            UpgradeStatus { .. } => {}
+        }
+    }
+    Err(Failed(
+        EXIT_LATE,
+        "it is not known what came of the upgrade: ask for the status".to_owned(),
+    ))
+}
+
 /// Does it; the exit code.
 pub(super) fn run(
     operate: &Operate,
@@ -214,6 +249,12 @@ fn act(operate: &Operate, socket: &Path, out: &mut dyn Write) -> Result<u8, Fail
             ask(&Request::Restart { role })?.answer(Instant::now() + REPLACED)?;
             let _ = writeln!(out, "restarted");
             Ok(0)
+        }
+        Operate::Upgrade { program } => {
+            let program = program.as_deref().map(absolute).transpose();
+            let program = program.map_err(|error| Failed(1, error.to_string()))?;
+            ask(&Request::Upgrade { program })?.answer(Instant::now() + PATIENCE)?;
+            upgraded(socket, out)
         }
         Operate::Stop { servers, now } => {
             let servers = match servers {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::operate::plain;
 use crate::ipc::{
-    control::{Answer, HubStatus, ProcessStatus, RootStatus},
+    control::{ActorStatus, Answer, HubStatus, ProcessStatus, RootStatus, UpgradeStatus},
     reload::ReloadReport,
 };
 
@@ -78,7 +78,7 @@ fn table<const N: usize>(head: [&str; N], rows: &[[String; N]], out: &mut dyn Wr
 
 /// Root's half, for people.
 pub(super) fn root(status: &RootStatus, out: &mut dyn Write) {
-    let RootStatus { name, url, file, stage, processes, children, reload } = status;
+    let RootStatus { name, url, file, stage, processes, children, reload, upgrade } = status;
     let file = file.as_ref().map_or_else(|| "no file".to_owned(), |it| it.display().to_string());
     let _ = writeln!(out, "{}\n", plain(&format!("jovis {name}: {stage} at {url} ({file})")));
     let head =
@@ -91,6 +91,17 @@ pub(super) fn root(status: &RootStatus, out: &mut dyn Write) {
         let _ = writeln!(out, "last reload: {word} {} ago", age(now.saturating_sub(report.at)));
         reloaded(report, out);
     }
+    upgraded(upgrade, out);
+}
+
+fn upgraded(upgrade: &UpgradeStatus, out: &mut dyn Write) {
+    let line = match upgrade {
+        UpgradeStatus { under_way: true, .. } => "under way".to_owned(),
+        UpgradeStatus { refused: Some(why), .. } => format!("refused: {why}"),
+        UpgradeStatus { done: Some(version), .. } => format!("done: {version} serves"),
+        UpgradeStatus { .. } => return,
+    };
+    let _ = writeln!(out, "last upgrade: {}", plain(&line));
 }
 
 /// What came of a reload, for people.
@@ -119,7 +130,8 @@ pub(super) fn reloaded(report: &ReloadReport, out: &mut dyn Write) {
 
 /// The hub's half, for people.
 pub(super) fn hub(answer: &Result<Answer, String>, out: &mut dyn Write) {
-    let HubStatus { users, servers, store, routes, routes_wanted, .. } = match answer {
+    let HubStatus { users, servers, store, routes, routes_wanted, actors, aside, .. } = match answer
+    {
         Ok(Answer::Hub(status)) => status,
         Ok(other) => return drop(writeln!(out, "hub: {}", plain(&format!("{other:?}")))),
         Err(why) => return drop(writeln!(out, "hub: no answer ({})", plain(why))),
@@ -133,8 +145,22 @@ pub(super) fn hub(answer: &Result<Answer, String>, out: &mut dyn Write) {
     let newest = store.snapshot_age_s.map_or_else(|| "none".to_owned(), |s| age(s) + " old");
     let (journal, snapshots) = (size(store.journal_bytes), store.snapshots);
     let free = store.free_bytes.map_or_else(|| "unknown".to_owned(), size);
-    let _ =
-        writeln!(out, "  journal {journal}, snapshots {snapshots} (newest {newest}), free {free}");
+    let _ = writeln!(
+        out,
+        "  journal {journal}, snapshots {snapshots} (newest {newest}), free {free}\n"
+    );
+    let row = |one: &ActorStatus| {
+        let since = one.failure_s.map(|seconds| format!("{} ago", age(seconds)));
+        let failure = one.failure.iter().cloned().chain(since).collect::<Vec<_>>().join(", ");
+        let numbers = [one.count as u64, one.restarts, one.waiting as u64];
+        let [count, restarts, waiting] = numbers.map(|number| number.to_string());
+        [one.actor.clone(), one.state.clone(), count, restarts, waiting, failure]
+    };
+    let head = ["actor", "state", "count", "restarts", "waiting", "last failure"];
+    table(head, &actors.iter().map(row).collect::<Vec<_>>(), out);
+    for input in aside {
+        let _ = writeln!(out, "put aside: {}", plain(input));
+    }
 }
 
 /// Both halves as one value; its shape is in `docs/reference/command-line.md`.

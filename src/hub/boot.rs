@@ -246,7 +246,7 @@ impl Hub {
                     }
                     Some(Event::Tap(filter, to)) => tap(&self.live.logs, filter, to),
                     Some(Event::Control(request, asker, fds)) => {
-                        self.panel.ask(request, asker, fds);
+                        self.panel.ask(request, asker, fds, control::actors(&self.tree));
                     }
                     Some(Event::Retire) => break (0, false, SUCCESSION),
                     Some(Event::Stop { hard, servers }) => {

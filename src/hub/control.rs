@@ -10,7 +10,9 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use jovis_actors::{domain::ServerState, ports::RouteSink as _, store, tree::Tree};
+use jovis_actors::{
+    domain::ServerState, ports::RouteSink as _, store, supervise::Health, tree::Tree,
+};
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
@@ -19,7 +21,7 @@ use tracing::{debug, warn};
 use crate::{
     channel::Channel,
     ipc::{
-        control::{Answer, HubStatus, Request, StoreStatus},
+        control::{ActorStatus, Answer, HubStatus, Request, StoreStatus},
         frame::FrameError,
     },
     link::proxy::ProxyLink,
@@ -57,7 +59,14 @@ impl Panel {
     }
 
     /// Answers by and by. What came along with the question is closed with the answer.
-    pub(super) fn ask(&self, request: Request, asker: OwnedFd, fds: Vec<OwnedFd>) {
+    /// `actors`: how they are at this moment, and what they have put aside.
+    pub(super) fn ask(
+        &self,
+        request: Request,
+        asker: OwnedFd,
+        fds: Vec<OwnedFd>,
+        actors: (Vec<ActorStatus>, Vec<String>),
+    ) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             let busy = Answer::Refused { why: "the hub answers others".to_owned() };
             let bytes = serde_json::to_vec(&busy).expect("an answer is plain data");
@@ -65,7 +74,7 @@ impl Panel {
         };
         let panel = self.clone();
         tokio::spawn(async move {
-            let answer = panel.answer(request, fds).await;
+            let answer = panel.answer(request, fds, actors).await;
             if let Err(error) = tell(asker, &answer).await {
                 debug!(%error, "operator not answered");
             }
@@ -73,15 +82,21 @@ impl Panel {
         });
     }
 
-    async fn answer(&self, request: Request, fds: Vec<OwnedFd>) -> Answer {
+    async fn answer(
+        &self,
+        request: Request,
+        fds: Vec<OwnedFd>,
+        (actors, aside): (Vec<ActorStatus>, Vec<String>),
+    ) -> Answer {
         match request {
-            Request::Status => Answer::Hub(self.status().await),
+            Request::Status => Answer::Hub(HubStatus { actors, aside, ..self.status().await }),
             Request::Backup => match fds.into_iter().next() {
                 Some(to) => self.back_up(to).await,
                 None => Answer::Refused { why: "no file came along".to_owned() },
             },
             Request::Reload
             | Request::Restart { .. }
+            | Request::Upgrade { .. }
             | Request::Stop { .. }
             | Request::Events { .. } => {
                 warn!(said = ?request, "root spoke out of turn");
@@ -122,6 +137,21 @@ impl Panel {
         }
         status
     }
+}
+
+/// How the actors are, and what they have put aside.
+pub(super) fn actors(tree: &Tree) -> (Vec<ActorStatus>, Vec<String>) {
+    let status = |health: Health| ActorStatus {
+        actor: health.actor.to_owned(),
+        state: health.state.word().to_owned(),
+        count: health.count,
+        restarts: health.restarts,
+        waiting: health.waiting,
+        failure_s: health.last_failure.as_ref().map(|failure| failure.seconds_ago),
+        failure: health.last_failure.map(|failure| failure.how),
+    };
+    let aside = tree.aside().into_iter().map(|aside| format!("{}: {}", aside.actor, aside.input));
+    (tree.health().into_iter().map(status).collect(), aside.collect())
 }
 
 /// What a look at the files tells.

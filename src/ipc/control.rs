@@ -39,6 +39,13 @@ pub enum Request {
         #[serde(default)]
         now: bool,
     },
+    /// Go over to another program, in place. Answer: [`Answer::Done`] when its trial has begun; what came of it is in
+    /// [`RootStatus::upgrade`] (the link does not outlive root's going over).
+    Upgrade {
+        /// Its path; none: the one jovis was started from.
+        #[serde(default)]
+        program: Option<PathBuf>,
+    },
     /// How is everything? Answers: [`Answer::Root`], then [`Answer::Hub`] if the hub can.
     Status,
     /// Tell what happens from now on, until I hang up. Answers: events as they are logged in JSON, one a datagram.
@@ -137,6 +144,20 @@ pub struct RootStatus {
     pub children: usize,
     /// What came of the newest reload; none: there was none.
     pub reload: Option<ReloadReport>,
+    /// The newest upgrade.
+    #[serde(default)]
+    pub upgrade: UpgradeStatus,
+}
+
+/// How far an upgrade is, or what came of the newest one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeStatus {
+    /// One is under way.
+    pub under_way: bool,
+    /// Version of the program that was gone over to.
+    pub done: Option<String>,
+    /// Why the program of before runs on.
+    pub refused: Option<String>,
 }
 
 /// One role's process.
@@ -176,6 +197,31 @@ pub struct HubStatus {
     pub routes: Option<usize>,
     /// The store.
     pub store: StoreStatus,
+    /// The actors, in the order of their start.
+    #[serde(default)]
+    pub actors: Vec<ActorStatus>,
+    /// Inputs that were put aside because actors died over them: whose and what.
+    #[serde(default)]
+    pub aside: Vec<String>,
+}
+
+/// One actor of the hub (of the users' spawners: all of them).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ActorStatus {
+    /// Its name.
+    pub actor: String,
+    /// `starting`, `up`, `restarting` or `ended`.
+    pub state: String,
+    /// How many there are now.
+    pub count: usize,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Asks that were sent and are not answered.
+    pub waiting: usize,
+    /// How it failed last; none: it has not.
+    pub failure: Option<String>,
+    /// Seconds since then.
+    pub failure_s: Option<u64>,
 }
 
 /// The hub's store.

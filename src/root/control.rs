@@ -232,6 +232,10 @@ impl Root {
             Request::Events { roles, filter } => self.follow(Follower { asker, roles, filter }),
             Request::Backup => self.hand_to_hub(asker, Request::Backup, fds),
             Request::Restart { role } => self.replace(asker, role, now),
+            Request::Upgrade { program } => match self.upgrade(program.as_deref(), now) {
+                Ok(()) => asker.tell(&Answer::Done),
+                Err(why) => asker.refuse(&why),
+            },
             Request::Stop { servers, now: hard } => self.stop_for(asker, servers, hard, now),
         }
     }
@@ -268,6 +272,7 @@ impl Root {
             processes: vec![root, self.hub.status(now), self.proxy.status(now)],
             children: self.children.living(),
             reload: self.reloads.last.clone(),
+            upgrade: self.upgrade.status(),
         }
     }
 

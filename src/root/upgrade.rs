@@ -27,7 +27,7 @@ use tracing::{error, info};
 
 use super::{birth, events::Root, notify, reexec::Way, roles::Role, shutdown::Stage};
 use crate::{
-    ipc::root::RootSays,
+    ipc::{control::UpgradeStatus, root::RootSays},
     os::{
         fd,
         process::{self, StepFailed},
@@ -100,6 +100,16 @@ impl Upgrade {
     /// Is one under way?
     pub(super) fn busy(&self) -> bool {
         self.trial.is_some() || self.after.is_some()
+    }
+
+    /// For operators.
+    pub(super) fn status(&self) -> UpgradeStatus {
+        let last = self.last.as_ref();
+        UpgradeStatus {
+            under_way: self.busy(),
+            done: last.and_then(|last| last.as_ref().ok()).cloned(),
+            refused: last.and_then(|last| last.as_ref().err()).cloned(),
+        }
     }
 
     /// When something is due.

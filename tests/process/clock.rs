@@ -65,7 +65,7 @@ fn row_22_a_clock_that_jumps_ends_no_server_and_revives_no_token() {
     again.sign_in(&account);
     assert_eq!(again.get("/hub/home").status, 200);
     // Nobody is ended for having been idle for ten years.
-    site.log.find(site.log.mark(), Duration::from_secs(2), |line| line.is("server ended"));
+    site.log.find(site.log.mark(), Duration::from_secs(2), |line| line.is("server process ended"));
     assert_eq!([site.hub(), site.proxy(), site.server()], [hub, proxy, server]);
     assert_eq!(socket.echo("tock").expect("the tunnel lives"), "tock");
     println!("row 22: clock at -10 years to +10 years, server and tunnel untouched");

@@ -208,6 +208,26 @@ fn row_48_tunnels_stay_with_their_proxy_through_all_generations() {
 }
 
 #[test]
+fn operators_upgrade_by_command_and_hear_what_came_of_it() {
+    as_root!();
+    let mut scene = Scene::new();
+    good(&scene.site);
+    let done = scene.site.jovis(&["upgrade"]);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && said.contains("upgraded"), "{done:?}");
+    scene.is_unharmed();
+    let broken = scene.site.folder().join("broken");
+    script("exit 3")(&broken);
+    let refused = scene.site.jovis(&["upgrade", broken.to_str().expect("plain letters")]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && why.contains("Code(3)"), "{refused:?}");
+    scene.is_unharmed();
+    let status = scene.site.jovis(&["status"]);
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(said.contains("last upgrade: refused"), "{said}");
+}
+
+#[test]
 fn row_49_root_is_replaced_and_keeps_everything() {
     as_root!();
     let mut scene = Scene::new();

@@ -42,6 +42,18 @@ pub enum Condition {
     Ended,
 }
 
+impl Condition {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Restarting => "restarting",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// How a child failed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Failure {
