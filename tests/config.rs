@@ -312,6 +312,30 @@ fn what_is_said_to_work_names_a_test_that_exists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn what_is_promised_names_tests_that_exist() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    ["src", "actors/src", "tests"].iter().for_each(|folder| gather(&top.join(folder), &mut code));
+    let page = fs::read_to_string(top.join("docs/promises.md")).unwrap();
+    let lines: Vec<_> = page.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(lines.len() > 40, "{} lines", lines.len());
+    for line in lines {
+        let cells: Vec<_> = line.split(" | ").collect();
+        let [_, _, promise, tests, seen] = cells[..] else { panic!("{line}") };
+        assert!(!promise.is_empty() && !seen.is_empty(), "{line}");
+        for name in tests.split(", ").map(|name| name.trim_matches('`')) {
+            assert!(code.contains(&format!("fn {name}(")), "no test {name}: {line}");
+        }
+    }
+    // And no test of a row is forgotten there.
+    let word = |name: &&str| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+    let names = code.split("fn row_").skip(1).filter_map(|rest| rest.split('(').next());
+    for name in names.filter(word) {
+        assert!(page.contains(&format!("`row_{name}`")), "row_{name} is not on the page");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn a_damaged_file_is_refused_or_read_and_never_panics(at in 0..9000_usize, cut in 0..40_usize, put in "[(){}\\[\\]:,\"a\n/é0]{0,3}") {
