@@ -16,13 +16,18 @@
 #[path = "../support/mod.rs"]
 pub mod support;
 
+#[cfg(feature = "faults")]
 mod anomalies;
 mod authenticator;
+#[cfg(feature = "faults")]
 mod damage;
+#[cfg(feature = "faults")]
 mod memory;
+#[cfg(feature = "faults")]
 mod power;
 mod root;
 mod routes;
+#[cfg(feature = "faults")]
 mod shim;
 mod spawner;
 mod store;
