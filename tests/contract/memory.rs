@@ -73,6 +73,7 @@ fn run(dir: &Path, limit: Option<u64>) -> (u64, bool) {
 }
 
 #[test]
+#[ignore = "where little memory is measured as enough, no limit bites: issue 3"]
 fn row_27_without_memory_it_ends_and_loses_nothing() {
     let free = scratch();
     assert_eq!(run(free.path(), None), (GROUPS, true));
