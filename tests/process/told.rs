@@ -112,7 +112,9 @@ fn the_level_of_one_module_changes_in_every_role_without_a_restart() {
     assert_eq!(lines_of(&site, "request answered", "request served"), 0);
     assert_eq!((site.hub(), site.proxy()), (hub, proxy), "nobody was restarted");
     // Root speaks of what it does; the others are silent about it.
+    let mark = site.log.mark();
     level(&site, "error,jovis::root=info");
+    site.log.event(mark, "configuration reloaded", PATIENCE);
     wait_until("the hub is silent", PATIENCE, || {
         let mark = site.log.mark();
         site.visitor().get("/hub/login");
