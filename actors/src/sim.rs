@@ -256,7 +256,7 @@ impl Sim {
                     }
                 }
             }
-            Act::Stop(user) => self.feed(&key(user), Event::Stop),
+            Act::Stop(user) => self.feed(&key(user), Event::Stop(None)),
             Act::Die(user, exit) => {
                 let order = self.image.server(&key(user)).and_then(|it| it.state.order().cloned());
                 if let Some(order) = order {

@@ -334,25 +334,8 @@ impl Hub {
 
     /// Ends all servers, and waits for them as long as they may take.
     async fn stop_servers(&self) {
-        let image = self.tree.store.image();
-        let active: Vec<_> = image
-            .servers()
-            .filter(|server| server.state.is_active())
-            .map(|server| server.key.clone())
-            .collect();
-        let settings = self.live.actors.spawner.load();
-        let patience = settings.stop_timeout + GRACE;
-        for key in &active {
-            if let Err(error) = self.tree.spawners.stop(key.clone()).await {
-                let who = image.called(key.user);
-                warn!(user = who, server = %key.name, %error, "server not stopped");
-            }
-        }
-        let deadline = tokio::time::Instant::now() + patience;
-        for key in &active {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            self.tree.spawners.settled(key, left).await;
-        }
+        let patience = self.live.actors.spawner.load().stop_timeout + GRACE;
+        self.tree.spawners.stop_all(patience).await;
     }
 }
 

@@ -101,7 +101,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("kept", "how many settings stay as they were"),
     (
         "kind",
-        "what kind of cause, always in the same words: `exit code`, `signal`, `out of memory`, `stopped`, `start timeout`, …",
+        "what kind of cause, always in the same words: `exit code`, `signal`, `out of memory`, `stopped` (by its owner), `stopped by another user`, `stopped by a service`, `culled`, `shutdown`, `start timeout`, …",
     ),
     ("limit_ms", "milliseconds that were allowed"),
     ("limit_s", "seconds that were allowed"),

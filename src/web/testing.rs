@@ -18,8 +18,8 @@ use jovis_actors::{
     accounts::{NewCode, NewToken, RedeemRefused, Redeemed, Redemption},
     domain::{
         Cause, ClientId, Moment, OAuthClient, OAuthCode, OrderId, Owner, Scope, Secret, Server,
-        ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId, Username,
-        oauth::ClientOf, server::Handle,
+        ServerKey, ServerName, ServerState, Stopper, Token, TokenHash, TokenId, User, UserId,
+        Username, oauth::ClientOf, server::Handle,
     },
     logins::SignInRefused,
     ports::{Boxed, Clock, Credentials, Entropy},
@@ -273,19 +273,16 @@ impl Doors for Fake {
         Box::pin(async move { outcome })
     }
 
-    fn stop(&self, key: ServerKey) -> Boxed<'_, Result<(), StopRefused>> {
+    fn stop(&self, key: ServerKey, by: Option<Stopper>) -> Boxed<'_, Result<(), StopRefused>> {
+        let cause = Cause::asked(by);
         let active = self.image().server(&key).is_some_and(|server| server.state.is_active());
         if active && *self.0.fate.lock().unwrap() == Fate::Clings {
             self.0.set(
                 &key,
-                ServerState::Stopping {
-                    order: OrderId::from_bytes([1; 16]),
-                    handle: None,
-                    cause: Cause::Stopped,
-                },
+                ServerState::Stopping { order: OrderId::from_bytes([1; 16]), handle: None, cause },
             );
         } else if active {
-            self.0.set(&key, ServerState::Stopped(Some(Cause::Stopped)));
+            self.0.set(&key, ServerState::Stopped(Some(cause)));
         }
         Box::pin(async move { if active { Ok(()) } else { Err(StopRefused::NotRunning) } })
     }

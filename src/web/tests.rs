@@ -710,6 +710,36 @@ async fn the_cause_of_an_end_is_told_by_page_and_api() {
 }
 
 #[tokio::test]
+async fn an_end_that_somebody_else_asked_for_is_told_by_page_and_api() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    let mut root = hub.browser("root").await;
+    let culls = json!({"scopes": ["list:users", "read:servers", "delete:servers"]}).to_string();
+    let culler = root.script("POST", "/hub/api/users/root/tokens", &culls).await.json();
+    let culler = format!("token {}", culler["token"].as_str().unwrap());
+    let path = "/hub/api/users/bob/server";
+    for (by, kind, message) in [
+        ("bob", "stopped", "stopped on request"),
+        ("root", "stopped by another user", "stopped by root"),
+        ("a culler", "culled", "culled by root"),
+    ] {
+        assert_eq!(bob.get("/hub/spawn").await.location(), "/user/bob/");
+        let answer = match by {
+            "bob" => bob.script("DELETE", path, "").await,
+            "root" => root.script("DELETE", path, "").await,
+            _ => hub.plain("DELETE", path, &[("authorization", &culler)], "").await,
+        };
+        assert_eq!(answer.status, 204, "{by}: {}", answer.text);
+        let told = bob.script("GET", path, "").await;
+        assert_eq!(told.json()["cause"], json!({"kind": kind, "message": message}));
+        let home = bob.get("/hub/home").await.text;
+        assert_eq!(home.contains(&format!("Last time: {message}")), by != "bob", "{by}: {home}");
+        let idle = bob.get("/hub/spawn-pending/bob").await;
+        assert_eq!(idle.status, 200, "no failure: {by}");
+    }
+}
+
+#[tokio::test]
 async fn a_report_of_a_browser_is_logged_without_what_it_should_not_know() {
     let report = |text: &str| super::pages::outside::told(text.as_bytes());
     let whole = r#"{"csp-report": {"document-uri": "http://h/hub/home?token=secret#secret",

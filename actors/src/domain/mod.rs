@@ -18,7 +18,7 @@ pub use order::OrderId;
 pub use route::{Route, RouteSpec};
 pub use scope::Scope;
 pub use secret::Secret;
-pub use server::{Cause, Server, ServerKey, ServerState};
+pub use server::{Cause, Server, ServerKey, ServerState, Stopper};
 pub use time::{Moment, Seconds};
 pub use token::{Owner, Token, TokenHash, TokenId};
 pub use user::{User, UserId};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, OrderId, ServerName, TokenId, UserId};
+use super::{Moment, OrderId, ServerName, ServiceName, TokenId, UserId, Username};
 
 /// Which server: whose, and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,11 +17,37 @@ pub struct ServerKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handle(pub String);
 
+/// Who else than its owner has a server stopped. By name, as it was then: a record of it outlives them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stopper {
+    /// Another user, who may: an administrator.
+    User(Username),
+    /// A service.
+    Service(ServiceName),
+    /// Whoever ends servers that idle or are too old; a user's or a service's name.
+    Culler(String),
+    /// The hub, which shuts down and takes its servers along.
+    Shutdown,
+}
+
+impl std::fmt::Display for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "stopped by {name}"),
+            Self::Service(name) => write!(f, "stopped by the service {name}"),
+            Self::Culler(name) => write!(f, "culled by {name}"),
+            Self::Shutdown => write!(f, "stopped together with the hub"),
+        }
+    }
+}
+
 /// Why a server ended or did not start. Shown to its user, in the API, in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// Somebody asked for it.
+    /// Its owner asked for it. In records of before [`Stopper`] was: anybody.
     Stopped,
+    /// Somebody else did.
+    StoppedBy(Stopper),
     /// The process ended by itself with this status.
     Exited(i32),
     /// The process was ended by this signal.
@@ -47,10 +73,24 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// It was asked for by its owner, or by somebody else.
+    pub fn asked(by: Option<Stopper>) -> Self {
+        by.map_or(Self::Stopped, Self::StoppedBy)
+    }
+
+    /// Was it asked for, by whomever? Then nothing went wrong.
+    pub fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Stopped | Self::StoppedBy(_))
+    }
+
     /// In a word or two, always the same for the same kind of end: for logs, metrics and the API.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
+            Self::StoppedBy(Stopper::User(_)) => "stopped by another user",
+            Self::StoppedBy(Stopper::Service(_)) => "stopped by a service",
+            Self::StoppedBy(Stopper::Culler(_)) => "culled",
+            Self::StoppedBy(Stopper::Shutdown) => "shutdown",
             Self::Exited(_) => "exit code",
             Self::Signalled(_) => "signal",
             Self::OutOfMemory => "out of memory",
@@ -70,6 +110,7 @@ impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stopped => write!(f, "stopped on request"),
+            Self::StoppedBy(who) => write!(f, "{who}"),
             Self::Exited(code) => write!(f, "the server process exited with status {code}"),
             Self::Signalled(9) => write!(f, "the server process was killed (signal 9)"),
             Self::Signalled(signal) => write!(f, "the server process was ended by signal {signal}"),
@@ -219,5 +260,40 @@ impl Server {
             version: None,
             deaths: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_told_apart_by_who_asked_and_is_never_trouble() {
+        let eve = Username::new("eve").unwrap();
+        let grader = ServiceName::new("grader").unwrap();
+        for (by, kind, words) in [
+            (None, "stopped", "stopped on request"),
+            (Some(Stopper::User(eve)), "stopped by another user", "stopped by eve"),
+            (
+                Some(Stopper::Service(grader)),
+                "stopped by a service",
+                "stopped by the service grader",
+            ),
+            (Some(Stopper::Culler("idle".to_owned())), "culled", "culled by idle"),
+            (Some(Stopper::Shutdown), "shutdown", "stopped together with the hub"),
+        ] {
+            let cause = Cause::asked(by);
+            assert!(cause.is_asked_for());
+            assert_eq!((cause.kind(), &*cause.to_string()), (kind, words));
+            let text = serde_json::to_string(&cause).unwrap();
+            assert_eq!(serde_json::from_str::<Cause>(&text).unwrap(), cause);
+        }
+        assert!(!Cause::Signalled(9).is_asked_for(), "whoever killed it did not ask");
+    }
+
+    #[test]
+    fn records_of_before_the_asker_was_kept_load() {
+        let state: ServerState = serde_json::from_str(r#"{"Stopped":"Stopped"}"#).unwrap();
+        assert_eq!(state, ServerState::Stopped(Some(Cause::Stopped)));
     }
 }

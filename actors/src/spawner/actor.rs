@@ -425,8 +425,8 @@ impl On<Start> for Actor {
 
 impl On<Stop> for Actor {
     type Result = ResponseFuture<Result<(), NotBegun>>;
-    fn on(&mut self, Stop { name }: Stop, ctx: &mut Self::Context) -> Self::Result {
-        self.ask(&name, Event::Stop, None, ctx)
+    fn on(&mut self, Stop { name, by }: Stop, ctx: &mut Self::Context) -> Self::Result {
+        self.ask(&name, Event::Stop(by), None, ctx)
     }
 }
 

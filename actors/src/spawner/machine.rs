@@ -75,23 +75,23 @@ pub fn step(
             | In::Running { .. }
             | In::Stopping { .. } => return stay(vec![]),
         },
-        On::Stop => match state {
+        On::Stop(by) => match state {
             In::Stopped(_) | In::Failed(_) => return Err(Refused::NotRunning),
             In::Waiting { .. } => {
-                let next = In::Stopped(Some(Cause::Stopped));
+                let next = In::Stopped(Some(Cause::asked(by)));
                 let record = Do::Record(next.recorded());
                 (next, vec![record])
             }
-            In::Starting { order } => halt(order, None, Cause::Stopped, Do::Record),
+            In::Starting { order } => halt(order, None, Cause::asked(by), Do::Record),
             In::Probing { order, handle, .. }
             | In::Routing { order, handle, .. }
             | In::Running { order, handle, .. } => {
-                halt(order, Some(handle), Cause::Stopped, Do::Record)
+                halt(order, Some(handle), Cause::asked(by), Do::Record)
             }
             // It would be started again: now it will not.
             In::Stopping { order, handle, cause: Cause::PortTaken(_) } => {
                 let (order, handle) = (order.clone(), handle.clone());
-                let next = In::Stopping { order, handle, cause: Cause::Stopped };
+                let next = In::Stopping { order, handle, cause: Cause::asked(by) };
                 let record = Do::Record(next.recorded());
                 (next, vec![record])
             }

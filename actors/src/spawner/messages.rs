@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::machine;
 use crate::{
-    domain::{OrderId, ServerName},
+    domain::{OrderId, ServerName, Stopper},
     spawners::Ask,
     supervise::Quarantined,
 };
@@ -49,6 +49,8 @@ pub struct Start {
 pub struct Stop {
     /// Which.
     pub name: ServerName,
+    /// Who wants it; none: its owner.
+    pub by: Option<Stopper>,
 }
 
 /// The spawner's inventory does not have this order: see what became of it.

@@ -24,7 +24,7 @@ use super::{
     reconcile,
 };
 use crate::{
-    domain::{ServerKey, UserId},
+    domain::{ServerKey, Stopper, UserId},
     spawner::{
         self, Kit, machine,
         messages::{Check, NotBegun, Rest},
@@ -340,10 +340,10 @@ impl Actor {
 impl On<Stop> for Actor {
     type Result = ResponseActFuture<Self, Result<(), StopRefused>>;
 
-    fn on(&mut self, Stop { key }: Stop, ctx: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Stop { key, by }: Stop, ctx: &mut Self::Context) -> Self::Result {
         match self.heed("stop", &key) {
             Ok(pass) => {
-                let answer = self.end(key, ctx);
+                let answer = self.end(key, by, ctx);
                 pass.done();
                 answer
             }
@@ -356,6 +356,7 @@ impl Actor {
     fn end(
         &mut self,
         key: ServerKey,
+        by: Option<Stopper>,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<(), StopRefused>> {
         let image = self.kit.store.image();
@@ -364,7 +365,7 @@ impl Actor {
             return Box::pin(fut::ready(Err(StopRefused::NotRunning)));
         }
         let spawner = self.of(key.user, ctx);
-        let message = spawner::messages::Stop { name: key.name };
+        let message = spawner::messages::Stop { name: key.name, by };
         let asked = async move { spawner.ask(message, PATIENCE).await };
         Box::pin(asked.into_actor(self).map(|answer, _, _| match answer? {
             Ok(()) => Ok(()),

@@ -13,7 +13,7 @@ use super::{
     messages::{Ask, Begun, Report, Start, StartRefused, Stop, StopRefused, Trouble},
 };
 use crate::{
-    domain::ServerKey,
+    domain::{ServerKey, Stopper},
     spawner::Board,
     store,
     supervise::{Name, Unavailable},
@@ -57,9 +57,10 @@ impl Client {
         }
     }
 
-    /// Stops this server (also one that is being started). Answered as soon as the intention is recorded.
-    pub async fn stop(&self, key: ServerKey) -> Result<(), StopRefused> {
-        self.name.ask(Stop { key }, self.patience).await?
+    /// Stops this server (also one that is being started), for its owner or whom this names. Answered as soon as the
+    /// intention is recorded.
+    pub async fn stop(&self, key: ServerKey, by: Option<Stopper>) -> Result<(), StopRefused> {
+        self.name.ask(Stop { key, by }, self.patience).await?
     }
 
     /// Waits until the server is neither starting nor stopping, at most so long. True if it is settled.
@@ -111,7 +112,7 @@ impl Client {
         };
         let all = async {
             for key in active() {
-                if let Err(error) = self.stop(key.clone()).await {
+                if let Err(error) = self.stop(key.clone(), Some(Stopper::Shutdown)).await {
                     let who = self.store.image().called(key.user);
                     warn!(user = who, server = %key.name, %error, "server not stopped");
                 }

@@ -6,7 +6,7 @@ use actix::Message;
 use thiserror::Error;
 
 use crate::{
-    domain::{Cause, Moment, ServerKey},
+    domain::{Cause, Moment, ServerKey, Stopper},
     supervise::{Quarantined, Unavailable},
 };
 
@@ -127,4 +127,6 @@ pub(crate) struct Start {
 pub(crate) struct Stop {
     /// Which.
     pub(crate) key: ServerKey,
+    /// Who wants it; none: its owner.
+    pub(crate) by: Option<Stopper>,
 }

@@ -17,7 +17,9 @@ use super::{
     doubles::{Fixed, LONG, people, store},
 };
 use crate::{
-    domain::{Cause, OrderId, Server, ServerKey, ServerName, ServerState, UserId, server::Handle},
+    domain::{
+        Cause, OrderId, Server, ServerKey, ServerName, ServerState, Stopper, UserId, server::Handle,
+    },
     ports::{Entropy, Exit, ProbeError, SpawnError, Started},
     routes,
     spawner::{self, Board, Facts, Kit, Ward, machine::OTHER_PORTS},
@@ -163,14 +165,14 @@ fn a_server_is_started_routed_and_stopped_without_a_trace() {
 
         let again = hub.client.start(key(1), Ask::default()).await;
         assert!(matches!(again, Err(StartRefused::Running)), "{again:?}");
-        hub.client.stop(key(1)).await.unwrap();
+        hub.client.stop(key(1), None).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
         assert_eq!(hub.routes(), Vec::<String>::new());
         assert_eq!(hub.world.alive(), []);
         assert_eq!(hub.store.image().tokens().count(), 0);
         assert_eq!(hub.client.trouble(&key(1)), None);
         hub.until("forgotten", |hub| hub.world.forgotten().len() == 1).await;
-        let again = hub.client.stop(key(1)).await;
+        let again = hub.client.stop(key(1), None).await;
         assert!(matches!(again, Err(StopRefused::NotRunning)), "{again:?}");
         let nobody = hub.client.start(key(9), Ask::default()).await;
         assert!(matches!(nobody, Err(StartRefused::NoUser)), "{nobody:?}");
@@ -263,7 +265,7 @@ fn a_start_goes_on_at_another_port() {
         let bar: Vec<u8> = report.events.iter().map(|event| event.progress).collect();
         assert!(bar.is_sorted(), "{:?}", report.events);
         assert!(report.events.iter().any(|event| event.message.contains("trying another")));
-        hub.client.stop(key(1)).await.unwrap();
+        hub.client.stop(key(1), None).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
     });
 }
@@ -321,7 +323,7 @@ fn nothing_is_done_that_cannot_be_recorded() {
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_running(1).await;
         hub.full.store(true, Ordering::SeqCst);
-        let refused = hub.client.stop(key(1)).await;
+        let refused = hub.client.stop(key(1), None).await;
         assert!(matches!(refused, Err(StopRefused::NotRecorded(_))), "{refused:?}");
         assert_eq!(hub.world.alive().len(), 1);
         // What has happened is recorded as soon as that is possible.
@@ -375,6 +377,8 @@ fn all_can_be_stopped() {
         hub.until_running(1).await;
         assert_eq!(hub.client.stop_all(LONG).await, 0);
         assert_eq!(hub.world.alive(), []);
+        hub.until_stopped(Cause::StoppedBy(Stopper::Shutdown)).await;
+        assert_eq!(hub.client.trouble(&key(1)), None, "it was asked for");
     });
 }
 
@@ -387,7 +391,7 @@ fn a_panic_costs_nobody_a_server() {
         hub.until_running(1).await;
         assert_eq!(hub.probe.panics_left(), 0);
         assert_eq!(hub.world.starts(), 1);
-        hub.client.stop(key(1)).await.unwrap();
+        hub.client.stop(key(1), None).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
     });
 }
@@ -456,7 +460,7 @@ fn a_user_at_rest_has_no_actor_and_gets_a_new_one() {
             hub.until_running(1).await;
             tokio::time::sleep(Duration::from_secs(200)).await;
             assert!(Arc::strong_count(&hub.world) > alone, "in service: not at rest");
-            hub.client.stop(key(1)).await.unwrap();
+            hub.client.stop(key(1), None).await.unwrap();
             hub.until_stopped(Cause::Stopped).await;
             tokio::time::sleep(Duration::from_secs(200)).await;
             assert_eq!(Arc::strong_count(&hub.world), alone);
@@ -475,7 +479,7 @@ fn cut_off_after(turns: u32, stopping: bool) -> ServerState {
         if stopping {
             hub.until_running(1).await;
             let stop = hub.client.clone();
-            actix::spawn(async move { stop.stop(key(1)).await });
+            actix::spawn(async move { stop.stop(key(1), None).await });
         }
         for _ in 0..turns {
             tokio::task::yield_now().await;

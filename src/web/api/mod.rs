@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jovis_actors::{
-    domain::{Cause, Server, ServerKey, ServerName, ServerState, User},
+    domain::{Server, ServerKey, ServerName, ServerState, User},
     spawners::Trouble,
 };
 
@@ -63,5 +63,5 @@ pub(crate) fn failure(call: &Call, server: &Server) -> Option<Trouble> {
         }),
         _ => return None,
     };
-    (trouble.cause != Cause::Stopped).then_some(trouble)
+    (!trouble.cause.is_asked_for()).then_some(trouble)
 }

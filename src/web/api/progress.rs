@@ -213,6 +213,7 @@ fn ready(url: &str) -> Value {
 fn failed(trouble: &Trouble) -> Value {
     let message = match &trouble.cause {
         Cause::Stopped => "The start was cancelled".to_owned(),
+        Cause::StoppedBy(who) => format!("The start was cancelled: {who}"),
         cause => format!("The start failed: {cause}"),
     };
     json!({"progress": 100, "failed": true, "message": message})

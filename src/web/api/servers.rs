@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use jovis_actors::{
-    domain::{ServerKey, ServerState},
+    domain::{ServerKey, ServerState, Stopper, User},
     spawners::{Ask, Begun, StopRefused},
 };
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use crate::web::{
     answer::{self, Answer},
     call::Call,
     error::Error,
-    guard::About,
+    guard::{About, Who},
     model,
 };
 
@@ -83,11 +83,11 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
         return Err(Error::bad("the default server cannot be removed"));
     }
     let server = server(call, &user, server_name)?;
-    let key = server.key.clone();
+    let (key, by) = (server.key.clone(), stopper(call.known()?, &user));
     if matches!(server.state, ServerState::Stopping { .. }) && !remove {
         return Ok(answer::bare(StatusCode::ACCEPTED, "text/plain"));
     }
-    match call.app.doors.stop(key.clone()).await {
+    match call.app.doors.stop(key.clone(), by).await {
         Ok(()) | Err(StopRefused::NotRunning) => {}
         Err(refused) => return Err(refused.into()),
     }
@@ -102,6 +102,16 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
         call.app.doors.drop_server(key).await?;
     }
     Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// Who has this user's server stopped; nothing if it is the user. A client that may end everybody's servers and start
+/// nobody's is there to cull: that is all such rights are good for.
+fn stopper(who: &Who, owner: &User) -> Option<Stopper> {
+    let anybodys = |scope| who.covers(&[scope], About::Hub);
+    if who.token.is_some() && anybodys("delete:servers") && !anybodys("start:servers") {
+        return Some(Stopper::Culler(who.user.name.to_string()));
+    }
+    (who.user.id != owner.id).then(|| Stopper::User(who.user.name.clone()))
 }
 
 /// Drops the record once the server has stopped; the client has its answer by then. A server that was started again

@@ -1,10 +1,9 @@
 //! The home page: one's servers.
 
 use http::StatusCode;
-use jovis_actors::domain::Cause;
 use serde_json::{Value, json};
 
-use super::page;
+use super::{page, pending::told};
 use crate::web::{answer::Answer, call::Call, model};
 
 /// The page.
@@ -17,7 +16,6 @@ pub(crate) async fn show(call: &mut Call) -> Answer {
     for server in call.image.servers_of(user.id) {
         let name = server.key.name.as_str();
         active |= name.is_empty() && server.state.is_active();
-        let cause = server.state.cause().filter(|cause| **cause != Cause::Stopped);
         let about = json!({
             "name": name,
             "display_name":
@@ -29,7 +27,7 @@ pub(crate) async fn show(call: &mut Call) -> Answer {
             "api": model::server::api_path(&user, name),
             "page": model::server::page_path(&user, name),
             "last_activity": model::time::wire_or_null(server.last_activity),
-            "cause": cause.map(ToString::to_string),
+            "cause": told(server),
         });
         if name.is_empty() { default = about } else { named.push(about) }
     }

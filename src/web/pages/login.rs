@@ -186,7 +186,7 @@ pub(crate) async fn logout(call: &mut Call) -> Answer {
             .map(|server| server.key.clone())
             .collect();
         for key in active {
-            if let Err(refused) = call.app.doors.stop(key).await {
+            if let Err(refused) = call.app.doors.stop(key, None).await {
                 tracing::warn!(user = %user.name, error = %refused, "stop at sign-out refused");
             }
         }

@@ -32,7 +32,10 @@ pub(crate) async fn show(call: &mut Call, name: &str, server_name: &str) -> Answ
     }
     match server.state.pending() {
         Some("stop") => {
-            let values = json!({"page": model::server::page_path(&user, server_name)});
+            let values = json!({
+                "page": model::server::page_path(&user, server_name),
+                "cause": told(&server),
+            });
             return page(call, "stop_pending.html", StatusCode::OK, values);
         }
         Some(_) => {
@@ -74,7 +77,6 @@ pub(crate) fn idle(
         _ => given_next(call),
     };
     let query = next.map(|next| form::encode([("next", next.as_str())])).unwrap_or_default();
-    let cause = server.state.cause().filter(|cause| **cause != Cause::Stopped);
     let values = json!({
         "spawn_url": form::with_query(&spawn, &query),
         "server_name": name,
@@ -83,7 +85,7 @@ pub(crate) fn idle(
         "failed_message": trouble.map(|it| it.cause.to_string()),
         "tail": trouble.map(|it| last_lines(&it.tail)),
         "comes_back": !query.is_empty(),
-        "cause": cause.map(ToString::to_string),
+        "cause": told(server),
         "implicit_spawn_seconds": if trouble.is_none() && status != StatusCode::OK {
             f64::from(call.settings.hub.implicit_spawn_seconds)
         } else {
@@ -91,6 +93,12 @@ pub(crate) fn idle(
         },
     });
     page(call, "not_running.html", status, values)
+}
+
+/// Why it ended or ends, where that is news to its owner.
+pub(super) fn told(server: &Server) -> Option<String> {
+    let cause = server.state.cause().filter(|cause| **cause != Cause::Stopped);
+    cause.map(ToString::to_string)
 }
 
 /// The end of an output, without what a terminal would act on.

@@ -120,7 +120,7 @@ impl Actor {
             } else if let (Some(order), Some(cause)) = (&order, ended(&state)) {
                 let tail = kit.spawner.log_tail(order, TAIL);
                 let tail = tokio::time::timeout(CALL, tail).await.unwrap_or_default();
-                let on_request = *cause == Cause::Stopped;
+                let on_request = cause.is_asked_for();
                 let kind = cause.kind();
                 info!(user = who, server = %key.name, %order, kind, %cause, "server ended");
                 let trouble =

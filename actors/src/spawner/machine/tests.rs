@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ports::Started, spawner::Restart};
+use crate::{
+    domain::{Stopper, Username},
+    ports::Started,
+    spawner::Restart,
+};
 
 fn order(n: u8) -> OrderId {
     OrderId::from_bytes([n; 16])
@@ -83,7 +87,7 @@ fn the_whole_way_up_and_down() {
         spawned(1),
         Event::Answered(order(1)),
         Event::Routed(order(1)),
-        Event::Stop,
+        Event::Stop(None),
         Event::Killed(order(1)),
     ] {
         let (next, effects) = go(&state, event);
@@ -120,7 +124,7 @@ fn people_are_refused_where_it_makes_no_sense() {
     let stops = [Some(NotRunning), None, None, None, None, None, None, None, Some(NotRunning)];
     for ((state, start), stop) in every_state().iter().zip(starts).zip(stops) {
         assert_eq!(step(state, Event::Start(order(9)), &with(&[])).err(), start, "{state:?}");
-        assert_eq!(step(state, Event::Stop, &with(&[])).err(), stop, "{state:?}");
+        assert_eq!(step(state, Event::Stop(None), &with(&[])).err(), stop, "{state:?}");
     }
 }
 
@@ -227,7 +231,7 @@ fn a_start_whose_port_is_taken_is_repeated_three_times() {
             assert!(until.since(with(&[]).now) <= ELSEWHERE * 2);
             assert_eq!(go(&state, Event::Due { until, order: order(2) }).0, starting(2));
             let stopped = State::Stopped(Some(Cause::Stopped));
-            assert_eq!(go(&state, Event::Stop).0, stopped, "it can be called off");
+            assert_eq!(go(&state, Event::Stop(None)).0, stopped, "it can be called off");
             tries = other_ports(tries, &stopping(1, true, cause), &state);
         }
         assert_eq!(tries, OTHER_PORTS);
@@ -244,11 +248,25 @@ fn a_start_whose_port_is_taken_is_repeated_three_times() {
 
 #[test]
 fn a_start_that_is_to_be_repeated_can_be_called_off_while_it_ends() {
-    let (next, effects) = go(&stopping(1, true, Cause::PortTaken(1)), Event::Stop);
+    let (next, effects) = go(&stopping(1, true, Cause::PortTaken(1)), Event::Stop(None));
     assert_eq!(next, stopping(1, true, Cause::Stopped));
     assert_eq!(effects, [Effect::Record(next.recorded())], "its kill is under way");
     let (next, _) = go(&next, Event::Killed(order(1)));
     assert_eq!(next, State::Stopped(Some(Cause::Stopped)));
+}
+
+#[test]
+fn who_asked_first_for_the_end_is_kept() {
+    let eve = || Stopper::User(Username::new("eve").unwrap());
+    let by_eve = || Cause::StoppedBy(eve());
+    for state in [starting(1), probing(1), routing(1), running(1)] {
+        let (next, _) = go(&state, Event::Stop(Some(eve())));
+        assert_eq!(next.recorded().cause(), Some(&by_eve()));
+        assert_eq!(go(&next, Event::Stop(None)), (next.clone(), vec![]));
+        assert_eq!(go(&next, Event::Killed(order(1))).0, State::Stopped(Some(by_eve())));
+    }
+    let (next, _) = go(&waiting(), Event::Stop(Some(eve())));
+    assert_eq!(next, State::Stopped(Some(by_eve())));
 }
 
 #[test]
@@ -354,7 +372,7 @@ impl World {
                 self.fresh += 1;
                 Event::Start(order(self.fresh))
             }
-            1 => Event::Stop,
+            1 => Event::Stop(None),
             2 => {
                 let n = one(&self.asked)?;
                 self.asked.retain(|asked| *asked != n);

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::{
-    domain::{Cause, Moment, OrderId, ServerState, server::Handle},
+    domain::{Cause, Moment, OrderId, ServerState, Stopper, server::Handle},
     ports::{Exit, Recovered},
     spawner::restart::Restart,
 };
@@ -135,8 +135,8 @@ impl From<ServerState> for State {
 pub enum Event {
     /// A person or client wants it, under this fresh order.
     Start(OrderId),
-    /// A person, a client or the culler wants it ended.
-    Stop,
+    /// It is to be ended: its owner wants that, or whom this names.
+    Stop(Option<Stopper>),
     /// The spawner has produced it. Killed if nobody waits for it any more.
     Spawned {
         /// Which act.
@@ -204,7 +204,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Start(_) => "Start",
-            Self::Stop => "Stop",
+            Self::Stop(_) => "Stop",
             Self::Spawned { .. } => "Spawned",
             Self::SpawnFailed { .. } => "SpawnFailed",
             Self::StartTimedOut(_) => "StartTimedOut",

@@ -126,7 +126,7 @@ impl Rig {
     }
 
     fn stop(&self) -> Answer {
-        let stop = self.actor.send(Stop { name: Self::name() });
+        let stop = self.actor.send(Stop { name: Self::name(), by: None });
         actix::spawn(async move { stop.await.unwrap() })
     }
 
