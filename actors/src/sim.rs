@@ -11,6 +11,7 @@
 //!   somebody ends it;
 //! - nothing is pending for longer than its limits allow, while store and spawner work;
 //! - a life that no record knows does not last;
+//! - a record that is to go with its server goes when that has ended;
 //!
 //! and, once the world has calmed down, that records, world and routes are the same (I3, I4).
 //!
@@ -60,6 +61,8 @@ const USERS: u64 = 4;
 enum Act {
     Start(u64),
     Stop(u64),
+    /// Its record is to go with it.
+    Remove(u64),
     /// This user's server ends, so.
     Die(u64, Exit),
     /// The hub ends, and comes back after so long.
@@ -132,6 +135,8 @@ struct Sim {
     /// Since when (in time that counts) an order has been pending, or a life unknown.
     pending: BTreeMap<(ServerKey, OrderId), Ms>,
     strays: BTreeMap<OrderId, Ms>,
+    /// Whose records are to go when they have ended.
+    going: BTreeSet<ServerKey>,
     steps: u64,
     seed: u64,
 }
@@ -191,6 +196,7 @@ impl Sim {
             given: BTreeSet::new(),
             pending: BTreeMap::new(),
             strays: BTreeMap::new(),
+            going: BTreeSet::new(),
             steps: 0,
             seed,
         };
@@ -219,7 +225,7 @@ impl Sim {
     }
 
     /// Records, tokens and clients come and go together.
-    fn whole(&self) {
+    fn whole(&mut self) {
         for server in self.image.servers() {
             let lives =
                 server.state.is_active() && !matches!(server.state, ServerState::Waiting { .. });
@@ -238,6 +244,15 @@ impl Sim {
         if self.image.clients().count() != self.image.servers().filter(with_client).count() {
             broken("a client without its server, or the reverse".to_owned());
         }
+        let stayed = |key: &&ServerKey| {
+            self.image.server(key).is_some_and(|server| server.state.order().is_none())
+        };
+        if let Some(key) = self.going.iter().find(stayed) {
+            broken(format!("{} has ended and its record was to go", prefix(key)));
+        }
+        let going =
+            |it: &&Arc<Server>| matches!(it.state, ServerState::Stopping { remove: true, .. });
+        self.going = self.image.servers().filter(going).map(|it| it.key.clone()).collect();
     }
 
     /// Something is done from outside.
@@ -256,7 +271,8 @@ impl Sim {
                     }
                 }
             }
-            Act::Stop(user) => self.feed(&key(user), Event::Stop(None)),
+            Act::Stop(user) => self.feed(&key(user), Event::Stop { by: None, remove: false }),
+            Act::Remove(user) => self.feed(&key(user), Event::Stop { by: None, remove: true }),
             Act::Die(user, exit) => {
                 let order = self.image.server(&key(user)).and_then(|it| it.state.order().cloned());
                 if let Some(order) = order {

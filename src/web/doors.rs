@@ -5,10 +5,10 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use jovis_actors::{
     accounts::{self, NewCode, NewToken, Redeemed, Redemption},
     activity,
-    domain::{Moment, Owner, ServerKey, Stopper, Token, TokenId, User, UserId},
+    domain::{Moment, Owner, ServerKey, Token, TokenId, User, UserId},
     logins::{self, SignInRefused},
     ports::{Boxed, Clock, Credentials},
-    spawners::{self, Ask, Begun, Report, StartRefused, StopRefused, Trouble},
+    spawners::{self, Ask, Begun, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{self, Image, Write},
 };
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ pub(crate) trait Doors: Send + Sync {
     /// See [`spawners::Client::start`].
     fn start(&self, key: ServerKey, ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>>;
     /// See [`spawners::Client::stop`].
-    fn stop(&self, key: ServerKey, by: Option<Stopper>) -> Boxed<'_, Result<(), StopRefused>>;
+    fn stop(&self, key: ServerKey, ask: StopAsk) -> Boxed<'_, Result<(), StopRefused>>;
     /// See [`spawners::Client::settled`].
     fn settled<'a>(&'a self, key: &'a ServerKey, patience: Duration) -> Boxed<'a, bool>;
     /// See [`spawners::Client::report`].
@@ -119,8 +119,8 @@ impl Doors for Actors {
         Box::pin(self.spawners.start(key, ask))
     }
 
-    fn stop(&self, key: ServerKey, by: Option<Stopper>) -> Boxed<'_, Result<(), StopRefused>> {
-        Box::pin(self.spawners.stop(key, by))
+    fn stop(&self, key: ServerKey, ask: StopAsk) -> Boxed<'_, Result<(), StopRefused>> {
+        Box::pin(self.spawners.stop(key, ask))
     }
 
     fn settled<'a>(&'a self, key: &'a ServerKey, patience: Duration) -> Boxed<'a, bool> {

@@ -18,12 +18,12 @@ use jovis_actors::{
     accounts::{NewCode, NewToken, RedeemRefused, Redeemed, Redemption},
     domain::{
         Cause, ClientId, Moment, OAuthClient, OAuthCode, OrderId, Owner, Scope, Secret, Server,
-        ServerKey, ServerName, ServerState, Stopper, Token, TokenHash, TokenId, User, UserId,
-        Username, oauth::ClientOf, server::Handle,
+        ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId, Username,
+        oauth::ClientOf, server::Handle,
     },
     logins::SignInRefused,
     ports::{Boxed, Clock, Credentials, Entropy},
-    spawners::{Ask, Begun, Event, Report, StartRefused, StopRefused, Trouble},
+    spawners::{Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{Image, Write},
 };
 use tokio::sync::watch;
@@ -273,13 +273,19 @@ impl Doors for Fake {
         Box::pin(async move { outcome })
     }
 
-    fn stop(&self, key: ServerKey, by: Option<Stopper>) -> Boxed<'_, Result<(), StopRefused>> {
+    fn stop(&self, key: ServerKey, ask: StopAsk) -> Boxed<'_, Result<(), StopRefused>> {
+        let StopAsk { by, remove } = ask;
         let cause = Cause::asked(by);
         let active = self.image().server(&key).is_some_and(|server| server.state.is_active());
         if active && *self.0.fate.lock().unwrap() == Fate::Clings {
             self.0.set(
                 &key,
-                ServerState::Stopping { order: OrderId::from_bytes([1; 16]), handle: None, cause },
+                ServerState::Stopping {
+                    order: OrderId::from_bytes([1; 16]),
+                    handle: None,
+                    cause,
+                    remove,
+                },
             );
         } else if active {
             self.0.set(&key, ServerState::Stopped(Some(cause)));
@@ -418,6 +424,11 @@ impl Hub {
 
     /// Lets a hanging stop succeed.
     pub(crate) fn finish_stop(&self, key: &ServerKey) {
+        let image = self.doubles.image.load_full();
+        let state = image.server(key).map(|server| &server.state);
+        if let Some(ServerState::Stopping { remove: true, .. }) = state {
+            return self.doubles.write(Write::ServerGone(key.clone()));
+        }
         self.doubles.set(key, ServerState::Stopped(Some(Cause::Stopped)));
     }
 

@@ -112,6 +112,33 @@ fn a_server_that_ended_while_the_hub_was_away_is_noticed() {
 }
 
 #[test]
+fn a_server_that_was_to_be_removed_is_removed_by_the_next_hub() {
+    as_root!();
+    let site = Plan::crowd()
+        .set("hub.allow_named_servers", "true")
+        .set("hub.slow_stop_timeout", "0.1")
+        .start();
+    let crowd = Crowd::of(&site, "anna", 1);
+    let path = "/users/anna-1/servers/lab";
+    let ask = |method: &str, body: &str| crowd.api(method, path, body).expect("an answer");
+    assert!(matches!(ask("POST", "").status, 201 | 202));
+    wait_until("it runs", PATIENCE, || ask("GET", "").json()["ready"] == true);
+    let server = crowd.process("anna-1").expect("it runs");
+    server.signal(Signal::SIGSTOP); // it will not hear that it is to end
+    let answer = ask("DELETE", r#"{"remove": true}"#);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let hub = site.hub();
+    hub.kill();
+    assert!(server.lives(), "it has not ended before the hub");
+    server.signal(Signal::SIGCONT);
+    let gone = || crowd.api("GET", path, "").is_ok_and(|answer| answer.status == 404);
+    wait_until("its record is gone", PATIENCE, gone);
+    assert_ne!(site.hub(), hub);
+    assert!(!server.lives(), "and so is it");
+    assert_eq!(crowd.processes(), []);
+}
+
+#[test]
 fn what_was_acknowledged_is_there_after_a_kill() {
     as_root!();
     let account = Account::make();

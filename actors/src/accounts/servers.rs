@@ -126,7 +126,7 @@ pub struct Moved {
 }
 
 /// Records how far a server is. With a life its API token ends; at rest also its OAuth client and the tokens and codes
-/// given to that.
+/// given to that, and the record itself if it was to go.
 pub fn move_server(image: &Image, what: Moved) -> Decided<(), StepRefused> {
     let old = image.server(&what.key).ok_or(StepRefused::MovedOn)?;
     let recorded = old.state.order();
@@ -145,6 +145,12 @@ pub fn move_server(image: &Image, what: Moved) -> Decided<(), StepRefused> {
         }
         ServerState::Waiting { .. } => {
             writes.extend(server.token.take().map(Write::TokenGone));
+        }
+        ServerState::Stopped(_) | ServerState::Failed(_)
+            if matches!(old.state, ServerState::Stopping { remove: true, .. }) =>
+        {
+            let Ok(gone) = remove_server(image, &what.key);
+            return Ok(gone);
         }
         ServerState::Stopped(_) | ServerState::Failed(_) => {
             writes = leave(image, old);

@@ -412,7 +412,12 @@ fn the_end_of_a_server_leaves_its_record_only() {
     assert_eq!((image.clients().count(), image.codes().count()), (1, 0));
     assert_eq!(image.next_id(), next, "ids are never given again");
 
-    let removed = remove_server(&image, &key(&bob, "lab"));
+    // one that is to be removed takes its record along
+    let (order, cause) = (order(2), Cause::Stopped);
+    let stopping = ServerState::Stopping { order, handle: None, cause, remove: true };
+    let step = move_server(&image, moved(&bob, "lab", 2, stopping));
+    apply(&mut image, step);
+    let removed = move_server(&image, moved(&bob, "lab", 2, stopped()));
     apply(&mut image, removed);
     assert_eq!(
         (image.servers().count(), image.tokens().count(), image.clients().count()),

@@ -166,6 +166,9 @@ pub enum ServerState {
         handle: Option<Handle>,
         /// Why.
         cause: Cause,
+        /// Once it has ended its record is to go, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        remove: bool,
     },
     /// Died, and will be started again at this moment.
     Waiting {

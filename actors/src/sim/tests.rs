@@ -24,7 +24,8 @@ fn plan(seed: u64, acts: usize) -> Vec<(Ms, Act)> {
             let user = 1 + draw(USERS);
             let act = match draw(20) {
                 0..=6 => Act::Start(user),
-                7..=9 => Act::Stop(user),
+                7..=8 => Act::Stop(user),
+                9 => Act::Remove(user),
                 10..=11 => {
                     let exits = [Exit::Code(0), Exit::Code(1), Exit::Signal(9), Exit::Unknown];
                     Act::Die(user, exits[usize::try_from(draw(4)).unwrap()])
@@ -103,8 +104,13 @@ fn a_hub_that_ends_at_any_effect_leaves_at_most_one_server_per_order() {
                 (80_000, Act::Stop(1)),
                 (300_000, Act::Start(1)),
             ];
-            check(seed, plan);
-            runs += 1;
+            check(seed, plan.clone());
+            let removes = |(at, act)| match act {
+                Act::Stop(user) => (at, Act::Remove(user)),
+                other => (at, other),
+            };
+            check(seed, plan.into_iter().map(removes).collect());
+            runs += 2;
         }
     }
     println!("ends at effects: {runs} runs");

@@ -27,7 +27,7 @@ use crate::{
     domain::{Cause, OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
     ports::{Clock, Entropy, Probe, Spawner},
     routes,
-    spawners::Ask,
+    spawners::{Ask, StopAsk},
     store,
     supervise::{On, Quarantined, faults, handles},
 };
@@ -425,8 +425,9 @@ impl On<Start> for Actor {
 
 impl On<Stop> for Actor {
     type Result = ResponseFuture<Result<(), NotBegun>>;
-    fn on(&mut self, Stop { name, by }: Stop, ctx: &mut Self::Context) -> Self::Result {
-        self.ask(&name, Event::Stop(by), None, ctx)
+    fn on(&mut self, Stop { name, ask }: Stop, ctx: &mut Self::Context) -> Self::Result {
+        let StopAsk { by, remove } = ask;
+        self.ask(&name, Event::Stop { by, remove }, None, ctx)
     }
 }
 

@@ -75,23 +75,30 @@ pub fn step(
             | In::Running { .. }
             | In::Stopping { .. } => return stay(vec![]),
         },
-        On::Stop(by) => match state {
+        On::Stop { by, remove } => match state {
             In::Stopped(_) | In::Failed(_) => return Err(Refused::NotRunning),
             In::Waiting { .. } => {
                 let next = In::Stopped(Some(Cause::asked(by)));
                 let record = Do::Record(next.recorded());
                 (next, vec![record])
             }
-            In::Starting { order } => halt(order, None, Cause::asked(by), Do::Record),
+            In::Starting { order } => halt(order, None, Cause::asked(by), remove, Do::Record),
             In::Probing { order, handle, .. }
             | In::Routing { order, handle, .. }
             | In::Running { order, handle, .. } => {
-                halt(order, Some(handle), Cause::asked(by), Do::Record)
+                halt(order, Some(handle), Cause::asked(by), remove, Do::Record)
             }
             // It would be started again: now it will not.
-            In::Stopping { order, handle, cause: Cause::PortTaken(_) } => {
+            In::Stopping { order, handle, cause: Cause::PortTaken(_), remove: _ } => {
                 let (order, handle) = (order.clone(), handle.clone());
-                let next = In::Stopping { order, handle, cause: Cause::asked(by) };
+                let next = In::Stopping { order, handle, cause: Cause::asked(by), remove };
+                let record = Do::Record(next.recorded());
+                (next, vec![record])
+            }
+            // Its end is under way; that its record goes with it is new.
+            In::Stopping { order, handle, cause, remove: false } if remove => {
+                let (order, handle, cause) = (order.clone(), handle.clone(), cause.clone());
+                let next = In::Stopping { order, handle, cause, remove };
                 let record = Do::Record(next.recorded());
                 (next, vec![record])
             }
@@ -99,10 +106,11 @@ pub fn step(
         },
         On::Spawned { order, handle, url } => match state {
             In::Starting { order: ours } if *ours == order => probe(order, handle, url),
-            In::Stopping { order: ours, handle: None, cause } if *ours == order => {
+            In::Stopping { order: ours, handle: None, cause, remove } if *ours == order => {
                 let (order, handle) = (order, Some(handle));
                 let kill = Do::Kill { order: order.clone(), handle: handle.clone() };
-                (In::Stopping { order, handle, cause: cause.clone() }, vec![kill])
+                let (cause, remove) = (cause.clone(), *remove);
+                (In::Stopping { order, handle, cause, remove }, vec![kill])
             }
             In::Probing { .. }
             | In::Routing { .. }
@@ -123,10 +131,12 @@ pub fn step(
         },
         On::SpawnFailed { order, cause } => match state {
             // Perhaps it did produce something: make sure by order.
-            In::Starting { order: ours } if *ours == order => halt(&order, None, cause, Do::Note),
+            In::Starting { order: ours } if *ours == order => {
+                halt(&order, None, cause, false, Do::Note)
+            }
             // It cannot be asked whether it answers.
             In::Probing { order: ours, handle, .. } if *ours == order => {
-                halt(&order, Some(handle), cause, Do::Note)
+                halt(&order, Some(handle), cause, false, Do::Note)
             }
             In::Starting { .. }
             | In::Stopped(_)
@@ -139,7 +149,7 @@ pub fn step(
         },
         On::StartTimedOut(order) => match state {
             In::Starting { order: ours } if *ours == order => {
-                halt(&order, None, Cause::StartTimeout(with.start_timeout), Do::Note)
+                halt(&order, None, Cause::StartTimeout(with.start_timeout), false, Do::Note)
             }
             In::Starting { .. }
             | In::Stopped(_)
@@ -167,7 +177,7 @@ pub fn step(
         },
         On::Silent(order) => match state {
             In::Probing { order: ours, handle, .. } if *ours == order => {
-                halt(&order, Some(handle), Cause::HttpTimeout(with.http_timeout), Do::Note)
+                halt(&order, Some(handle), Cause::HttpTimeout(with.http_timeout), false, Do::Note)
             }
             // An adopted server that runs may be silent: it is busy, and it has its route.
             In::Running { .. }
@@ -183,7 +193,7 @@ pub fn step(
             In::Probing { order: ours, handle, url } | In::Running { order: ours, handle, url }
                 if *ours == order =>
             {
-                halt(&order, Some(handle), Cause::PortTaken(port(url)), Do::Note)
+                halt(&order, Some(handle), Cause::PortTaken(port(url)), false, Do::Note)
             }
             In::Probing { .. }
             | In::Running { .. }
@@ -211,7 +221,7 @@ pub fn step(
         },
         On::NotRouted { order, why } => match state {
             In::Routing { order: ours, handle, .. } if *ours == order => {
-                halt(&order, Some(handle), Cause::SpawnFailed(why), Do::Note)
+                halt(&order, Some(handle), Cause::SpawnFailed(why), false, Do::Note)
             }
             // An adopted one's route stays wanted; the routes actor tries on.
             In::Running { .. }
@@ -314,12 +324,13 @@ pub fn step(
                 }
                 Recovered::Ended(exit) => died(&order, exit, with),
             },
-            In::Stopping { cause, .. } => match found {
+            In::Stopping { cause, remove, .. } => match found {
                 Recovered::Unknown | Recovered::Ended(_) => halted(&order, cause.clone(), with),
                 Recovered::Alive(it) => {
                     let handle = Some(it.handle);
                     let kill = Do::Kill { order: order.clone(), handle: handle.clone() };
-                    (In::Stopping { order, handle, cause: cause.clone() }, vec![kill])
+                    let (cause, remove) = (cause.clone(), *remove);
+                    (In::Stopping { order, handle, cause, remove }, vec![kill])
                 }
             },
         },
@@ -347,11 +358,12 @@ fn halt(
     order: &OrderId,
     handle: Option<&Handle>,
     cause: Cause,
+    remove: bool,
     write: impl FnOnce(ServerState) -> Effect,
 ) -> (State, Vec<Effect>) {
     let handle = handle.cloned();
     let kill = Effect::Kill { order: order.clone(), handle: handle.clone() };
-    let next = State::Stopping { order: order.clone(), handle, cause };
+    let next = State::Stopping { order: order.clone(), handle, cause, remove };
     let write = write(next.recorded());
     // Unrouting what has no route does no harm.
     (next, vec![write, Effect::Unroute, kill])

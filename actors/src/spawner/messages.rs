@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::machine;
 use crate::{
-    domain::{OrderId, ServerName, Stopper},
-    spawners::Ask,
+    domain::{OrderId, ServerName},
+    spawners::{Ask, StopAsk},
     supervise::Quarantined,
 };
 
@@ -49,8 +49,8 @@ pub struct Start {
 pub struct Stop {
     /// Which.
     pub name: ServerName,
-    /// Who wants it; none: its owner.
-    pub by: Option<Stopper>,
+    /// For whom, and for good?
+    pub ask: StopAsk,
 }
 
 /// The spawner's inventory does not have this order: see what became of it.

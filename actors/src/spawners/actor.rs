@@ -20,11 +20,11 @@ use tracing::{error, info, warn};
 
 use super::{
     admit::{Limits, Load, admit},
-    messages::{Ask, Begun, Start, StartRefused, Stop, StopRefused},
+    messages::{Ask, Begun, Start, StartRefused, Stop, StopAsk, StopRefused},
     reconcile,
 };
 use crate::{
-    domain::{ServerKey, Stopper, UserId},
+    domain::{ServerKey, UserId},
     spawner::{
         self, Kit, machine,
         messages::{Check, NotBegun, Rest},
@@ -340,10 +340,10 @@ impl Actor {
 impl On<Stop> for Actor {
     type Result = ResponseActFuture<Self, Result<(), StopRefused>>;
 
-    fn on(&mut self, Stop { key, by }: Stop, ctx: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Stop { key, ask }: Stop, ctx: &mut Self::Context) -> Self::Result {
         match self.heed("stop", &key) {
             Ok(pass) => {
-                let answer = self.end(key, by, ctx);
+                let answer = self.end(key, ask, ctx);
                 pass.done();
                 answer
             }
@@ -356,7 +356,7 @@ impl Actor {
     fn end(
         &mut self,
         key: ServerKey,
-        by: Option<Stopper>,
+        ask: StopAsk,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<(), StopRefused>> {
         let image = self.kit.store.image();
@@ -365,7 +365,7 @@ impl Actor {
             return Box::pin(fut::ready(Err(StopRefused::NotRunning)));
         }
         let spawner = self.of(key.user, ctx);
-        let message = spawner::messages::Stop { name: key.name, by };
+        let message = spawner::messages::Stop { name: key.name, ask };
         let asked = async move { spawner.ask(message, PATIENCE).await };
         Box::pin(asked.into_actor(self).map(|answer, _, _| match answer? {
             Ok(()) => Ok(()),

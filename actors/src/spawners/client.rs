@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::{
     Actor,
-    messages::{Ask, Begun, Report, Start, StartRefused, Stop, StopRefused, Trouble},
+    messages::{Ask, Begun, Report, Start, StartRefused, Stop, StopAsk, StopRefused, Trouble},
 };
 use crate::{
     domain::{ServerKey, Stopper},
@@ -57,10 +57,10 @@ impl Client {
         }
     }
 
-    /// Stops this server (also one that is being started), for its owner or whom this names. Answered as soon as the
-    /// intention is recorded.
-    pub async fn stop(&self, key: ServerKey, by: Option<Stopper>) -> Result<(), StopRefused> {
-        self.name.ask(Stop { key, by }, self.patience).await?
+    /// Stops this server (also one that is being started). Answered as soon as the intention is recorded: with its
+    /// record, where that is to go, it then goes whatever happens to the hub.
+    pub async fn stop(&self, key: ServerKey, ask: StopAsk) -> Result<(), StopRefused> {
+        self.name.ask(Stop { key, ask }, self.patience).await?
     }
 
     /// Waits until the server is neither starting nor stopping, at most so long. True if it is settled.
@@ -112,7 +112,7 @@ impl Client {
         };
         let all = async {
             for key in active() {
-                if let Err(error) = self.stop(key.clone(), Some(Stopper::Shutdown)).await {
+                if let Err(error) = self.stop(key.clone(), StopAsk::by(Stopper::Shutdown)).await {
                     let who = self.store.image().called(key.user);
                     warn!(user = who, server = %key.name, %error, "server not stopped");
                 }

@@ -19,6 +19,22 @@ pub struct Ask {
     pub display_name: Option<String>,
 }
 
+/// For whom a server is to be stopped, and what is to become of its record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StopAsk {
+    /// Who wants it; none: its owner.
+    pub by: Option<Stopper>,
+    /// Its record is to go, too, once it has ended.
+    pub remove: bool,
+}
+
+impl StopAsk {
+    /// Somebody else than its owner wants it stopped.
+    pub fn by(who: Stopper) -> Self {
+        Self { by: Some(who), remove: false }
+    }
+}
+
 /// A start was taken on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
@@ -127,6 +143,6 @@ pub(crate) struct Start {
 pub(crate) struct Stop {
     /// Which.
     pub(crate) key: ServerKey,
-    /// Who wants it; none: its owner.
-    pub(crate) by: Option<Stopper>,
+    /// For whom, and for good?
+    pub(crate) ask: StopAsk,
 }

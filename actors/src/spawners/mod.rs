@@ -14,4 +14,4 @@ mod tests;
 pub use actor::Actor;
 pub use admit::Limits;
 pub use client::Client;
-pub use messages::{Ask, Begun, Event, Report, StartRefused, StopRefused, Trouble};
+pub use messages::{Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble};

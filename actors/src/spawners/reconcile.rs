@@ -126,7 +126,12 @@ mod tests {
     }
 
     fn stopping(n: u8) -> ServerState {
-        ServerState::Stopping { order: order(n), handle: None, cause: Cause::Stopped }
+        ServerState::Stopping {
+            order: order(n),
+            handle: None,
+            cause: Cause::Stopped,
+            remove: false,
+        }
     }
 
     #[test]

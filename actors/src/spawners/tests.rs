@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    Actor, Ask, Begun, Client, Limits, StartRefused, StopRefused,
+    Actor, Ask, Begun, Client, Limits, StartRefused, StopAsk, StopRefused,
     doubles::{Fixed, LONG, people, store},
 };
 use crate::{
@@ -165,14 +165,14 @@ fn a_server_is_started_routed_and_stopped_without_a_trace() {
 
         let again = hub.client.start(key(1), Ask::default()).await;
         assert!(matches!(again, Err(StartRefused::Running)), "{again:?}");
-        hub.client.stop(key(1), None).await.unwrap();
+        hub.client.stop(key(1), StopAsk::default()).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
         assert_eq!(hub.routes(), Vec::<String>::new());
         assert_eq!(hub.world.alive(), []);
         assert_eq!(hub.store.image().tokens().count(), 0);
         assert_eq!(hub.client.trouble(&key(1)), None);
         hub.until("forgotten", |hub| hub.world.forgotten().len() == 1).await;
-        let again = hub.client.stop(key(1), None).await;
+        let again = hub.client.stop(key(1), StopAsk::default()).await;
         assert!(matches!(again, Err(StopRefused::NotRunning)), "{again:?}");
         let nobody = hub.client.start(key(9), Ask::default()).await;
         assert!(matches!(nobody, Err(StartRefused::NoUser)), "{nobody:?}");
@@ -265,7 +265,7 @@ fn a_start_goes_on_at_another_port() {
         let bar: Vec<u8> = report.events.iter().map(|event| event.progress).collect();
         assert!(bar.is_sorted(), "{:?}", report.events);
         assert!(report.events.iter().any(|event| event.message.contains("trying another")));
-        hub.client.stop(key(1), None).await.unwrap();
+        hub.client.stop(key(1), StopAsk::default()).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
     });
 }
@@ -323,7 +323,7 @@ fn nothing_is_done_that_cannot_be_recorded() {
         hub.client.start(key(1), Ask::default()).await.unwrap();
         hub.until_running(1).await;
         hub.full.store(true, Ordering::SeqCst);
-        let refused = hub.client.stop(key(1), None).await;
+        let refused = hub.client.stop(key(1), StopAsk::default()).await;
         assert!(matches!(refused, Err(StopRefused::NotRecorded(_))), "{refused:?}");
         assert_eq!(hub.world.alive().len(), 1);
         // What has happened is recorded as soon as that is possible.
@@ -391,7 +391,7 @@ fn a_panic_costs_nobody_a_server() {
         hub.until_running(1).await;
         assert_eq!(hub.probe.panics_left(), 0);
         assert_eq!(hub.world.starts(), 1);
-        hub.client.stop(key(1), None).await.unwrap();
+        hub.client.stop(key(1), StopAsk::default()).await.unwrap();
         hub.until_stopped(Cause::Stopped).await;
     });
 }
@@ -460,7 +460,7 @@ fn a_user_at_rest_has_no_actor_and_gets_a_new_one() {
             hub.until_running(1).await;
             tokio::time::sleep(Duration::from_secs(200)).await;
             assert!(Arc::strong_count(&hub.world) > alone, "in service: not at rest");
-            hub.client.stop(key(1), None).await.unwrap();
+            hub.client.stop(key(1), StopAsk::default()).await.unwrap();
             hub.until_stopped(Cause::Stopped).await;
             tokio::time::sleep(Duration::from_secs(200)).await;
             assert_eq!(Arc::strong_count(&hub.world), alone);
@@ -469,17 +469,17 @@ fn a_user_at_rest_has_no_actor_and_gets_a_new_one() {
 }
 
 /// A hub that is cut off after so many turns of its runtime, while it starts (or stops) a server; and the next one.
-fn cut_off_after(turns: u32, stopping: bool) -> ServerState {
+fn cut_off_after(turns: u32, stopping: Option<StopAsk>) -> ServerState {
     let world = Arc::<ScriptedSpawner>::default();
     let image = System::new().block_on(async {
         tokio::time::pause();
         let hub = Hub::over(people(), world.clone(), ScriptedProbe::default()).await;
         let start = hub.client.clone();
         actix::spawn(async move { start.start(key(1), Ask::default()).await });
-        if stopping {
+        if let Some(ask) = stopping {
             hub.until_running(1).await;
             let stop = hub.client.clone();
-            actix::spawn(async move { stop.stop(key(1), None).await });
+            actix::spawn(async move { stop.stop(key(1), ask).await });
         }
         for _ in 0..turns {
             tokio::task::yield_now().await;
@@ -508,11 +508,18 @@ fn cut_off_after(turns: u32, stopping: bool) -> ServerState {
 
 #[test]
 fn a_hub_cut_off_anywhere_leaves_at_most_one_server_and_the_next_one_agrees() {
-    let starts: Vec<_> = (0..80).map(|turns| cut_off_after(turns, false)).collect();
+    let starts: Vec<_> = (0..80).map(|turns| cut_off_after(turns, None)).collect();
     assert_eq!(starts[0], ServerState::Stopped(None), "nothing had begun");
     assert!(starts.contains(&ServerState::Stopped(Some(Cause::Interrupted))));
     assert!(starts.last().unwrap().is_ready(), "all was done");
-    let stops: Vec<_> = (0..80).map(|turns| cut_off_after(turns, true)).collect();
+    let stops: Vec<_> =
+        (0..80).map(|turns| cut_off_after(turns, Some(StopAsk::default()))).collect();
     assert!(stops[0].is_ready(), "nothing had begun");
     assert_eq!(stops.last(), Some(&ServerState::Stopped(Some(Cause::Stopped))), "all was done");
+    let remove = StopAsk { by: None, remove: true };
+    let removes: Vec<_> = (0..80).map(|turns| cut_off_after(turns, Some(remove.clone()))).collect();
+    assert!(removes[0].is_ready(), "nothing had begun");
+    assert_eq!(removes.last(), Some(&ServerState::Stopped(None)), "all was done");
+    let stayed = |state: &&ServerState| !state.is_ready() && **state != ServerState::Stopped(None);
+    assert_eq!(removes.iter().find(stayed), None, "what was begun was finished");
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     domain::{OrderId, Secret, ServerKey, ServerName, User},
     ports::Credentials,
-    spawners::{Ask, Begun, StartRefused},
+    spawners::{Ask, Begun, StartRefused, StopAsk},
     supervise::{Limits, Name, Unavailable, poison::Poison},
     testing::{
         ManualClock, MemoryJournal, MemoryRoutes, ScriptedAuthenticator, ScriptedProbe,
@@ -170,7 +170,7 @@ impl Busy {
 
     async fn ends_well(self) {
         self.is_well().await;
-        answered(self.tree.spawners.stop(self.key.clone(), None)).await.unwrap();
+        answered(self.tree.spawners.stop(self.key.clone(), StopAsk::default())).await.unwrap();
         assert!(self.tree.spawners.settled(&self.key, LONG).await);
         assert_eq!(self.world.alive(), []);
         self.tree.shutdown().await.unwrap();
@@ -220,7 +220,7 @@ fn a_panic_of_the_registry_costs_nobody_a_server() {
         let hub = Busy::new().await;
         let eve = sign_in(&hub.tree, "Eve").await.unwrap();
         let eves = ServerKey { user: eve.id, ..hub.key.clone() };
-        let beside = hub.tree.spawners.stop(eves, None);
+        let beside = hub.tree.spawners.stop(eves, StopAsk::default());
         let ((), beside) = tokio::join!(hub.poison(&hub.tree.spawners.name), answered(beside));
         assert!(beside.is_err(), "it does not run");
         hub.ends_well().await;
@@ -243,7 +243,7 @@ fn a_panic_of_one_users_spawner_is_made_good_and_the_others_go_on() {
         assert!(hub.tree.store.image().server(&eves).unwrap().state.is_ready());
         assert_eq!((hub.world.alive().len(), hub.world.starts()), (2, 2), "found, not repeated");
         until("both routed", || hub.proxy.routes().len() == 2).await;
-        answered(hub.tree.spawners.stop(eves.clone(), None)).await.unwrap();
+        answered(hub.tree.spawners.stop(eves.clone(), StopAsk::default())).await.unwrap();
         assert!(hub.tree.spawners.settled(&eves, LONG).await);
         assert_eq!(hub.world.alive().len(), 1);
         hub.tree.shutdown().await.unwrap();

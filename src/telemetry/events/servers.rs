@@ -47,8 +47,6 @@ super::events! {
     "A server does not end; it is tried again, harder. `warn`: its actor did not take the wish." "Alarm on `error` when it repeats: the process may hang in a broken file system."
     "signal denied" [warn] [hub] (order why)
     "Root does not send a signal to a server, since it is gone or not ours." ""
-    "server not removed" [warn] [hub] (user server error)
-    "A named server was to be deleted but does not end, or cannot be deleted from the store." "Delete it again."
     "stop at sign-out refused" [warn] [hub] (user error)
     "A server should end with its user's session but does not." ""
     "step not recorded" [warn] [hub] (user server error)

@@ -1,14 +1,11 @@
 //! Servers: look at, start, stop (`spec/rest-api.md` 4.6).
 
-use std::time::Duration;
-
 use http::StatusCode;
 use jovis_actors::{
-    domain::{ServerKey, ServerState, Stopper, User},
-    spawners::{Ask, Begun, StopRefused},
+    domain::{ServerState, Stopper, User},
+    spawners::{Ask, Begun, StopAsk, StopRefused},
 };
 use serde_json::{Map, Value};
-use tracing::{Instrument, warn};
 
 use super::{failure, key_to_start, server, user};
 use crate::web::{
@@ -18,9 +15,6 @@ use crate::web::{
     guard::{About, Who},
     model,
 };
-
-/// A stop may take so much longer than its signals.
-const SLACK: Duration = Duration::from_secs(30);
 
 /// One server, running or not.
 pub(crate) async fn show(call: &Call, name: &str, server_name: &str) -> Answer {
@@ -83,22 +77,21 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
         return Err(Error::bad("the default server cannot be removed"));
     }
     let server = server(call, &user, server_name)?;
-    let (key, by) = (server.key.clone(), stopper(call.known()?, &user));
+    let key = server.key.clone();
+    let ask = StopAsk { by: stopper(call.known()?, &user), remove };
     if matches!(server.state, ServerState::Stopping { .. }) && !remove {
         return Ok(answer::bare(StatusCode::ACCEPTED, "text/plain"));
     }
-    match call.app.doors.stop(key.clone(), by).await {
+    match call.app.doors.stop(key.clone(), ask).await {
         Ok(()) | Err(StopRefused::NotRunning) => {}
         Err(refused) => return Err(refused.into()),
     }
     let patience = call.settings.hub.slow_stop_timeout.duration();
     if !call.app.doors.settled(&key, patience).await {
-        if remove {
-            remove_later(call, key);
-        }
         return Ok(answer::bare(StatusCode::ACCEPTED, "text/plain"));
     }
     if remove {
+        // One that ran took its record along; this is for one that was at rest.
         call.app.doors.drop_server(key).await?;
     }
     Ok(answer::empty(StatusCode::NO_CONTENT))
@@ -112,28 +105,6 @@ fn stopper(who: &Who, owner: &User) -> Option<Stopper> {
         return Some(Stopper::Culler(who.user.name.to_string()));
     }
     (who.user.id != owner.id).then(|| Stopper::User(who.user.name.clone()))
-}
-
-/// Drops the record once the server has stopped; the client has its answer by then. A server that was started again
-/// meanwhile keeps its record.
-fn remove_later(call: &Call, key: ServerKey) {
-    let spawner = &call.settings.spawner;
-    let waits = [spawner.interrupt_timeout, spawner.term_timeout, spawner.kill_timeout];
-    let patience = waits.iter().map(|wait| wait.duration()).sum::<Duration>() + SLACK;
-    let (app, who) = (call.app.clone(), call.image.called(key.user));
-    tokio::spawn(
-        async move {
-            if !app.doors.settled(&key, patience).await {
-                let error = "it does not stop";
-                return warn!(user = who, server = %key.name, error, "server not removed");
-            }
-            let name = key.name.clone();
-            if let Err(error) = app.doors.drop_server(key).await {
-                warn!(user = who, server = %name, ?error, "server not removed");
-            }
-        }
-        .in_current_span(),
-    );
 }
 
 /// Most bytes of options, as JSON: they are kept with the server's record.

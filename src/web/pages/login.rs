@@ -5,6 +5,7 @@ use jovis_actors::{
     domain::{Owner, Secret, UserId, quote, scope},
     logins::SignInRefused,
     ports::Credentials,
+    spawners::StopAsk,
     store::Image,
 };
 use serde_json::json;
@@ -186,7 +187,7 @@ pub(crate) async fn logout(call: &mut Call) -> Answer {
             .map(|server| server.key.clone())
             .collect();
         for key in active {
-            if let Err(refused) = call.app.doors.stop(key, None).await {
+            if let Err(refused) = call.app.doors.stop(key, StopAsk::default()).await {
                 tracing::warn!(user = %user.name, error = %refused, "stop at sign-out refused");
             }
         }

@@ -46,7 +46,7 @@ fn running(n: u8) -> State {
     State::Running { order: order(n), handle: handle(n), url: url(n) }
 }
 fn stopping(n: u8, known: bool, cause: Cause) -> State {
-    State::Stopping { order: order(n), handle: known.then(|| handle(n)), cause }
+    State::Stopping { order: order(n), handle: known.then(|| handle(n)), cause, remove: false }
 }
 fn waiting() -> State {
     State::Waiting { until: Moment(5), cause: Cause::Exited(1) }
@@ -74,6 +74,10 @@ fn spawned(n: u8) -> Event {
     Event::Spawned { order: order(n), handle: handle(n), url: url(n) }
 }
 
+fn stop() -> Event {
+    Event::Stop { by: None, remove: false }
+}
+
 fn exited(n: u8, exit: Exit) -> Event {
     Event::Exited { order: order(n), exit, address_in_use: false }
 }
@@ -87,7 +91,7 @@ fn the_whole_way_up_and_down() {
         spawned(1),
         Event::Answered(order(1)),
         Event::Routed(order(1)),
-        Event::Stop(None),
+        stop(),
         Event::Killed(order(1)),
     ] {
         let (next, effects) = go(&state, event);
@@ -124,7 +128,8 @@ fn people_are_refused_where_it_makes_no_sense() {
     let stops = [Some(NotRunning), None, None, None, None, None, None, None, Some(NotRunning)];
     for ((state, start), stop) in every_state().iter().zip(starts).zip(stops) {
         assert_eq!(step(state, Event::Start(order(9)), &with(&[])).err(), start, "{state:?}");
-        assert_eq!(step(state, Event::Stop(None), &with(&[])).err(), stop, "{state:?}");
+        let asked = Event::Stop { by: None, remove: false };
+        assert_eq!(step(state, asked, &with(&[])).err(), stop, "{state:?}");
     }
 }
 
@@ -231,7 +236,7 @@ fn a_start_whose_port_is_taken_is_repeated_three_times() {
             assert!(until.since(with(&[]).now) <= ELSEWHERE * 2);
             assert_eq!(go(&state, Event::Due { until, order: order(2) }).0, starting(2));
             let stopped = State::Stopped(Some(Cause::Stopped));
-            assert_eq!(go(&state, Event::Stop(None)).0, stopped, "it can be called off");
+            assert_eq!(go(&state, stop()).0, stopped, "it can be called off");
             tries = other_ports(tries, &stopping(1, true, cause), &state);
         }
         assert_eq!(tries, OTHER_PORTS);
@@ -248,7 +253,7 @@ fn a_start_whose_port_is_taken_is_repeated_three_times() {
 
 #[test]
 fn a_start_that_is_to_be_repeated_can_be_called_off_while_it_ends() {
-    let (next, effects) = go(&stopping(1, true, Cause::PortTaken(1)), Event::Stop(None));
+    let (next, effects) = go(&stopping(1, true, Cause::PortTaken(1)), stop());
     assert_eq!(next, stopping(1, true, Cause::Stopped));
     assert_eq!(effects, [Effect::Record(next.recorded())], "its kill is under way");
     let (next, _) = go(&next, Event::Killed(order(1)));
@@ -260,13 +265,42 @@ fn who_asked_first_for_the_end_is_kept() {
     let eve = || Stopper::User(Username::new("eve").unwrap());
     let by_eve = || Cause::StoppedBy(eve());
     for state in [starting(1), probing(1), routing(1), running(1)] {
-        let (next, _) = go(&state, Event::Stop(Some(eve())));
+        let (next, _) = go(&state, Event::Stop { by: Some(eve()), remove: false });
         assert_eq!(next.recorded().cause(), Some(&by_eve()));
-        assert_eq!(go(&next, Event::Stop(None)), (next.clone(), vec![]));
+        assert_eq!(go(&next, stop()), (next.clone(), vec![]));
         assert_eq!(go(&next, Event::Killed(order(1))).0, State::Stopped(Some(by_eve())));
     }
-    let (next, _) = go(&waiting(), Event::Stop(Some(eve())));
+    let (next, _) = go(&waiting(), Event::Stop { by: Some(eve()), remove: false });
     assert_eq!(next, State::Stopped(Some(by_eve())));
+}
+
+#[test]
+fn that_the_record_is_to_go_is_recorded_before_the_end_and_not_forgotten() {
+    let remove = || Event::Stop { by: None, remove: true };
+    let goes = |state: &State| matches!(state, State::Stopping { remove: true, .. });
+    for state in [
+        starting(1),
+        probing(1),
+        routing(1),
+        running(1),
+        stopping(1, false, Cause::Stopped),
+        stopping(1, true, Cause::HttpTimeout(1)),
+        stopping(1, true, Cause::PortTaken(1)),
+    ] {
+        let (next, effects) = go(&state, remove());
+        assert!(goes(&next), "{state:?}");
+        assert_eq!(effects[0], Effect::Record(next.recorded()), "{state:?}");
+        assert_eq!(go(&next, remove()), (next.clone(), vec![]), "once is enough");
+        assert_eq!(go(&next, stop()), (next.clone(), vec![]), "nobody takes it back");
+        assert_eq!(State::from(next.recorded()), next, "the next hub knows");
+        let alive = Recovered::Alive(Started { handle: handle(1), url: url(1) });
+        assert!(goes(&go(&next, Event::Found { order: order(1), found: alive }).0));
+        assert!(goes(&go(&next, spawned(1)).0));
+        assert!(matches!(go(&next, Event::Killed(order(1))).0, State::Stopped(_)));
+    }
+    let again = Event::Start(order(9));
+    let removing = go(&running(1), remove()).0;
+    assert_eq!(step(&removing, again, &with(&[])), Err(Refused::Stopping));
 }
 
 #[test]
@@ -372,7 +406,7 @@ impl World {
                 self.fresh += 1;
                 Event::Start(order(self.fresh))
             }
-            1 => Event::Stop(None),
+            1 => Event::Stop { by: None, remove: pick.is_multiple_of(3) },
             2 => {
                 let n = one(&self.asked)?;
                 self.asked.retain(|asked| *asked != n);

@@ -53,6 +53,8 @@ pub enum State {
         handle: Option<Handle>,
         /// Why.
         cause: Cause,
+        /// Is its record to go with it?
+        remove: bool,
     },
     /// Died; to be started again.
     Waiting {
@@ -100,8 +102,8 @@ impl State {
                 ServerState::Probing { order, handle, url }
             }
             Self::Running { order, handle, url } => ServerState::Running { order, handle, url },
-            Self::Stopping { order, handle, cause } => {
-                ServerState::Stopping { order, handle, cause }
+            Self::Stopping { order, handle, cause, remove } => {
+                ServerState::Stopping { order, handle, cause, remove }
             }
             Self::Waiting { until, cause } => ServerState::Waiting { until, cause },
             Self::Failed(cause) => ServerState::Failed(cause),
@@ -120,8 +122,8 @@ impl From<ServerState> for State {
             ServerState::Starting { order } => Self::Starting { order },
             ServerState::Probing { order, handle, url } => Self::Probing { order, handle, url },
             ServerState::Running { order, handle, url } => Self::Running { order, handle, url },
-            ServerState::Stopping { order, handle, cause } => {
-                Self::Stopping { order, handle, cause }
+            ServerState::Stopping { order, handle, cause, remove } => {
+                Self::Stopping { order, handle, cause, remove }
             }
             ServerState::Waiting { until, cause } => Self::Waiting { until, cause },
             ServerState::Failed(cause) => Self::Failed(cause),
@@ -135,8 +137,13 @@ impl From<ServerState> for State {
 pub enum Event {
     /// A person or client wants it, under this fresh order.
     Start(OrderId),
-    /// It is to be ended: its owner wants that, or whom this names.
-    Stop(Option<Stopper>),
+    /// It is to be ended.
+    Stop {
+        /// Who wants that; none: its owner.
+        by: Option<Stopper>,
+        /// Is its record to go with it?
+        remove: bool,
+    },
     /// The spawner has produced it. Killed if nobody waits for it any more.
     Spawned {
         /// Which act.
@@ -204,7 +211,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Start(_) => "Start",
-            Self::Stop(_) => "Stop",
+            Self::Stop { .. } => "Stop",
             Self::Spawned { .. } => "Spawned",
             Self::SpawnFailed { .. } => "SpawnFailed",
             Self::StartTimedOut(_) => "StartTimedOut",

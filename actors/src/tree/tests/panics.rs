@@ -89,7 +89,7 @@ impl Busy {
                 }
                 assert!(state().is_ready(), "{point}: {:?}", state());
                 insist(count, || async {
-                    let ended = tree.spawners.stop(eves.clone(), None).await;
+                    let ended = tree.spawners.stop(eves.clone(), StopAsk::default()).await;
                     if matches!(ended, Err(spawners::StopRefused::NotRunning)) {
                         Ok(())
                     } else {
@@ -108,7 +108,7 @@ impl Busy {
                 let eves = self.eves().await;
                 tree.spawners.start(eves.clone(), Ask::default()).await.unwrap();
                 assert!(tree.spawners.settled(&eves, LONG).await);
-                tree.spawners.stop(eves.clone(), None).await.unwrap();
+                tree.spawners.stop(eves.clone(), StopAsk::default()).await.unwrap();
                 until("swept", || !faults::is_armed()).await;
             }
             "janitor:Round" => until("looked", || !faults::is_armed()).await,

@@ -56,7 +56,7 @@ fn row_09_a_record_that_kills_whoever_reads_it_keeps_nobody_out() {
         hub.start(&eves).await.unwrap();
         assert!(hub.tree.spawners.settled(&eves, LONG).await);
         assert!(hub.tree.store.image().server(&eves).unwrap().state.is_ready());
-        answered(hub.tree.spawners.stop(good.clone(), None)).await.unwrap();
+        answered(hub.tree.spawners.stop(good.clone(), StopAsk::default())).await.unwrap();
         assert!(hub.tree.spawners.settled(&good, LONG).await);
         // what is not known changes nothing
         assert!(hub.tree.store.image().server(&bad).unwrap().state.is_ready());

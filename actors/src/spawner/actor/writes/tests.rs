@@ -27,7 +27,10 @@ use crate::{
         Board, Facts, Kit, Settings,
         messages::{Start, Stop},
     },
-    spawners::doubles::{Fixed, people},
+    spawners::{
+        StopAsk,
+        doubles::{Fixed, people},
+    },
     store::client::Pending,
     supervise::named,
 };
@@ -126,7 +129,7 @@ impl Rig {
     }
 
     fn stop(&self) -> Answer {
-        let stop = self.actor.send(Stop { name: Self::name(), by: None });
+        let stop = self.actor.send(Stop { name: Self::name(), ask: StopAsk::default() });
         actix::spawn(async move { stop.await.unwrap() })
     }
 
