@@ -194,6 +194,7 @@ impl Hub {
             clock: clock.clone(),
             entropy,
             settings: slice.clone(),
+            policy: Arc::default(),
         })?;
         let (apis, listeners) =
             listeners(apis, inner).map_err(|error| BootError::Io("the listeners", error))?;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, hash::Hash, sync::Arc};
 
 use jovis_actors::{
-    domain::{ClientId, Scope},
+    domain::{ClientId, GroupId, Scope, ShareKey, SharedWith, UserId},
     store::Write,
 };
 use ring::digest;
@@ -119,6 +119,18 @@ pub(super) fn place(write: &Write) -> Place {
     let server = |key: &jovis_actors::domain::ServerKey| {
         [&number(2, key.user.0)[..], key.name.as_str().as_bytes()].concat()
     };
+    let named = |kind: u8, name: &str| [&[kind], name.as_bytes()].concat();
+    let member =
+        |group: GroupId, user: UserId| [&number(8, group.0)[..], &user.0.to_be_bytes()].concat();
+    // Whom it is with has one length, so that no name runs into it.
+    let share_key = |key: &ShareKey| {
+        let (kind, id) = match key.with {
+            SharedWith::User(user) => (b'u', user.0),
+            SharedWith::Group(group) => (b'g', group.0),
+        };
+        let server = key.server.name.as_str().as_bytes();
+        [&number(10, key.server.user.0)[..], &[kind], &id.to_be_bytes(), server].concat()
+    };
     let (key, gone) = match write {
         Write::User(user) => (number(1, user.id.0), false),
         Write::UserGone(id) => (number(1, id.0), true),
@@ -126,11 +138,21 @@ pub(super) fn place(write: &Write) -> Place {
         Write::ServerGone(key) => (server(key), true),
         Write::Token(token) => (number(3, token.id.0), false),
         Write::TokenGone(id) => (number(3, id.0), true),
-        Write::Client(client) => ([&[4], client.id.as_str().as_bytes()].concat(), false),
-        Write::ClientGone(id) => ([&[4], id.as_str().as_bytes()].concat(), true),
+        Write::Client(client) => (named(4, client.id.as_str()), false),
+        Write::ClientGone(id) => (named(4, id.as_str()), true),
         Write::Code(code) => ([&[5][..], &code.hash.0].concat(), false),
         Write::CodeGone(hash) => ([&[5][..], &hash.0].concat(), true),
         Write::IdsUsed(_) => (IDS.to_vec(), false),
+        Write::Group(group) => (number(7, group.id.0), false),
+        Write::GroupGone(id) => (number(7, id.0), true),
+        Write::Member(group, user) => (member(*group, *user), false),
+        Write::MemberGone(group, user) => (member(*group, *user), true),
+        Write::Service(service) => (named(9, service.name.as_str()), false),
+        Write::ServiceGone(name) => (named(9, name.as_str()), true),
+        Write::Share(share) => (share_key(&share.key), false),
+        Write::ShareGone(key) => (share_key(key), true),
+        Write::ShareCode(code) => (number(11, code.id.0), false),
+        Write::ShareCodeGone(id) => (number(11, id.0), true),
     };
     Place { key, gone }
 }
@@ -141,6 +163,8 @@ pub(super) fn id_used(write: &Write) -> u64 {
         Write::User(user) => user.id.0,
         Write::Token(token) => token.id.0,
         Write::IdsUsed(id) => *id,
+        Write::Group(group) => group.id.0,
+        Write::ShareCode(code) => code.id.0,
         Write::UserGone(_)
         | Write::Server(_)
         | Write::ServerGone(_)
@@ -148,7 +172,15 @@ pub(super) fn id_used(write: &Write) -> u64 {
         | Write::Client(_)
         | Write::ClientGone(_)
         | Write::Code(_)
-        | Write::CodeGone(_) => 0,
+        | Write::CodeGone(_)
+        | Write::GroupGone(_)
+        | Write::Member(..)
+        | Write::MemberGone(..)
+        | Write::Service(_)
+        | Write::ServiceGone(_)
+        | Write::Share(_)
+        | Write::ShareGone(_)
+        | Write::ShareCodeGone(_) => 0,
     }
 }
 
@@ -190,13 +222,14 @@ mod tests {
     #[test]
     fn a_record_and_its_end_share_a_key_and_no_other_has_it() {
         let places: Vec<Place> = one_of_each().iter().map(place).collect();
-        for pair in places[..10].chunks(2) {
+        let pairs = places[..10].chunks(2).chain(places[11..].chunks(2));
+        for pair in pairs {
             assert_eq!(pair[0].key, pair[1].key);
             assert!(!pair[0].gone && pair[1].gone);
         }
         let mut keys: Vec<_> = places.iter().map(|it| it.key.clone()).collect();
         keys.dedup();
-        assert_eq!(keys.len(), 6);
+        assert_eq!(keys.len(), 11);
         assert!(keys.iter().all(|key| key[0] != 0));
     }
 }

@@ -12,8 +12,9 @@ use std::{
 
 use jovis_actors::{
     domain::{
-        ClientId, Moment, OAuthClient, OAuthCode, Owner, Scope, Server, ServerKey, ServerName,
-        Token, TokenHash, TokenId, User, UserId, Username, oauth::ClientOf,
+        ClientId, Group, GroupId, GroupName, Moment, OAuthClient, OAuthCode, Owner, Scope, Server,
+        ServerKey, ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId, ShareKey,
+        SharedWith, Token, TokenHash, TokenId, User, UserId, Username, oauth::ClientOf,
     },
     ports::{Journal as _, StoreError},
     store::{Image, Write},
@@ -84,6 +85,7 @@ pub(super) fn one_of_each() -> Vec<Write> {
     let (ada, lab) = (Username::new("ada").unwrap(), ServerName::new("lab").unwrap());
     let key = ServerKey { user: UserId(1), name: lab.clone() };
     let client = ClientId::of_server(&ada, &lab);
+    let share = ShareKey { server: key.clone(), with: SharedWith::Group(GroupId(4)) };
     let token = Token {
         id: TokenId(3),
         owner: Owner::User(UserId(1)),
@@ -124,6 +126,43 @@ pub(super) fn one_of_each() -> Vec<Write> {
         })),
         Write::CodeGone(TokenHash([9; 32])),
         Write::IdsUsed(12),
+        Write::Group(Arc::new(Group {
+            id: GroupId(4),
+            name: GroupName::new("physics").unwrap(),
+            properties: Arc::new([("room".to_owned(), "E 2".into())].into_iter().collect()),
+        })),
+        Write::GroupGone(GroupId(4)),
+        Write::Member(GroupId(4), UserId(1)),
+        Write::MemberGone(GroupId(4), UserId(1)),
+        Write::Service(Arc::new(Service {
+            name: ServiceName::new("culler").unwrap(),
+            admin: false,
+            url: Some("http://127.0.0.1:9".to_owned()),
+            display: true,
+            info: serde_json::Map::new(),
+            oauth_no_confirm: false,
+            oauth_client_allowed_scopes: vec![Scope::new("read:users!user")],
+            command: vec!["cull".to_owned()],
+            configured: true,
+        })),
+        Write::ServiceGone(ServiceName::new("culler").unwrap()),
+        Write::Share(Arc::new(Share {
+            key: share.clone(),
+            scopes: vec!["access:servers".to_owned()],
+            created: Moment(7),
+        })),
+        Write::ShareGone(share.clone()),
+        Write::ShareCode(Arc::new(ShareCode {
+            id: ShareCodeId(5),
+            hash: TokenHash([6; 32]),
+            server: share.server,
+            scopes: vec!["access:servers".to_owned()],
+            created: Moment(7),
+            expires_at: Moment(8),
+            exchange_count: 1,
+            last_exchanged: Some(Moment(7)),
+        })),
+        Write::ShareCodeGone(ShareCodeId(5)),
     ]
 }
 

@@ -4,7 +4,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use jovis_actors::{
-    activity, logins,
+    activity,
+    domain::Policy,
+    logins,
     ports::{Clock, Entropy},
     spawners, store,
 };
@@ -32,6 +34,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Settings; may be replaced while we run.
     pub settings: Arc<ArcSwap<HubSlice>>,
+    /// Roles; as the settings.
+    pub policy: Arc<ArcSwap<Policy>>,
 }
 
 /// The web's state; cheap to share.
@@ -40,6 +44,7 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Arc<ArcSwap<HubSlice>>,
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) templates: ArcSwap<Templates>,
     /// Open streams per user.
     pub(crate) watchers: Arc<Watchers>,
@@ -48,9 +53,9 @@ pub struct App {
 impl App {
     /// Puts it together. Fails if a template of the operator does not parse.
     pub fn new(parts: Parts) -> Result<Arc<Self>, TemplateError> {
-        let Parts { store, spawners, logins, activity, clock, entropy, settings } = parts;
+        let Parts { store, spawners, logins, activity, clock, entropy, settings, policy } = parts;
         let doors = Actors { store, spawners, logins, activity, clock: clock.clone() };
-        Self::with_doors(Box::new(doors), clock, entropy, settings)
+        Self::with_doors(Box::new(doors), clock, entropy, settings, policy)
     }
 
     /// With any doors.
@@ -59,10 +64,11 @@ impl App {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         settings: Arc<ArcSwap<HubSlice>>,
+        policy: Arc<ArcSwap<Policy>>,
     ) -> Result<Arc<Self>, TemplateError> {
         let templates = ArcSwap::from_pointee(Templates::load(&folders(&settings))?);
         let watchers = Arc::default();
-        Ok(Arc::new(Self { doors, clock, entropy, settings, templates, watchers }))
+        Ok(Arc::new(Self { doors, clock, entropy, settings, policy, templates, watchers }))
     }
 
     /// Reads the templates again, after settings were replaced. On an error the old ones stay.

@@ -9,9 +9,12 @@ use std::{
 use axum::{body::Body, extract::OriginalUri};
 use http::{HeaderMap, Method, Request, header, request};
 use jovis_actors::{
-    domain::{Moment, Username, quote},
+    accounts::Decided,
+    domain::{Moment, Policy, quote},
     store::Image,
 };
+
+use tokio::sync::oneshot;
 
 use super::{
     app::App, csrf, csrf::Bound, error::Error, form::Form, guard::Who, session, session::Cookies,
@@ -43,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     /// The settings at its beginning.
     pub(crate) settings: Arc<HubSlice>,
+    /// The roles at its beginning.
+    pub(crate) policy: Arc<Policy>,
     /// The records at its beginning. After a change read them again: [`Call::fresh`].
     pub(crate) image: Arc<Image>,
     pub(crate) now: Moment,
@@ -90,6 +95,7 @@ impl Call {
         let query = Form::parse(raw_query.as_deref().unwrap_or(""))?;
         let (from, secure, host) = believed(&head, via, settings.tls);
         Ok(Self {
+            policy: app.policy.load_full(),
             image: app.doors.image(),
             now: app.clock.moment(),
             id: id.unwrap_or_else(|| app.entropy.hex(8)),
@@ -133,6 +139,29 @@ impl Call {
     /// The records now.
     pub(crate) fn fresh(&self) -> Arc<Image> {
         self.app.doors.image()
+    }
+
+    /// Decides on the newest records, with the roles and the time of this call, and makes the outcome durable: all of it
+    /// or nothing. From then on [`Call::image`] has it. The decision runs on the store's thread: it must be quick.
+    pub(crate) async fn change<T, E>(
+        &mut self,
+        decide: impl FnOnce(&Image, &Policy, Moment) -> Decided<T, E> + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        E: Into<Error>,
+    {
+        let (tell, told) = oneshot::channel();
+        let (policy, now) = (self.policy.clone(), self.now);
+        let decide = move |image: &Image| {
+            let (writes, answer) = decide(image, &policy, now).map_err(Into::into)?;
+            // Whoever asked may have left: the change is made all the same.
+            let _ = tell.send(answer);
+            Ok(writes)
+        };
+        self.app.doors.change(Box::new(decide)).await?;
+        self.image = self.fresh();
+        told.await.map_err(|_| Error::failed("the change was made, but its answer was lost"))
     }
 
     /// A header as text.
@@ -211,8 +240,8 @@ impl Call {
 
     /// What form tokens of this request are bound to.
     pub(crate) fn bound(&self) -> Bound {
-        match &self.who {
-            Some(who) => Bound::user(self.session.as_deref(), &who.user.cookie_id),
+        match self.who.as_ref().and_then(Who::user) {
+            Some(user) => Bound::user(self.session.as_deref(), &user.cookie_id),
             None => {
                 let agent = self.headers.get(header::USER_AGENT);
                 let agent = agent.map(|value| value.as_bytes()).unwrap_or_default();
@@ -327,11 +356,6 @@ fn depth(json: &[u8]) -> usize {
         }
     }
     most
-}
-
-/// A name out of a path, if it can be one.
-pub(crate) fn username(text: &str) -> Option<Username> {
-    Username::new(text).ok()
 }
 
 #[cfg(test)]

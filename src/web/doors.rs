@@ -3,9 +3,9 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use jovis_actors::{
-    accounts::{self, NewCode, NewToken, Redeemed, Redemption},
+    accounts::{self, NewCode, Redeemed, Redemption},
     activity,
-    domain::{Moment, Owner, ServerKey, Token, TokenId, User, UserId},
+    domain::{Moment, ServerKey, TokenId, User, UserId},
     logins::{self, SignInRefused},
     ports::{Boxed, Clock, Credentials},
     spawners::{self, Ask, Begun, Report, StartRefused, StopAsk, StopRefused, Trouble},
@@ -15,18 +15,21 @@ use tokio::sync::watch;
 
 use super::error::Error;
 
+/// A pure decision on the newest records. Its answer goes its own way: see [`Call::change`].
+///
+/// [`Call::change`]: super::call::Call::change
+pub(crate) type Decision = Box<dyn FnOnce(&Image) -> Result<Vec<Write>, Error> + Send>;
+
 /// Everything the web asks for. Each answer is durable when it comes.
 pub(crate) trait Doors: Send + Sync {
     /// All records, now.
     fn image(&self) -> Arc<Image>;
+    /// Makes what is decided durable, all of it or nothing.
+    fn change(&self, decide: Decision) -> Boxed<'_, Result<(), Error>>;
     /// See [`logins::Client::password`].
     fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>>;
     /// Ends the tokens given in this browser session.
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>>;
-    /// Makes an API token.
-    fn issue(&self, new: NewToken) -> Boxed<'_, Result<Arc<Token>, Error>>;
-    /// Revokes a token; false: no such token.
-    fn revoke(&self, owner: Owner, id: TokenId) -> Boxed<'_, Result<bool, Error>>;
     /// Gives out an authorization code.
     fn give_code(&self, new: NewCode) -> Boxed<'_, Result<(), Error>>;
     /// Exchanges it.
@@ -65,6 +68,12 @@ impl Doors for Actors {
         self.store.image()
     }
 
+    fn change(&self, decide: Decision) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(async move {
+            Ok(self.store.change(move |image| Ok::<_, Error>((decide(image)?, ()))).await?)
+        })
+    }
+
     fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>> {
         Box::pin(self.logins.password(who))
     }
@@ -74,19 +83,6 @@ impl Doors for Actors {
         Box::pin(async move {
             let end = move |image: &Image| accounts::sign_out(image, user, &session, now);
             Ok(self.store.change(end).await?)
-        })
-    }
-
-    fn issue(&self, new: NewToken) -> Boxed<'_, Result<Arc<Token>, Error>> {
-        let now = self.clock.moment();
-        Box::pin(async move {
-            Ok(self.store.change(move |image| accounts::issue_token(image, new, now)).await?)
-        })
-    }
-
-    fn revoke(&self, owner: Owner, id: TokenId) -> Boxed<'_, Result<bool, Error>> {
-        Box::pin(async move {
-            Ok(self.store.change(move |image| accounts::revoke_token(image, &owner, id)).await?)
         })
     }
 

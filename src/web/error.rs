@@ -88,6 +88,13 @@ impl Error {
     }
 }
 
+/// For the log; clients get the status and the message apart.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message.as_deref().unwrap_or(self.status.as_str()))
+    }
+}
+
 impl From<Unavailable> for Error {
     fn from(why: Unavailable) -> Self {
         Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 5)

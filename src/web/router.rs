@@ -24,7 +24,7 @@ use super::{
     error::Error,
     guard::Proof,
     pages,
-    table::{self, Door, Names, Row},
+    table::{self, Door, Names, Needs, Row},
 };
 use crate::telemetry::metrics::{self, REQUESTS};
 
@@ -214,7 +214,7 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
 struct Handler(&'static str);
 
 async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
-    let handler = row.handler(&call.method).ok_or_else(Error::method)?;
+    let handler = row.deed(&call.method).ok_or_else(Error::method)?.handler;
     match row.door {
         Door::Open => {}
         Door::Server => call.identify(Proof::Any, false),
@@ -229,14 +229,15 @@ async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
     handler(call, names).await
 }
 
-/// The API: who is it, is it one of our own pages, is there such a method; the rest is the handler's.
+/// The API: who is it, is it one of our own pages, is there such a method, has the caller a scope for it; the rest is the
+/// handler's.
 async fn dispatch(row: &Row, names: &Names, call: &mut Call) -> Answer {
-    let handler = row.handler(&call.method);
-    match (row.door, handler) {
+    let deed = row.deed(&call.method);
+    match (row.door, deed) {
         _ if call.method == Method::OPTIONS => {
             return Ok(answer::bare(StatusCode::OK, "application/json"));
         }
-        (Door::ApiRoot, Some(handler)) => return handler(call, names).await,
+        (Door::ApiRoot, Some(deed)) => return (deed.handler)(call, names).await,
         _ => {}
     }
     call.identify(Proof::Any, true);
@@ -253,7 +254,13 @@ async fn dispatch(row: &Row, names: &Names, call: &mut Call) -> Answer {
     if checked && !by_token && asked {
         call.require_xsrf(None)?;
     }
-    handler.ok_or_else(Error::method)?(call, names).await
+    let deed = deed.ok_or_else(Error::method)?;
+    match deed.needs {
+        Needs::Covering(scopes) => call.may(scopes, row.of.resource(names))?,
+        Needs::Listing(scopes) => call.may_list(scopes)?,
+        Needs::Nothing | Needs::Asking(_) => {}
+    }
+    (deed.handler)(call, names).await
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@
 
 use axum::{Router, routing::MethodRouter};
 use http::Method;
-use jovis_actors::ports::Boxed;
+use jovis_actors::{
+    domain::scope::{Mask, Resource},
+    ports::Boxed,
+};
 
 use super::{answer::Answer, api, app::App, call::Call, oauth, pages, statics};
 
@@ -55,19 +58,71 @@ impl Door {
     }
 }
 
+/// What an endpoint is about, by the names in its path. (`spec/rest-api.md` 1.4.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Nothing in particular.
+    Hub,
+    /// `{user}`.
+    User,
+    /// `{server}` of `{user}`, the default one where there is no such place.
+    Server,
+    /// `{group}`.
+    #[expect(dead_code, reason = "comes with their endpoints")]
+    Group,
+    /// `{service}`.
+    #[expect(dead_code, reason = "comes with their endpoints")]
+    Service,
+}
+
+impl Of {
+    /// The thing itself.
+    pub(crate) fn resource(self, names: &Names) -> Resource<'_> {
+        match self {
+            Self::Hub => Resource::Hub,
+            Self::User => Resource::User(names.get("user")),
+            Self::Server => Resource::Server(names.get("user"), names.get("server")),
+            Self::Group => Resource::Group(names.get("group")),
+            Self::Service => Resource::Service(names.get("service")),
+        }
+    }
+}
+
+/// Which scopes a method wants; any of them will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// None: everybody may, or everybody who is known; what is needed the handler says.
+    Nothing,
+    /// One that covers what it is about. Looked at before the handler is asked.
+    Covering(Mask),
+    /// One in any form; the handler leaves out what it does not cover.
+    Listing(Mask),
+    /// One that covers what it is about, with refusals of the handler's own.
+    Asking(Mask),
+}
+
+/// One method of an endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Deed {
+    pub(crate) method: Method,
+    pub(crate) needs: Needs,
+    pub(crate) handler: Handler,
+}
+
 /// One endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     /// Its paths; the first is its usual one.
     pub(crate) paths: Vec<&'static str>,
     pub(crate) door: Door,
-    methods: Vec<(Method, Handler)>,
+    pub(crate) of: Of,
+    pub(crate) deeds: Vec<Deed>,
 }
 
 impl Row {
     /// What answers this method; nothing: 405.
-    pub(crate) fn handler(&self, method: &Method) -> Option<Handler> {
-        self.methods.iter().find(|(it, _)| it == method).map(|(_, handler)| *handler)
+    pub(crate) fn deed(&self, method: &Method) -> Option<&Deed> {
+        self.deeds.iter().find(|deed| deed.method == *method)
     }
 
     fn also(mut self, path: &'static str) -> Self {
@@ -75,8 +130,34 @@ impl Row {
         self
     }
 
+    fn of(mut self, of: Of) -> Self {
+        self.of = of;
+        self
+    }
+
     fn on(mut self, method: Method, handler: Handler) -> Self {
-        self.methods.push((method, handler));
+        self.deeds.push(Deed { method, needs: Needs::Nothing, handler });
+        self
+    }
+
+    /// The method before this takes whoever has one of these scopes for what the row is about.
+    fn needs(self, scopes: &[&str]) -> Self {
+        self.wants(Needs::Covering(Mask::of(scopes)))
+    }
+
+    /// The method before this takes whoever has one of these scopes, for anything.
+    #[expect(dead_code, reason = "lists come with their endpoints")]
+    fn lists(self, scopes: &[&str]) -> Self {
+        self.wants(Needs::Listing(Mask::of(scopes)))
+    }
+
+    /// The method before this looks for one of these scopes itself.
+    fn asks(self, scopes: &[&str]) -> Self {
+        self.wants(Needs::Asking(Mask::of(scopes)))
+    }
+
+    fn wants(mut self, needs: Needs) -> Self {
+        self.deeds.last_mut().expect("a method stands before its scopes").needs = needs;
         self
     }
 
@@ -99,8 +180,18 @@ impl Row {
 }
 
 fn row(door: Door, path: &'static str) -> Row {
-    Row { paths: vec![path], door, methods: Vec::new() }
+    Row { paths: vec![path], door, of: Of::Hub, deeds: Vec::new() }
 }
+
+/// Any of these opens a user's model.
+const VISIBLE: &[&str] = &[
+    "read:users",
+    "read:users:name",
+    "read:servers",
+    "read:users:groups",
+    "read:users:activity",
+    "read:roles:users",
+];
 
 /// A handler, and the places of the names it takes.
 macro_rules! to {
@@ -138,20 +229,24 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Open, "/static/{file?}").peek(to!(statics::file, "file")),
         // The REST API (`spec/rest-api.md`).
         row(ApiRoot, "/api").also("/api/").get(to!(api::hub::root)),
-        row(Api, "/api/info").get(to!(api::hub::info)),
+        row(Api, "/api/info").get(to!(api::hub::info)).needs(&["read:hub"]),
         row(Api, "/api/user").get(to!(api::users::who_am_i)),
-        row(Api, "/api/users/{user}").get(to!(api::users::show, "user")),
-        row(Api, "/api/users/{user}/activity").post(to!(api::activity::note, "user")),
-        row(ApiLate, "/api/users/{user}/tokens")
-            .get(to!(api::tokens::list, "user")).post(to!(api::tokens::make, "user")),
-        row(Api, "/api/users/{user}/tokens/{id?}")
-            .get(to!(api::tokens::show, "user", "id")).delete(to!(api::tokens::revoke, "user", "id")),
-        row(Api, "/api/users/{user}/server").also("/api/users/{user}/servers/{server?}")
-            .get(to!(api::servers::show, "user", "server"))
-            .post(to!(api::servers::start, "user", "server"))
-            .delete(to!(api::servers::stop, "user", "server")),
+        row(Api, "/api/users/{user}").of(Of::User)
+            .get(to!(api::users::show, "user")).needs(VISIBLE),
+        row(Api, "/api/users/{user}/activity").of(Of::User)
+            .post(to!(api::activity::note, "user")).needs(&["users:activity"]),
+        row(ApiLate, "/api/users/{user}/tokens").of(Of::User)
+            .get(to!(api::tokens::list, "user")).needs(&["read:tokens"])
+            .post(to!(api::tokens::make, "user")).asks(&["tokens"]),
+        row(Api, "/api/users/{user}/tokens/{id?}").of(Of::User)
+            .get(to!(api::tokens::show, "user", "id")).needs(&["read:tokens"])
+            .delete(to!(api::tokens::revoke, "user", "id")).needs(&["tokens"]),
+        row(Api, "/api/users/{user}/server").also("/api/users/{user}/servers/{server?}").of(Of::Server)
+            .get(to!(api::servers::show, "user", "server")).needs(&["read:servers"])
+            .post(to!(api::servers::start, "user", "server")).needs(&["start:servers"])
+            .delete(to!(api::servers::stop, "user", "server")).needs(&["delete:servers"]),
         row(Api, "/api/users/{user}/server/progress").also("/api/users/{user}/servers/{server?}/progress")
-            .get(to!(api::progress::stream, "user", "server")),
+            .of(Of::Server).get(to!(api::progress::stream, "user", "server")).needs(&["read:servers"]),
         row(ApiClient, "/api/oauth2/token").post(to!(oauth::token::serve)),
     ]
 }

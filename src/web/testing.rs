@@ -15,7 +15,7 @@ use http::{Method, Request, Response};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use jovis_actors::{
-    accounts::{NewCode, NewToken, RedeemRefused, Redeemed, Redemption},
+    accounts::{NewCode, RedeemRefused, Redeemed, Redemption},
     domain::{
         Cause, ClientId, Moment, OAuthClient, OAuthCode, OrderId, Owner, Scope, Secret, Server,
         ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId, Username,
@@ -28,7 +28,13 @@ use jovis_actors::{
 };
 use tokio::sync::watch;
 
-use super::{App, call::Via, doors::Doors, error::Error, router};
+use super::{
+    App,
+    call::Via,
+    doors::{Decision, Doors},
+    error::Error,
+    router,
+};
 use crate::config::{sections, slice::HubSlice};
 
 /// The password of everybody.
@@ -161,6 +167,12 @@ impl Doors for Fake {
         self.0.image.load_full()
     }
 
+    fn change(&self, decide: Decision) -> Boxed<'_, Result<(), Error>> {
+        let decided = decide(&self.image());
+        let done = decided.map(|writes| writes.into_iter().for_each(|write| self.0.write(write)));
+        Box::pin(async move { done })
+    }
+
     fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>> {
         let refused = self.0.refuse.lock().unwrap().clone();
         self.0.seen.lock().unwrap().push(who.clone());
@@ -183,28 +195,6 @@ impl Doors for Fake {
             }
         }
         Box::pin(async { Ok(()) })
-    }
-
-    fn issue(&self, new: NewToken) -> Boxed<'_, Result<Arc<Token>, Error>> {
-        let token = Arc::new(Token {
-            id: TokenId(self.0.next_id()),
-            owner: new.owner,
-            hash: new.hash,
-            scopes: new.scopes.into(),
-            created: Moment(0),
-            expires_at: new.expires_in.map(|life| Moment(0).plus(life)),
-            last_activity: None,
-            note: new.note.into(),
-            client: None,
-            session: None,
-        });
-        self.0.write(Write::Token(token.clone()));
-        Box::pin(async move { Ok(token) })
-    }
-
-    fn revoke(&self, _owner: Owner, id: TokenId) -> Boxed<'_, Result<bool, Error>> {
-        self.0.write(Write::TokenGone(id));
-        Box::pin(async { Ok(true) })
     }
 
     fn give_code(&self, new: NewCode) -> Boxed<'_, Result<(), Error>> {
@@ -406,6 +396,7 @@ impl Hub {
             clock.clone(),
             Arc::new(Counting(AtomicU64::new(0))),
             Arc::new(ArcSwap::from_pointee(settings)),
+            Arc::default(),
         );
         let app = app.unwrap();
         let routes = TowerToHyperService::new(router::routes(app.clone()));

@@ -6,10 +6,12 @@
 //! | [`users`] | signing in and out |
 //! | [`tokens`] | API tokens: issue, revoke, delete what has expired |
 //! | [`oauth`] | the hub as provider: give a code, exchange it once |
+//! | [`access`] | what somebody holds: roles, groups, shares, tokens |
 //! | [`servers`] | what a server's steps write, and what they mean for its token and its OAuth client |
 
 use crate::store::Write;
 
+pub mod access;
 pub mod oauth;
 pub mod servers;
 pub mod tokens;

@@ -4,9 +4,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::Decided;
+use super::{Decided, access};
 use crate::{
-    domain::{Moment, Owner, Scope, Token, TokenHash, TokenId, User, scope},
+    domain::{Moment, Owner, Policy, Scope, Token, TokenHash, TokenId},
     store::{Image, Write},
 };
 
@@ -38,7 +38,7 @@ pub struct NewToken {
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum TokenRefused {
     /// No such owner.
-    #[error("no such user")]
+    #[error("no such owner")]
     NoOwner,
     /// It would hold what its owner does not.
     #[error("not allowed to request scopes: {0}")]
@@ -54,22 +54,25 @@ pub enum TokenRefused {
     ManyTokens,
 }
 
-/// Makes an API token. Its scopes are held against what the owner has now, where the owner is a user; what a service
-/// holds stands in the configuration, so the caller has looked already. Where it gets tight, the owner's expired tokens
-/// are taken out.
-pub fn issue_token(image: &Image, new: NewToken, now: Moment) -> Decided<Arc<Token>, TokenRefused> {
+/// Makes an API token. Its scopes are held against what the owner has now. Where it gets tight, the owner's expired
+/// tokens are taken out.
+pub fn issue_token(
+    image: &Image,
+    policy: &Policy,
+    new: NewToken,
+    now: Moment,
+) -> Decided<Arc<Token>, TokenRefused> {
     if new.note.len() > LONGEST_NOTE {
         return Err(TokenRefused::LongNote);
     }
     if new.scopes.len() > MOST_SCOPES {
         return Err(TokenRefused::ManyScopes);
     }
-    if let Owner::User(id) = new.owner {
-        let user = image.user(id).ok_or(TokenRefused::NoOwner)?;
-        let excess = excess(&new.scopes, user);
-        if !excess.is_empty() {
-            return Err(TokenRefused::Excess(excess.join(", ")));
-        }
+    let (holder, held) =
+        access::of_owner(image, policy, &new.owner).ok_or(TokenRefused::NoOwner)?;
+    let excess = access::excess(image, policy, &new.scopes, &holder, &held);
+    if !excess.is_empty() {
+        return Err(TokenRefused::Excess(excess.join(", ")));
     }
     let mut writes = make_room(image, &new.owner, now)?;
     let token = Token {
@@ -102,12 +105,6 @@ fn make_room(image: &Image, owner: &Owner, now: Moment) -> Result<Vec<Write>, To
     } else {
         Err(TokenRefused::ManyTokens)
     }
-}
-
-/// The scopes this user does not hold in full, as written.
-fn excess<'a>(scopes: &'a [Scope], user: &User) -> Vec<&'a str> {
-    let held = |scope: &&Scope| scope::holds(scope, &user.name, user.admin);
-    scopes.iter().filter(|scope| !held(scope)).map(Scope::as_str).collect()
 }
 
 /// The writes and the answer for a new token. Its id stays used when the token has gone.

@@ -1,28 +1,35 @@
 //! Who may do what. A scope is a name with an optional filter: `access:servers!server=bob/`.
 //!
-//! Here: the form of a scope, what the fixed roles hold, and what a token may do. Scopes are kept raw, as they were
-//! written; they are expanded over `table` each time they are used, so that what counts is what the owner holds then.
-//! Groups, and scopes of an operator's own, come with the whole REST API.
+//! A scope is kept raw, as it was written ([`Scope`]); each time it is used it is expanded over the
+//! [vocabulary](Vocabulary) for whoever holds it ([`Grants`]), so that what counts is what the owner has then. What is
+//! held in the end ([`Granted`]) is a handful of numbers, so nothing is cached and nothing goes stale.
+//! (`spec/rbac.md` 1 to 5.)
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`vocabulary`] | the table of scopes, what each brings with it, an operator's own |
+//! | [`granted`] | what somebody holds, what it covers, what two holdings have in common |
 
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ServerName, Username};
+use super::{OAuthClient, ServerName, ServiceName, Username, oauth::ClientOf};
 
-mod table;
+pub mod granted;
 #[cfg(test)]
 mod tests;
+pub mod vocabulary;
+
+pub use granted::{Filter, Granted, Membership, Resource};
+pub use vocabulary::{Custom, CustomRefused, Mask, Vocabulary};
 
 /// A scope in its raw form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Scope(Arc<str>);
 
 impl Scope {
-    /// From its text; not checked against the table of scopes.
+    /// From its text; not checked: see [`Grants::of`].
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
@@ -37,6 +44,11 @@ impl Scope {
         Self(format!("access:servers!user={user}").into())
     }
 
+    /// Access to one service: `access:services!service=NAME`.
+    pub fn access_service(name: &ServiceName) -> Self {
+        Self(format!("access:services!service={name}").into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -47,39 +59,14 @@ impl Scope {
         self.0.split_once('!').map_or(&self.0, |(base, _)| base)
     }
 
-    /// The filter, if any: `(kind, value)`; the value is empty for `!user` and `!server`.
-    pub fn filter(&self) -> Option<(&str, &str)> {
-        let (_, filter) = self.0.split_once('!')?;
-        Some(filter.split_once('=').unwrap_or((filter, "")))
+    /// The filter as it is written, if any: what follows the first `!`.
+    pub fn filter(&self) -> Option<&str> {
+        self.0.split_once('!').map(|(_, filter)| filter)
     }
 
-    /// Does it stand in the table, or is it one of the names with a meaning of their own; and is its filter one?
-    pub fn is_known(&self) -> bool {
-        matches!(self.as_str(), "self" | "inherit" | "(no_scope)")
-            || (table::find(self.base()).is_some() && Filter::of(self).is_some())
-    }
-
-    /// Does holding this scope open this resource? (`spec/rbac.md` 5.1 without groups.)
-    pub fn covers_server(&self, base: &str, user: &Username, server: &ServerName) -> bool {
-        self.base() == base
-            && match self.filter() {
-                None => true,
-                Some(("user", name)) => name == user.as_str(),
-                Some(("server", which)) => {
-                    which.split_once('/') == Some((user.as_str(), server.as_str()))
-                }
-                Some(_) => false,
-            }
-    }
-
-    /// Does holding this scope cover this user?
-    pub fn covers_user(&self, base: &str, user: &Username) -> bool {
-        self.base() == base
-            && match self.filter() {
-                None => true,
-                Some(("user", name)) => name == user.as_str(),
-                Some(_) => false,
-            }
+    /// Is it a scope, and is its filter one?
+    pub fn is_known(&self, vocabulary: &Vocabulary) -> bool {
+        Raw::of(vocabulary, self).is_some()
     }
 }
 
@@ -89,126 +76,169 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What restricts a scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Filter<'a> {
-    /// Nothing.
-    All,
-    /// `!user`: whoever owns the token.
-    Own,
-    /// `!server`, `!service`: what the token's OAuth client is. Plain tokens have none.
-    OwnClient,
-    /// `!user=NAME`.
-    User(&'a str),
-    /// `!server=USER/SERVER`.
-    Server(&'a str),
-    /// `!group=NAME`, `!service=NAME`: holds what is written just so, no more.
-    Other,
+/// A scope understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Raw {
+    /// `self`: what a user may do with what is one's own.
+    Oneself,
+    /// `inherit`: whatever the owner may.
+    Inherit,
+    /// `(no_scope)`: nothing but being known.
+    Nothing,
+    /// These names, unfiltered.
+    Whole(Mask),
+    /// These names, where this filter lets them.
+    Part(Filter, Mask),
+    /// `!user`: these names, for whoever owns the token.
+    Own(Mask),
+    /// `!server`: these names, for the server that the token's OAuth client is.
+    OwnServer(Mask),
+    /// `!service`: these names, for the service that owns the token, or that its OAuth client is.
+    OwnService(Mask),
 }
 
-impl<'a> Filter<'a> {
-    /// None: it is not well-formed.
-    fn of(scope: &'a Scope) -> Option<Self> {
-        let Some((_, text)) = scope.0.split_once('!') else { return Some(Self::All) };
-        match text.split_once('=') {
-            None if text == "user" => Some(Self::Own),
-            None if matches!(text, "server" | "service") => Some(Self::OwnClient),
-            Some(("server", which)) => match which.split_once('/') {
-                Some((user, _)) if !user.is_empty() => Some(Self::Server(which)),
-                Some(_) | None => None,
+impl Raw {
+    /// Nothing: there is no such scope, or no such filter.
+    fn of(vocabulary: &Vocabulary, scope: &Scope) -> Option<Self> {
+        match scope.as_str() {
+            "self" => return Some(Self::Oneself),
+            "inherit" => return Some(Self::Inherit),
+            "(no_scope)" => return Some(Self::Nothing),
+            _ => {}
+        }
+        let mask = vocabulary.closure(scope.base())?;
+        let of_server = mask.without(vocabulary::OF_USERS);
+        Some(match scope.filter() {
+            None => Self::Whole(mask),
+            Some("user") => Self::Own(mask),
+            Some("server") => Self::OwnServer(of_server),
+            Some("service") => Self::OwnService(mask),
+            Some(text) => match Filter::parse(text)? {
+                filter @ Filter::Server(_) => Self::Part(filter, of_server),
+                filter => Self::Part(filter, mask),
             },
-            Some((_, "")) | None => None,
-            Some(("user", name)) => Some(Self::User(name)),
-            Some(("group" | "service", _)) => Some(Self::Other),
-            Some(_) => None,
+        })
+    }
+}
+
+/// Whose a scope is, for what is written without a name: `self`, `!user`, `!server`, `!service`.
+#[derive(Debug, Clone, Default)]
+pub struct Holder {
+    user: Option<Arc<str>>,
+    service: Option<Arc<str>>,
+    server: Option<Arc<str>>,
+}
+
+impl Holder {
+    /// A user.
+    pub fn user(name: &Username) -> Self {
+        Self { user: Some(name.as_str().into()), ..Self::default() }
+    }
+
+    /// A service.
+    pub fn service(name: &ServiceName) -> Self {
+        Self { service: Some(name.as_str().into()), ..Self::default() }
+    }
+
+    /// The same with a token that was given to this client. `owner`: of the server the client is, if it is one.
+    #[must_use]
+    pub fn by_client(mut self, client: &OAuthClient, owner: Option<&Username>) -> Self {
+        match (&client.of, owner) {
+            (ClientOf::Server(_, server), Some(owner)) => {
+                self.server = Some(format!("{owner}/{server}").into());
+            }
+            (ClientOf::Server(..), None) => {}
+            (ClientOf::Service(name), _) => {
+                self.service.get_or_insert_with(|| name.as_str().into());
+            }
+        }
+        self
+    }
+}
+
+/// What a list of raw scopes grants, still without a holder: worked out once for a role, at each use for a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    inherit: bool,
+    fixed: Granted,
+    own: Mask,
+    own_server: Mask,
+    own_service: Mask,
+    oneself: bool,
+}
+
+impl Grants {
+    /// Of these scopes; those that are none grant nothing.
+    pub fn of<'a>(vocabulary: &Vocabulary, scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
+        let mut out = Self::default();
+        for raw in scopes.into_iter().filter_map(|scope| Raw::of(vocabulary, scope)) {
+            match raw {
+                Raw::Oneself => out.oneself = true,
+                Raw::Inherit => out.inherit = true,
+                Raw::Nothing => {}
+                Raw::Whole(mask) => out.fixed.add_whole(mask),
+                Raw::Part(filter, mask) => out.fixed.add(filter, mask),
+                Raw::Own(mask) => out.own = out.own.or(mask),
+                Raw::OwnServer(mask) => out.own_server = out.own_server.or(mask),
+                Raw::OwnService(mask) => out.own_service = out.own_service.or(mask),
+            }
+        }
+        out
+    }
+
+    /// Is `inherit` among them?
+    pub fn inherits(&self) -> bool {
+        self.inherit
+    }
+
+    /// Adds what they grant to this holder. What names something the holder is not grants nothing.
+    pub fn give(&self, holder: &Holder, to: &mut Granted) {
+        to.add_all(&self.fixed);
+        if let Some(user) = &holder.user {
+            let own = if self.oneself { self.own.or(vocabulary::OWN) } else { self.own };
+            to.add(Filter::User(user.clone()), own);
+        }
+        if let Some(server) = &holder.server {
+            to.add(Filter::Server(server.clone()), self.own_server);
+        }
+        if let Some(service) = &holder.service {
+            to.add(Filter::Service(service.clone()), self.own_service);
         }
     }
-}
 
-/// What `self` and the role `admin` expand to.
-static SELF: LazyLock<Vec<&str>> = LazyLock::new(|| table::closure(table::SELF));
-static ADMIN: LazyLock<Vec<&str>> = LazyLock::new(|| table::closure(table::ADMIN));
-
-/// Everything a user holds, expanded: the role `user`, and the role `admin` where set. Sorted.
-pub fn own_scopes(user: &Username, admin: bool) -> Vec<Scope> {
-    let own = SELF.iter().filter(|name| !admin || ADMIN.binary_search(name).is_err());
-    let own = own.map(|name| Scope::new(&format!("{name}!user={user}")));
-    let all = ADMIN.iter().filter(|_| admin).map(|name| Scope::new(name));
-    let mut out: Vec<_> = own.chain(all).collect();
-    out.sort();
-    out
-}
-
-/// A raw scope with all it brings, for this owner: `self` resolved, `!user` filled in. Nothing, where it is not known,
-/// names something the owner is not, or is `inherit`, which says no more than its owner. (`spec/rbac.md` 3 and 4.)
-pub fn expand(scope: &Scope, owner: &Username) -> Vec<Scope> {
-    if scope.as_str() == "self" {
-        return SELF.iter().map(|name| Scope::new(&format!("{name}!user={owner}"))).collect();
+    /// What they grant to this holder.
+    pub fn to(&self, holder: &Holder) -> Granted {
+        let mut out = Granted::default();
+        self.give(holder, &mut out);
+        out
     }
-    let names = table::closure(&[scope.base()]);
-    let filtered = |filter: &str| -> Vec<Scope> {
-        names.iter().map(|name| Scope::new(&format!("{name}{filter}"))).collect()
-    };
-    let written = &scope.0[scope.base().len()..];
-    match Filter::of(scope) {
-        None | Some(Filter::OwnClient) => Vec::new(),
-        Some(Filter::Own) => filtered(&format!("!user={owner}")),
-        Some(Filter::All | Filter::User(_) | Filter::Other) => filtered(written),
-        // A server is not its user: nothing is read about that one.
-        Some(Filter::Server(_)) => {
-            let mut scopes = filtered(written);
-            scopes.retain(|scope| !scope.base().starts_with("read:user"));
-            scopes
+}
+
+/// What every token of a user tells of its owner: name and groups.
+const KNOWN_USER: Mask = Mask::of(&["read:users:name", "read:users:groups"]);
+/// What every token of a service tells.
+const KNOWN_SERVICE: Mask = Mask::of(&["read:services:name"]);
+
+/// Adds what identifies the owner. (`spec/rbac.md` 5.)
+pub fn identify(holder: &Holder, service: bool, to: &mut Granted) {
+    match (&holder.user, &holder.service) {
+        (Some(user), _) => to.add(Filter::User(user.clone()), KNOWN_USER),
+        (None, Some(name)) if service => to.add(Filter::Service(name.clone()), KNOWN_SERVICE),
+        (None, _) => {}
+    }
+}
+
+/// Adds the scope that opens what this client is. `owner`: of the server, if it is one.
+pub fn access(client: &OAuthClient, owner: Option<&Username>, to: &mut Granted) {
+    const SERVERS: Mask = Mask::of(&["access:servers"]);
+    const SERVICES: Mask = Mask::of(&["access:services"]);
+    match (&client.of, owner) {
+        (ClientOf::Server(_, server), Some(owner)) => {
+            to.add(Filter::Server(format!("{owner}/{server}").into()), SERVERS);
+        }
+        (ClientOf::Server(..), None) => {}
+        (ClientOf::Service(name), _) => {
+            to.add(Filter::Service(name.as_str().into()), SERVICES);
         }
     }
-}
-
-/// Does this user hold all that this raw scope stands for? Not, where it is not known.
-pub fn holds(scope: &Scope, owner: &Username, admin: bool) -> bool {
-    let held = own_scopes(owner, admin);
-    let covered = |it: &Scope| held.iter().any(|held| both(held, it).as_ref() == Some(it));
-    scope.is_known() && expand(scope, owner).iter().all(covered)
-}
-
-/// The effective scopes of a token: its raw scopes expanded for the owner, and the two identify scopes every token of a
-/// user carries, cut to what the owner holds. Sorted. (`spec/rbac.md` 5.)
-pub fn effective(raw: &[Scope], owner: &Username, admin: bool) -> Vec<Scope> {
-    let held = own_scopes(owner, admin);
-    if raw.iter().any(|scope| scope.as_str() == "inherit") {
-        return held;
-    }
-    let identity = ["read:users:name!user", "read:users:groups!user"].map(Scope::new);
-    let asked = raw.iter().chain(&identity).flat_map(|scope| expand(scope, owner));
-    let mut out: Vec<_> =
-        asked.flat_map(|scope| held.iter().filter_map(move |held| both(held, &scope))).collect();
-    out.sort();
-    out.dedup();
-    reduce(out)
-}
-
-/// What two scopes have in common. (`spec/rbac.md` 5.1 without groups.)
-fn both(a: &Scope, b: &Scope) -> Option<Scope> {
-    if a.base() != b.base() {
-        return None;
-    }
-    let within =
-        |server: &str, user: &str| server.split_once('/').is_some_and(|(it, _)| it == user);
-    let common = match (Filter::of(a)?, Filter::of(b)?) {
-        (Filter::All, _) => b,
-        (_, Filter::All) => a,
-        (Filter::User(user), Filter::Server(server)) if within(server, user) => b,
-        (Filter::Server(server), Filter::User(user)) if within(server, user) => a,
-        _ if a == b => a,
-        _ => return None,
-    };
-    Some(common.clone())
-}
-
-/// Without what stands there unfiltered too. `scopes` are sorted.
-fn reduce(scopes: Vec<Scope>) -> Vec<Scope> {
-    let whole: Vec<_> = scopes.iter().filter(|it| it.filter().is_none()).cloned().collect();
-    let swallowed = |it: &Scope| {
-        it.filter().is_some() && whole.binary_search_by(|held| held.as_str().cmp(it.base())).is_ok()
-    };
-    scopes.into_iter().filter(|it| !swallowed(it)).collect()
 }

@@ -6,8 +6,9 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ClientId, OAuthClient, OAuthCode, Owner, Server, ServerKey, ServerName, ServiceName, Token,
-    TokenHash, TokenId, User, UserId, Username,
+    ClientId, Group, GroupId, GroupName, OAuthClient, OAuthCode, Owner, Server, ServerKey,
+    ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId, ShareKey, SharedWith, Token,
+    TokenHash, TokenId, User, UserId, Username, scope::Membership,
 };
 
 /// One physical change: the new value of a record, or its end. Nothing is decided twice, and applying twice does no harm.
@@ -35,13 +36,33 @@ pub enum Write {
     CodeGone(TokenHash),
     /// Ids up to this one are used up, also those of what has gone since.
     IdsUsed(u64),
+    /// A group is so.
+    Group(Arc<Group>),
+    /// No such group any more.
+    GroupGone(GroupId),
+    /// This user is in this group.
+    Member(GroupId, UserId),
+    /// Not any more.
+    MemberGone(GroupId, UserId),
+    /// A service is so.
+    Service(Arc<Service>),
+    /// No such service any more.
+    ServiceGone(ServiceName),
+    /// A share is so.
+    Share(Arc<Share>),
+    /// No such share any more.
+    ShareGone(ShareKey),
+    /// A code for a share is so.
+    ShareCode(Arc<ShareCode>),
+    /// No such code any more.
+    ShareCodeGone(ShareCodeId),
 }
 
 /// Everything the hub knows, at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
     users: OrdMap<UserId, Arc<User>>,
-    names: HashMap<Username, UserId>,
+    names: OrdMap<Username, UserId>,
     servers: OrdMap<ServerKey, Arc<Server>>,
     tokens: OrdMap<TokenId, Arc<Token>>,
     /// By the beginning of the hash. Indexes of tokens hold numbers only: there may be a million of them.
@@ -54,6 +75,15 @@ pub struct Image {
     given: OrdSet<(u64, TokenId)>,
     clients: OrdMap<ClientId, Arc<OAuthClient>>,
     codes: OrdMap<TokenHash, Arc<OAuthCode>>,
+    groups: OrdMap<GroupId, Arc<Group>>,
+    group_names: HashMap<GroupName, GroupId>,
+    members: OrdSet<(GroupId, UserId)>,
+    memberships: OrdSet<(UserId, GroupId)>,
+    services: OrdMap<ServiceName, Arc<Service>>,
+    shares: OrdMap<ShareKey, Arc<Share>>,
+    /// The same, by whom they are with.
+    shared: OrdSet<(SharedWith, ServerKey)>,
+    share_codes: OrdMap<ShareCodeId, Arc<ShareCode>>,
     ids: u64,
 }
 
@@ -111,6 +141,47 @@ impl Image {
                 self.codes.remove(hash);
             }
             Write::IdsUsed(id) => self.ids = self.ids.max(*id),
+            Write::Group(group) => {
+                if let Some(old) = self.groups.insert(group.id, group.clone()) {
+                    self.drop_group_name(&old);
+                }
+                self.group_names.insert(group.name.clone(), group.id);
+                self.ids = self.ids.max(group.id.0);
+            }
+            Write::GroupGone(id) => {
+                if let Some(old) = self.groups.remove(id) {
+                    self.drop_group_name(&old);
+                }
+            }
+            Write::Member(group, user) => {
+                self.members.insert((*group, *user));
+                self.memberships.insert((*user, *group));
+            }
+            Write::MemberGone(group, user) => {
+                self.members.remove(&(*group, *user));
+                self.memberships.remove(&(*user, *group));
+            }
+            Write::Service(service) => {
+                self.services.insert(service.name.clone(), service.clone());
+            }
+            Write::ServiceGone(name) => {
+                self.services.remove(name);
+            }
+            Write::Share(share) => {
+                self.shared.insert((share.key.with, share.key.server.clone()));
+                self.shares.insert(share.key.clone(), share.clone());
+            }
+            Write::ShareGone(key) => {
+                self.shared.remove(&(key.with, key.server.clone()));
+                self.shares.remove(key);
+            }
+            Write::ShareCode(code) => {
+                self.share_codes.insert(code.id, code.clone());
+                self.ids = self.ids.max(code.id.0);
+            }
+            Write::ShareCodeGone(id) => {
+                self.share_codes.remove(id);
+            }
         }
     }
 
@@ -118,6 +189,13 @@ impl Image {
     fn drop_name(&mut self, old: &User) {
         if self.names.get(&old.name) == Some(&old.id) {
             self.names.remove(&old.name);
+        }
+    }
+
+    /// As [`Self::drop_name`].
+    fn drop_group_name(&mut self, old: &Group) {
+        if self.group_names.get(&old.name) == Some(&old.id) {
+            self.group_names.remove(&old.name);
         }
     }
 
@@ -141,6 +219,11 @@ impl Image {
             .chain(self.tokens.values().map(|it| Write::Token(it.clone())))
             .chain(self.clients.values().map(|it| Write::Client(it.clone())))
             .chain(self.codes.values().map(|it| Write::Code(it.clone())))
+            .chain(self.groups.values().map(|it| Write::Group(it.clone())))
+            .chain(self.members.iter().map(|(group, user)| Write::Member(*group, *user)))
+            .chain(self.services.values().map(|it| Write::Service(it.clone())))
+            .chain(self.shares.values().map(|it| Write::Share(it.clone())))
+            .chain(self.share_codes.values().map(|it| Write::ShareCode(it.clone())))
     }
 
     /// The next unused id, for users and tokens alike. Ids are never given again: the writes that use it also say
@@ -165,8 +248,106 @@ impl Image {
     }
 
     /// All users, oldest first.
-    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
+    pub fn users(&self) -> impl DoubleEndedIterator<Item = &Arc<User>> {
         self.users.values()
+    }
+
+    /// All users, by name.
+    pub fn users_by_name(&self) -> impl DoubleEndedIterator<Item = &Arc<User>> {
+        self.names.values().filter_map(|id| self.users.get(id))
+    }
+
+    /// How many users there are.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// A group by id.
+    pub fn group(&self, id: GroupId) -> Option<&Arc<Group>> {
+        self.groups.get(&id)
+    }
+
+    /// A group by name.
+    pub fn group_named(&self, name: &str) -> Option<&Arc<Group>> {
+        self.groups.get(self.group_names.get(name)?)
+    }
+
+    /// All groups, oldest first.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups.values()
+    }
+
+    /// The groups a user is in, oldest first.
+    pub fn groups_of(&self, user: UserId) -> impl Iterator<Item = &Arc<Group>> {
+        self.memberships
+            .range((user, GroupId(0))..)
+            .take_while(move |(whose, _)| *whose == user)
+            .filter_map(|(_, group)| self.groups.get(group))
+    }
+
+    /// The users in a group, oldest first.
+    pub fn members_of(&self, group: GroupId) -> impl Iterator<Item = &Arc<User>> {
+        self.members
+            .range((group, UserId(0))..)
+            .take_while(move |(which, _)| *which == group)
+            .filter_map(|(_, user)| self.users.get(user))
+    }
+
+    /// Is this user in this group?
+    pub fn is_member(&self, group: GroupId, user: UserId) -> bool {
+        self.members.contains(&(group, user))
+    }
+
+    /// A service by name.
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+
+    /// All services, by name.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// One share.
+    pub fn share(&self, key: &ShareKey) -> Option<&Arc<Share>> {
+        self.shares.get(key)
+    }
+
+    /// With whom one server is shared.
+    pub fn shares_of(&self, server: &ServerKey) -> impl Iterator<Item = &Arc<Share>> {
+        let first = ShareKey { server: server.clone(), with: SharedWith::User(UserId(0)) };
+        self.shares
+            .range(first..)
+            .map(|(_, share)| share)
+            .take_while(move |share| share.key.server == *server)
+    }
+
+    /// What one user has shared.
+    pub fn shares_by(&self, owner: UserId) -> impl Iterator<Item = &Arc<Share>> {
+        let server = ServerKey { user: owner, name: ServerName::default_server() };
+        let first = ShareKey { server, with: SharedWith::User(UserId(0)) };
+        self.shares
+            .range(first..)
+            .map(|(_, share)| share)
+            .take_while(move |share| share.key.server.user == owner)
+    }
+
+    /// What is shared with this one.
+    pub fn shared_with(&self, with: SharedWith) -> impl Iterator<Item = &Arc<Share>> {
+        let first = ServerKey { user: UserId(0), name: ServerName::default_server() };
+        self.shared.range((with, first)..).take_while(move |(whom, _)| *whom == with).filter_map(
+            |(with, server)| self.shares.get(&ShareKey { server: server.clone(), with: *with }),
+        )
+    }
+
+    /// A code for a share by number.
+    pub fn share_code(&self, id: ShareCodeId) -> Option<&Arc<ShareCode>> {
+        self.share_codes.get(&id)
+    }
+
+    /// All codes for shares, oldest first. There are few: each lives for a day unless asked otherwise.
+    pub fn share_codes(&self) -> impl Iterator<Item = &Arc<ShareCode>> {
+        self.share_codes.values()
     }
 
     /// One server.
@@ -262,11 +443,23 @@ impl Image {
             + self.tokens.len()
             + self.clients.len()
             + self.codes.len()
+            + self.groups.len()
+            + self.members.len()
+            + self.services.len()
+            + self.shares.len()
+            + self.share_codes.len()
     }
 
     /// Nothing yet?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Membership for Image {
+    fn is_in(&self, user: &str, group: &str) -> bool {
+        let both = self.user_named(user).zip(self.group_named(group));
+        both.is_some_and(|(user, group)| self.is_member(group.id, user.id))
     }
 }
 

@@ -11,7 +11,6 @@ use crate::web::{
     answer::{self, Answer},
     call::Call,
     error::Error,
-    guard::About,
     model::time,
 };
 
@@ -27,7 +26,6 @@ struct Told {
 
 /// Takes it. The values only move forward; that is the receiver's business.
 pub(crate) async fn note(call: &mut Call, name: &str) -> Answer {
-    call.known()?.may(&["users:activity"], About::User(name))?;
     let user = user(call, name)?;
     let body = call.json().await?;
     let told = read(body.as_ref(), call.now)?;

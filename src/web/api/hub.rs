@@ -8,7 +8,6 @@ use crate::{
     web::{
         answer::{self, Answer, VERSION},
         call::Call,
-        guard::About,
     },
 };
 
@@ -21,7 +20,6 @@ pub(crate) async fn root(_call: &Call) -> Answer {
 
 /// What it is made of. There is no Python here; the fields stay, as clients expect texts in them.
 pub(crate) async fn info(call: &Call) -> Answer {
-    call.known()?.may(&["read:hub"], About::Hub)?;
     let spawner = match call.settings.spawner.class {
         SpawnerClass::Local(_) => "Local",
         SpawnerClass::Simple(_) => "Simple",

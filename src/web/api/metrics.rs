@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use http::{HeaderName, StatusCode};
 use jovis_actors::{
-    domain::{Moment, ServerState},
+    domain::{
+        Moment, ServerState,
+        scope::{Mask, Resource},
+    },
     store::Image,
 };
 
@@ -13,14 +16,13 @@ use crate::{
     web::{
         answer::{self, Answer},
         call::Call,
-        guard::About,
     },
 };
 
 /// For whoever may read it; for everybody if `hub.authenticate_prometheus` is off.
 pub(crate) async fn show(call: &Call) -> Answer {
     if call.settings.hub.authenticate_prometheus {
-        call.known()?.may(&["read:metrics"], About::Hub)?;
+        call.may(Mask::of(&["read:metrics"]), Resource::Hub)?;
     }
     let text = metrics::encode(&now(&call.image, call.app.clock.moment()));
     let mut out = answer::bare(StatusCode::OK, "text/plain; version=1.0.0; charset=utf-8");

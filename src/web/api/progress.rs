@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body::Frame;
 use jovis_actors::{
-    domain::{Cause, Server, User, UserId},
+    domain::{Cause, Server, User},
     spawners::{Report, Trouble},
 };
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ use crate::web::{
     app::App,
     call::Call,
     error::Error,
-    guard::About,
+    guard::Who,
     model,
 };
 
@@ -38,20 +38,21 @@ const QUEUE: usize = 64;
 /// Streams one user may have open; a page needs one.
 const STREAMS: usize = 20;
 
-/// Who watches how many starts.
+/// Who watches how many starts: users and services, by kind and name.
 #[derive(Debug, Default)]
-pub(crate) struct Watchers(Mutex<HashMap<UserId, usize>>);
+pub(crate) struct Watchers(Mutex<HashMap<(bool, String), usize>>);
 
 impl Watchers {
-    /// One more of this user; nothing if there are too many.
-    fn begin(self: &Arc<Self>, user: UserId) -> Option<Watch> {
+    /// One more of theirs; nothing if there are too many.
+    fn begin(self: &Arc<Self>, who: &Who) -> Option<Watch> {
+        let who = (who.user().is_some(), who.name().to_owned());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(user).or_default();
+        let count = all.entry(who.clone()).or_default();
         if *count >= STREAMS {
             return None;
         }
         *count += 1;
-        Some(Watch { all: self.clone(), user })
+        Some(Watch { all: self.clone(), who })
     }
 }
 
@@ -59,13 +60,13 @@ impl Watchers {
 #[derive(Debug)]
 struct Watch {
     all: Arc<Watchers>,
-    user: UserId,
+    who: (bool, String),
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = all.entry(self.user) {
+        if let Entry::Occupied(mut count) = all.entry(self.who.clone()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -76,12 +77,11 @@ impl Drop for Watch {
 
 /// Streams the start in hand, or tells how the last one ended.
 pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer {
-    call.known()?.may(&["read:servers"], About::Server(name, server_name))?;
     let user = user(call, name)?;
     let server = server(call, &user, server_name)?;
     let url = model::server::url(call.base(), &user, server_name);
-    let watch = call.app.watchers.begin(call.known()?.user.id);
-    let watch = watch.ok_or_else(|| Error::crowded("too many open streams of this user"))?;
+    let watch = call.app.watchers.begin(call.known()?);
+    let watch = watch.ok_or_else(|| Error::crowded("too many open streams"))?;
     let (feed, events) = mpsc::channel(QUEUE);
     let once = |event: Value| {
         // The queue is empty: there is room for two.

@@ -2,7 +2,10 @@
 
 use http::StatusCode;
 use jovis_actors::{
-    domain::{ServerState, Stopper, User},
+    domain::{
+        ServerState, Stopper, User,
+        scope::{Mask, Resource},
+    },
     spawners::{Ask, Begun, StopAsk, StopRefused},
 };
 use serde_json::{Map, Value};
@@ -12,25 +15,22 @@ use crate::web::{
     answer::{self, Answer},
     call::Call,
     error::Error,
-    guard::{About, Who},
+    guard::{By, Who},
     model,
 };
 
 /// One server, running or not.
 pub(crate) async fn show(call: &Call, name: &str, server_name: &str) -> Answer {
-    let who = call.known()?;
-    let about = About::Server(name, server_name);
-    who.may(&["read:servers"], about)?;
     let user = user(call, name)?;
     let server = server(call, &user, server_name)?;
-    let state = who.covers(&["admin:server_state"], about);
+    let about = Resource::Server(name, server_name);
+    let state = call.covers(Mask::of(&["admin:server_state"]), about);
     let model = model::server::model(call.base(), &user, &server, state);
     Ok(answer::json(StatusCode::OK, &model))
 }
 
 /// Starts a server; waits `slow_spawn_timeout`, then says "pending".
 pub(crate) async fn start(call: &mut Call, name: &str, server_name: &str) -> Answer {
-    call.known()?.may(&["start:servers"], About::Server(name, server_name))?;
     let user = user(call, name)?;
     let key = key_to_start(call, &user, server_name)?;
     let mut ask = read(call.json().await?)?;
@@ -62,7 +62,6 @@ pub(crate) async fn start(call: &mut Call, name: &str, server_name: &str) -> Ans
 
 /// Stops a server; waits `slow_stop_timeout`, then says "pending".
 pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answer {
-    call.known()?.may(&["delete:servers"], About::Server(name, server_name))?;
     let user = user(call, name)?;
     let body = call.json().await?;
     let remove = match body.as_ref().map(|body| (body.is_object(), body.get("remove"))) {
@@ -100,11 +99,16 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
 /// Who has this user's server stopped; nothing if it is the user. A client that may end everybody's servers and start
 /// nobody's is there to cull: that is all such rights are good for.
 fn stopper(who: &Who, owner: &User) -> Option<Stopper> {
-    let anybodys = |scope| who.covers(&[scope], About::Hub);
-    if who.token.is_some() && anybodys("delete:servers") && !anybodys("start:servers") {
-        return Some(Stopper::Culler(who.user.name.to_string()));
+    const ENDS: Mask = Mask::of(&["delete:servers"]);
+    const STARTS: Mask = Mask::of(&["start:servers"]);
+    let everybodys = who.granted.whole();
+    if who.token.is_some() && everybodys.meets(ENDS) && !everybodys.meets(STARTS) {
+        return Some(Stopper::Culler(who.name().to_owned()));
     }
-    (who.user.id != owner.id).then(|| Stopper::User(who.user.name.clone()))
+    match &who.by {
+        By::User(user) => (user.id != owner.id).then(|| Stopper::User(user.name.clone())),
+        By::Service(service) => Some(Stopper::Service(service.name.clone())),
+    }
 }
 
 /// Most bytes of options, as JSON: they are kept with the server's record.

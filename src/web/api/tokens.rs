@@ -4,9 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use jovis_actors::{
-    accounts::NewToken,
-    domain::{Owner, Scope, Secret, Token, User, UserId, Username, scope},
+    accounts::{self, NewToken, access},
+    domain::{
+        Owner, Policy, Scope, Secret, Token, User, UserId, Username, role,
+        scope::{Mask, Resource},
+    },
     ports::Credentials,
+    store::Image,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,20 +19,24 @@ use crate::{
     config::sections::AuthClass,
     web::{
         answer::{self, Answer},
-        call::{Call, username},
+        call::Call,
         error::Error,
-        guard::About,
+        guard::By,
         model,
         pages::login::PASSWORD,
     },
 };
 
+/// What it takes to make one.
+const TOKENS: Mask = Mask::of(&["tokens"]);
+
 /// All valid tokens, the longest unused first.
 pub(crate) async fn list(call: &Call, name: &str) -> Answer {
-    call.known()?.may(&["read:tokens"], About::User(name))?;
     let user = user(call, name)?;
-    let tokens: Vec<Value> =
-        valid(call, user.id).iter().map(|token| model::token::model(&call.image, token)).collect();
+    let tokens: Vec<Value> = valid(call, user.id)
+        .iter()
+        .map(|token| model::token::model(&call.image, &call.policy, token))
+        .collect();
     Ok(answer::json(StatusCode::OK, &json!({ "api_tokens": tokens })))
 }
 
@@ -49,7 +57,7 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
         }
         let denied = || Error::forbidden("no access to this user's tokens");
         // Unknown users and those of others get the same answer.
-        if !call.known()?.covers(&["tokens"], About::User(name)) || user(call, name).is_err() {
+        if !call.covers(TOKENS, Resource::User(name)) || user(call, name).is_err() {
             return Err(denied());
         }
     }
@@ -61,11 +69,11 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
         Some(_) => return Err(Error::bad("expected an object")),
     };
     let requester = match &call.who {
-        Some(who) => who.user.clone(),
-        None => by_body(call, name, &body).await?,
+        Some(who) => who.by.clone(),
+        None => By::User(by_body(call, name, &body).await?),
     };
     let user = user(call, name)?;
-    let asked = read(&body, &requester, &user)?;
+    let asked = read(&call.policy, &body, &requester, &user)?;
     let secret = call.app.entropy.hex(16);
     let new = NewToken {
         owner: Owner::User(user.id),
@@ -74,8 +82,10 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
         note: asked.note,
         expires_in: asked.expires_in,
     };
-    let token = call.app.doors.issue(new).await?;
-    let mut model = model::token::model(&call.fresh(), &token);
+    let issued =
+        |image: &Image, policy: &Policy, now| accounts::issue_token(image, policy, new, now);
+    let token = call.change(issued).await?;
+    let mut model = model::token::model(&call.image, &call.policy, &token);
     model["token"] = json!(secret);
     Ok(answer::json(StatusCode::CREATED, &model))
 }
@@ -114,9 +124,9 @@ async fn by_body(call: &Call, name: &str, body: &Map<String, Value>) -> Result<A
     if !known {
         return Err(nobody());
     }
-    let own = scope::own_scopes(&user.name, user.admin);
-    let target = username(name).ok_or_else(nobody)?;
-    let may = own.iter().any(|it| it.covers_user("tokens", &target));
+    let image = call.fresh();
+    let own = access::of_user(&image, &call.policy, &user);
+    let may = own.covers(TOKENS, Resource::User(name), &*image);
     if may { Ok(user) } else { Err(nobody()) }
 }
 
@@ -128,7 +138,12 @@ struct Asked {
     expires_in: Option<Duration>,
 }
 
-fn read(body: &Map<String, Value>, requester: &User, target: &User) -> Result<Asked, Error> {
+fn read(
+    policy: &Policy,
+    body: &Map<String, Value>,
+    requester: &By,
+    target: &User,
+) -> Result<Asked, Error> {
     let given = |key: &str| body.get(key).filter(|value| !value.is_null());
     let texts = |key: &str| {
         given(key)
@@ -156,36 +171,44 @@ fn read(body: &Map<String, Value>, requester: &User, target: &User) -> Result<As
     };
     let scopes = match (texts("scopes")?, texts("roles")?) {
         (Some(_), Some(_)) => return Err(Error::bad("give scopes or roles, not both")),
-        (Some(scopes), None) => scopes.iter().map(|text| known(text)).collect::<Result<_, _>>()?,
-        (None, Some(roles)) => roles.iter().map(|name| role(name)).collect::<Result<_, _>>()?,
-        (None, None) => vec![Scope::new("inherit")],
+        (Some(scopes), None) => {
+            scopes.iter().map(|text| known(policy, text)).collect::<Result<_, _>>()?
+        }
+        (None, Some(roles)) => {
+            let roles: Vec<_> =
+                roles.iter().map(|name| role(policy, name)).collect::<Result<_, _>>()?;
+            roles.concat()
+        }
+        (None, None) => role(policy, role::TOKEN)?,
     };
     let note = match given("note") {
         Some(value) => {
             value.as_str().ok_or_else(|| Error::bad("note must be a string"))?.to_owned()
         }
-        None if requester.id == target.id => "Requested via api".to_owned(),
-        None => format!("Requested via api by user {}", requester.name),
+        None => match requester {
+            By::User(user) if user.id == target.id => "Requested via api".to_owned(),
+            By::User(user) => format!("Requested via api by user {}", user.name),
+            By::Service(service) => format!("Requested via api by service {}", service.name),
+        },
     };
     Ok(Asked { scopes, note, expires_in })
 }
 
-/// A scope that exists: an administrator holds each of them.
-fn known(text: &str) -> Result<Scope, Error> {
+/// A scope that exists.
+fn known(policy: &Policy, text: &str) -> Result<Scope, Error> {
     let scope = Scope::new(text);
-    let anybody = Username::new("a").expect("a letter is a name");
-    let exists = matches!(text, "inherit" | "self")
-        || scope::own_scopes(&anybody, true).iter().any(|it| it.base() == scope.base());
     let plain = text.len() <= 1_024 && !text.chars().any(char::is_whitespace);
-    if exists && plain { Ok(scope) } else { Err(Error::bad(format!("no such scope: {text}"))) }
+    if plain && scope.is_known(policy.vocabulary()) {
+        Ok(scope)
+    } else {
+        Err(Error::bad(format!("no such scope: {text}")))
+    }
 }
 
-fn role(name: &str) -> Result<Scope, Error> {
-    match name {
-        "token" => Ok(Scope::new("inherit")),
-        "user" => Ok(Scope::new("self")),
-        _ => Err(Error::bad(format!("no such role: {name}"))),
-    }
+/// What a role holds now.
+fn role(policy: &Policy, name: &str) -> Result<Vec<Scope>, Error> {
+    let role = policy.role(name).ok_or_else(|| Error::bad(format!("no such role: {name}")))?;
+    Ok(role.scopes.clone())
 }
 
 /// The token of this id, if it is this user's.
@@ -198,17 +221,16 @@ fn token(call: &Call, user: &User, id: &str) -> Result<Arc<Token>, Error> {
 
 /// One token.
 pub(crate) async fn show(call: &Call, name: &str, id: &str) -> Answer {
-    call.known()?.may(&["read:tokens"], About::User(name))?;
     let token = token(call, &*user(call, name)?, id)?;
-    Ok(answer::json(StatusCode::OK, &model::token::model(&call.image, &token)))
+    Ok(answer::json(StatusCode::OK, &model::token::model(&call.image, &call.policy, &token)))
 }
 
 /// Ends a token; one of an OAuth client takes the others for that client with it.
 pub(crate) async fn revoke(call: &mut Call, name: &str, id: &str) -> Answer {
-    call.known()?.may(&["tokens"], About::User(name))?;
     let user = user(call, name)?;
     let token = token(call, &user, id)?;
-    if call.app.doors.revoke(Owner::User(user.id), token.id).await? {
+    let (owner, id) = (Owner::User(user.id), token.id);
+    if call.change(move |image, _, _| accounts::revoke_token(image, &owner, id)).await? {
         Ok(answer::empty(StatusCode::NO_CONTENT))
     } else {
         Err(Error::hidden())
@@ -235,7 +257,8 @@ mod tests {
 
     fn asked(body: Value) -> Result<Asked, u16> {
         let body = body.as_object().unwrap().clone();
-        read(&body, &person(2, "admin"), &person(1, "bob")).map_err(|it| it.status.as_u16())
+        let by = By::User(person(2, "admin").into());
+        read(&Policy::default(), &body, &by, &person(1, "bob")).map_err(|it| it.status.as_u16())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! JupyterHub's and live nowhere else.
 
 pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod time;
 pub(crate) mod token;
 pub(crate) mod user;

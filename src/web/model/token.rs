@@ -1,7 +1,8 @@
 //! The token model (`spec/rest-api.md` 2.3).
 
 use jovis_actors::{
-    domain::{Owner, Scope, Token, TokenId, scope},
+    accounts::access,
+    domain::{Owner, Policy, Token, TokenId},
     store::Image,
 };
 use serde_json::{Value, json};
@@ -19,17 +20,6 @@ pub(crate) fn parse_id(text: &str) -> Option<TokenId> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok().map(TokenId))?
 }
 
-/// What a token may do now. (Service tokens: their raw scopes; services come later.)
-pub(crate) fn scopes(image: &Image, token: &Token) -> Vec<Scope> {
-    match &token.owner {
-        Owner::User(id) => image
-            .user(*id)
-            .map(|user| scope::effective(&token.scopes, &user.name, user.admin))
-            .unwrap_or_default(),
-        Owner::Service(_) => token.scopes.to_vec(),
-    }
-}
-
 /// For whom it was given out, in words.
 pub(crate) fn application(image: &Image, token: &Token) -> String {
     match &token.client {
@@ -42,12 +32,13 @@ pub(crate) fn application(image: &Image, token: &Token) -> String {
 }
 
 /// The model.
-pub(crate) fn model(image: &Image, token: &Token) -> Value {
+pub(crate) fn model(image: &Image, policy: &Policy, token: &Token) -> Value {
+    let granted = access::of_token(image, policy, token).unwrap_or_default();
     let mut model = json!({
         "id": id(token.id),
         "kind": "api_token",
         "roles": [],
-        "scopes": scopes(image, token).iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "scopes": granted.names(policy.vocabulary()),
         "created": wire(token.created),
         "last_activity": wire_or_null(token.last_activity),
         "expires_at": wire_or_null(token.expires_at),

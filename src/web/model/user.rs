@@ -1,7 +1,12 @@
 //! The user model (`spec/rest-api.md` 2.1): each field only for callers who hold a scope for it.
 
+use std::sync::Arc;
+
 use jovis_actors::{
-    domain::{Scope, Server, ServerKey, ServerName, User},
+    domain::{
+        GroupName, Policy, Role, Server, ServerKey, ServerName, User,
+        scope::{Granted, Mask, Resource},
+    },
     store::Image,
 };
 use serde_json::{Map, Value, json};
@@ -11,60 +16,65 @@ use super::{
     time::{wire, wire_or_null},
 };
 
+/// Everything but servers and what the authenticator keeps.
+const READ: Mask = Mask::of(&["read:users"]);
+const NAME: Mask = Mask::of(&["read:users", "read:users:name", "read:servers"]);
+const ADMIN: Mask = NAME.or(Mask::of(&["read:roles:users"]));
+const ROLES: Mask = Mask::of(&["read:users", "read:roles:users"]);
+const GROUPS: Mask = Mask::of(&["read:users", "read:users:groups"]);
+const ACTIVITY: Mask = Mask::of(&["read:users", "read:users:activity"]);
+const SERVERS: Mask = Mask::of(&["read:servers"]);
+const SERVER_STATE: Mask = Mask::of(&["admin:server_state"]);
+const AUTH_STATE: Mask = Mask::of(&["admin:auth_state"]);
+
 /// Who looks, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     /// Everything's prefix.
     pub(crate) base: &'a str,
     /// What the caller holds.
-    pub(crate) scopes: &'a [Scope],
+    pub(crate) granted: &'a Granted,
+    /// Who has which role.
+    pub(crate) policy: &'a Policy,
     /// Servers that do not run, too?
     pub(crate) stopped_too: bool,
 }
 
 impl View<'_> {
-    fn holds(&self, user: &User, bases: &[&str]) -> bool {
-        bases.iter().any(|base| self.scopes.iter().any(|it| it.covers_user(base, &user.name)))
-    }
-
-    fn sees_server(&self, base: &str, user: &User, name: &ServerName) -> bool {
-        self.scopes.iter().any(|it| it.covers_server(base, &user.name, name))
-    }
-
     /// The model; nothing if no field is visible.
     pub(crate) fn model(&self, image: &Image, user: &User) -> Option<Value> {
+        let held = self.granted.on(Resource::User(user.name.as_str()), image);
         let default =
             image.server(&ServerKey { user: user.id, name: ServerName::default_server() });
         let mut out = Map::new();
         let mut put = |key: &str, value: Value| drop(out.insert(key.to_owned(), value));
-        let all = self.holds(user, &["read:users"]);
-        let servers = self.holds(user, &["read:servers"]);
-        if all || servers || self.holds(user, &["read:users:name", "read:roles:users"]) {
+        if held.meets(ADMIN) {
             put("admin", json!(user.admin));
         }
-        if all || servers || self.holds(user, &["read:users:name"]) {
+        if held.meets(NAME) {
             put("user_info", user.user_info.clone().unwrap_or_default());
         }
-        if self.holds(user, &["read:users", "read:roles:users"]) {
-            put("roles", if user.admin { json!(["admin", "user"]) } else { json!(["user"]) });
+        if held.meets(ROLES) {
+            put("roles", json!(role_names(self.policy.of_user(&user.name, user.admin))));
         }
-        if self.holds(user, &["read:users", "read:users:groups"]) {
-            put("groups", json!([]));
+        if held.meets(GROUPS) {
+            let names = image.groups_of(user.id).map(|group| &group.name);
+            put("groups", json!(names.map(GroupName::as_str).collect::<Vec<_>>()));
         }
-        if all {
+        if held.meets(READ) {
             let ready = default.filter(|server| server.state.is_ready());
             put("server", json!(ready.map(|_| server::url(self.base, user, ""))));
             put("pending", json!(default.and_then(|server| server.state.pending())));
             put("created", json!(wire(user.created)));
         }
-        if self.holds(user, &["read:users", "read:users:activity"]) {
+        if held.meets(ACTIVITY) {
             put("last_activity", wire_or_null(user.last_activity));
         }
-        let visible = self.servers(image, user);
-        if servers || !visible.is_empty() {
+        let visible = self.servers(image, user, held);
+        if held.meets(SERVERS) || !visible.is_empty() {
             put("servers", Value::Object(visible));
         }
-        if self.holds(user, &["admin:auth_state"]) {
+        if held.meets(AUTH_STATE) {
             put("auth_state", Value::Null);
         }
         if out.is_empty() {
@@ -75,30 +85,46 @@ impl View<'_> {
         Some(Value::Object(out))
     }
 
-    fn servers(&self, image: &Image, user: &User) -> Map<String, Value> {
+    /// `held`: on the user. Some servers may be visible where not all are.
+    fn servers(&self, image: &Image, user: &User, held: Mask) -> Map<String, Value> {
+        if !self.granted.any().meets(SERVERS) {
+            return Map::new();
+        }
         let default = ServerKey { user: user.id, name: ServerName::default_server() };
         let fresh = (self.stopped_too && image.server(&default).is_none())
-            .then(|| std::sync::Arc::new(Server::new(default)));
+            .then(|| Arc::new(Server::new(default)));
+        let on = |server: &Server| {
+            let (user, name) = (user.name.as_str(), server.key.name.as_str());
+            held.or(self.granted.on(Resource::Server(user, name), image))
+        };
         image
             .servers_of(user.id)
             .chain(fresh.as_ref())
             .filter(|it| self.stopped_too || it.state.is_active())
-            .filter(|it| self.sees_server("read:servers", user, &it.key.name))
-            .map(|it| {
-                let state = self.sees_server("admin:server_state", user, &it.key.name);
-                let model = server::model(self.base, user, it, state);
+            .map(|it| (it, on(it)))
+            .filter(|(_, on)| on.meets(SERVERS))
+            .map(|(it, on)| {
+                let model = server::model(self.base, user, it, on.meets(SERVER_STATE));
                 (it.key.name.as_str().to_owned(), model)
             })
             .collect()
     }
 }
 
+/// As they are listed in models.
+pub(crate) fn role_names<'a>(roles: impl Iterator<Item = &'a Arc<Role>>) -> Vec<&'a str> {
+    roles.map(|role| &*role.name).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use jovis_actors::{
-        domain::{Moment, OrderId, ServerState, UserId, Username, scope, server::Handle},
+        accounts::access,
+        domain::{
+            Moment, OrderId, Scope, ServerState, UserId, Username,
+            scope::{Grants, Holder},
+            server::Handle,
+        },
         store::Write,
     };
 
@@ -137,8 +163,9 @@ mod tests {
         };
         server.started = Some(Moment(2_500_000));
         image.apply(&Write::Server(Arc::new(server)));
-        let scopes = scope::own_scopes(&user.name, false);
-        let view = View { base: "/", scopes: &scopes, stopped_too: false };
+        let policy = Policy::default();
+        let granted = access::of_user(&image, &policy, &user);
+        let view = View { base: "/", granted: &granted, policy: &policy, stopped_too: false };
         let model = view.model(&image, &user).unwrap();
         assert_eq!(
             keys(&model),
@@ -176,9 +203,12 @@ mod tests {
         let user = bob(&mut image);
         let model = |scopes: &[&str], stopped_too| {
             let scopes: Vec<_> = scopes.iter().map(|it| Scope::new(it)).collect();
-            View { base: "/b/", scopes: &scopes, stopped_too }.model(&image, &user)
+            let policy = Policy::default();
+            let granted = Grants::of(policy.vocabulary(), &scopes).to(&Holder::default());
+            View { base: "/b/", granted: &granted, policy: &policy, stopped_too }
+                .model(&image, &user)
         };
-        assert_eq!(model(&["read:users!user=eve", "list:users"], false), None);
+        assert_eq!(model(&["read:users!user=eve", "tokens"], false), None);
         let named = model(&["read:users:name!user=b@b"], false).unwrap();
         assert_eq!(keys(&named), ["admin", "kind", "name", "user_info"]);
         let servers = model(&["read:servers"], false).unwrap();

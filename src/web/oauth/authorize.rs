@@ -2,8 +2,8 @@
 
 use http::{Method, StatusCode, header};
 use jovis_actors::{
-    accounts::NewCode,
-    domain::{Scope, scope},
+    accounts::{NewCode, access},
+    domain::{Owner, Scope},
 };
 use serde_json::json;
 
@@ -33,9 +33,10 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
         Err(Wrong::Fatal(why)) => return Err(Error::bad(why)),
         Err(Wrong::Told { target }) => return Ok(private(answer::found(&target))),
     };
-    let user = call.known()?.user.clone();
+    let user = call.person()?.clone();
     // The reference checks this on GET only; here a forged POST gets no code either.
-    if !request::has_access(&call.image, &asked.client, &user) {
+    let held = access::of_user(&call.image, &call.policy, &user);
+    if !request::has_access(&call.image, &asked.client, &held) {
         let what = &asked.client.description;
         return Err(Error::forbidden(format!("you have no access to {what}")));
     }
@@ -53,7 +54,7 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
             request::with_required(&call.image, &asked.client, scopes)
         };
     }
-    asked.scopes = request::granted(&call.image, &asked.client, &user, asked.scopes);
+    asked.scopes = request::granted(&call.image, &call.policy, &asked.client, &user, asked.scopes);
     if !consented && request::needs_consent(&call.image, &asked, &user, call.now) {
         return consent(call, &asked);
     }
@@ -80,19 +81,22 @@ fn private(mut out: http::Response<axum::body::Body>) -> http::Response<axum::bo
 }
 
 fn consent(call: &mut Call, asked: &Asked) -> Answer {
-    let user = call.known()?.user.clone();
+    let user = call.person()?.clone();
     let inherit = Scope::new("inherit");
     let scopes: Vec<&str> = if asked.scopes.contains(&inherit) {
         vec!["inherit"]
     } else {
         asked.scopes.iter().map(Scope::as_str).collect()
     };
-    let effective = scope::effective(&asked.scopes, &user.name, user.admin);
+    let owner = Owner::User(user.id);
+    let client = Some(&asked.client);
+    let effective = access::of_scopes(&call.image, &call.policy, &owner, &asked.scopes, client)
+        .unwrap_or_default();
     let values = json!({
         "client": asked.client.description,
         "redirect_uri": asked.client.redirect_uri,
         "scopes": scopes,
-        "effective": effective.iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "effective": effective.names(call.policy.vocabulary()),
         "action": call.uri(),
     });
     let mut out = pages::page(call, "oauth.html", StatusCode::OK, values)?;

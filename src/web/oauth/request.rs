@@ -1,7 +1,12 @@
 //! An authorization request, checked against its client: pure.
 
 use jovis_actors::{
-    domain::{ClientId, Moment, OAuthClient, Scope, User, oauth::ClientOf, scope},
+    accounts::access,
+    domain::{
+        ClientId, Moment, OAuthClient, Policy, Scope, User,
+        oauth::ClientOf,
+        scope::{self, Granted, Grants, Holder},
+    },
     store::Image,
 };
 
@@ -119,7 +124,7 @@ pub(crate) fn access_scope(image: &Image, client: &OAuthClient) -> Option<Scope>
         ClientOf::Server(owner, server) => {
             image.user(*owner).map(|owner| Scope::access_server(&owner.name, server))
         }
-        ClientOf::Service(name) => Some(Scope::new(&format!("access:services!service={name}"))),
+        ClientOf::Service(name) => Some(Scope::access_service(name)),
     }
 }
 
@@ -156,43 +161,46 @@ pub(crate) fn allowed(image: &Image, client: &OAuthClient, asked: &[Scope]) -> b
     asked.iter().all(|it| client.allowed_scopes.contains(it) || required.contains(it))
 }
 
-/// May this user enter what the client stands for?
-pub(crate) fn has_access(image: &Image, client: &OAuthClient, user: &User) -> bool {
-    let held = scope::own_scopes(&user.name, user.admin);
-    match &client.of {
-        ClientOf::Server(owner, server) => image.user(*owner).is_some_and(|owner| {
-            held.iter().any(|it| it.covers_server("access:servers", &owner.name, server))
-        }),
-        ClientOf::Service(name) => held.iter().any(|it| {
-            it.base() == "access:services"
-                && it.filter().is_none_or(|filter| filter == ("service", name.as_str()))
-        }),
-    }
+/// May whoever holds this enter what the client stands for?
+pub(crate) fn has_access(image: &Image, client: &OAuthClient, held: &Granted) -> bool {
+    let mut needed = Granted::default();
+    scope::access(client, access::name_of_owner(image, client), &mut needed);
+    needed != Granted::default() && needed.is_within(held, image)
 }
 
-/// What of these the user holds. The rest is dropped without a word.
+/// What of these a user holds, at least in part. The rest is dropped without a word.
 pub(crate) fn granted(
     image: &Image,
+    policy: &Policy,
     client: &OAuthClient,
     user: &User,
     asked: Vec<Scope>,
 ) -> Vec<Scope> {
     let required = required(image, client);
+    let held = access::of_user(image, policy, user);
+    let holder = Holder::user(&user.name).by_client(client, access::name_of_owner(image, client));
     let keeps = |it: &Scope| {
-        it.as_str() == "inherit"
-            || required.contains(it)
-            || scope::effective(std::slice::from_ref(it), &user.name, user.admin)
-                .iter()
-                .any(|held| it.as_str() == "self" || held.base() == it.base())
+        let in_part = || {
+            let common = Grants::of(policy.vocabulary(), [it]).to(&holder).meet(&held, image);
+            policy.vocabulary().only(it.base()).is_some_and(|name| common.any().meets(name))
+        };
+        matches!(it.as_str(), "inherit" | "self") || required.contains(it) || in_part()
     };
     asked.into_iter().filter(keeps).collect()
 }
 
-/// Must the user be asked? Not for one's own server, nor for what that client has still got.
+/// Must the user be asked? Not for one's own server, nor for a service that the operator trusts, nor for what that client
+/// has still got.
 pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User, now: Moment) -> bool {
     let client = &asked.client;
-    if matches!(&client.of, ClientOf::Server(owner, _) if *owner == user.id) {
-        return false;
+    match &client.of {
+        ClientOf::Server(owner, _) if *owner == user.id => return false,
+        ClientOf::Service(name)
+            if image.service(name.as_str()).is_some_and(|service| service.oauth_no_confirm) =>
+        {
+            return false;
+        }
+        ClientOf::Server(..) | ClientOf::Service(_) => {}
     }
     let owner = jovis_actors::domain::Owner::User(user.id);
     let had: Vec<&Scope> = image
@@ -348,10 +356,11 @@ mod tests {
         let asked = ask(GOOD).unwrap();
         let person = |id: u64| image.user(UserId(id)).unwrap().clone();
         let (bob, eve, root) = (person(1), person(2), person(3));
-        assert!(
-            has_access(&image, &asked.client, &bob) && has_access(&image, &asked.client, &root)
-        );
-        assert!(!has_access(&image, &asked.client, &eve));
+        let enters = |user: &User| {
+            let held = access::of_user(&image, &Policy::default(), user);
+            has_access(&image, &asked.client, &held)
+        };
+        assert!(enters(&bob) && enters(&root) && !enters(&eve));
         assert!(!needs_consent(&image, &asked, &bob, Moment(0)));
         assert!(needs_consent(&image, &asked, &root, Moment(0)));
         let token = Token {
@@ -380,6 +389,6 @@ mod tests {
             Scope::new("read:users!user"),
             Scope::new("read:users:name!user"),
         ];
-        assert_eq!(granted(&image, &client, bob, scopes.clone()), scopes[1..]);
+        assert_eq!(granted(&image, &Policy::default(), &client, bob, scopes.clone()), scopes[1..]);
     }
 }

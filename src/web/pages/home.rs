@@ -8,7 +8,7 @@ use crate::web::{answer::Answer, call::Call, model};
 
 /// The page.
 pub(crate) async fn show(call: &mut Call) -> Answer {
-    let user = call.known()?.user.clone();
+    let user = call.person()?.clone();
     let base = call.base().to_owned();
     let mut active = false;
     let mut default = json!({"active": false, "pending": null, "ready": false});

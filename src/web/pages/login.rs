@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode, header};
 use jovis_actors::{
-    domain::{Owner, Secret, UserId, quote, scope},
+    domain::{Owner, Secret, UserId, quote},
     logins::SignInRefused,
     ports::Credentials,
     spawners::StopAsk,
@@ -17,7 +17,7 @@ use crate::web::{
     call::Call,
     csrf,
     error::Error,
-    guard::Who,
+    guard::{By, Who},
     oauth::request,
 };
 
@@ -29,9 +29,9 @@ pub(crate) const PASSWORD: usize = 1_024;
 /// `{hub}`.
 pub(crate) async fn root(call: &mut Call) -> Answer {
     let default = &call.settings.hub.default_url;
-    let target = match &call.who {
+    let target = match call.who.as_ref().and_then(Who::user) {
         _ if !default.is_empty() => default.clone(),
-        Some(who) => next_or_default(call, &who.user),
+        Some(user) => next_or_default(call, user),
         None => format!("{}login?next={}", call.hub(), quote::query(&call.hub())),
     };
     Ok(answer::found(&target))
@@ -39,8 +39,8 @@ pub(crate) async fn root(call: &mut Call) -> Answer {
 
 /// The form; who is signed in goes on, with a fresh form token.
 pub(crate) async fn form(call: &mut Call) -> Answer {
-    if let Some(who) = &call.who {
-        let target = next_or_default(call, &who.user);
+    if let Some(user) = call.who.as_ref().and_then(Who::user) {
+        let target = next_or_default(call, user);
         call.xsrf(true);
         return Ok(answer::found(&target));
     }
@@ -112,7 +112,8 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
     };
     // Nobody can sign out of the old browser session any more: what was given in it ends, whosever it was.
     if let Some(old) = call.cookies.session().map(ToOwned::to_owned) {
-        let before = before.map(|who| who.user.id).filter(|id| *id != user.id);
+        let before = before.as_ref().and_then(Who::user).map(|user| user.id);
+        let before = before.filter(|id| *id != user.id);
         for id in before.into_iter().chain([user.id]) {
             let ended = call.app.doors.sign_out(id, old.clone()).await;
             // Where nothing was given in it, nothing is left open: no reason to keep anybody out while the disk is full.
@@ -121,9 +122,8 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
             }
         }
     }
-    let scopes = scope::own_scopes(&user.name, user.admin);
-    call.who = Some(Who { user: user.clone(), token: None, scopes });
     call.image = call.fresh();
+    call.who = Some(Who::signed_in(&call.image, &call.policy, user.clone()));
     call.now = call.app.clock.moment();
     call.set.clear();
     // A new one each time: the old may have been put there by somebody else.
@@ -177,8 +177,9 @@ fn sentence(refused: &SignInRefused) -> String {
 pub(crate) async fn logout(call: &mut Call) -> Answer {
     debug_assert_eq!(call.method, Method::GET);
     let target = format!("{}login", call.hub());
-    let Some(who) = call.who.take() else { return Ok(answer::found(&target)) };
-    let user = who.user;
+    let Some(By::User(user)) = call.who.take().map(|who| who.by) else {
+        return Ok(answer::found(&target));
+    };
     if call.settings.hub.shutdown_on_logout {
         let active: Vec<_> = call
             .image

@@ -8,7 +8,9 @@ use super::{
     answer::{self, Answer},
     call::Call,
     error::Error,
-    form, model, next,
+    form,
+    guard::Who,
+    model, next,
 };
 
 pub(crate) mod error;
@@ -35,11 +37,11 @@ pub(crate) fn render(
     own: Value,
 ) -> Answer {
     let hub = call.hub();
-    let who = call.who.as_ref().map(|who| {
+    let who = call.who.as_ref().and_then(Who::user).map(|user| {
         json!({
-            "name": who.user.name.as_str(),
-            "escaped": who.user.name.escaped(),
-            "admin": who.user.admin,
+            "name": user.name.as_str(),
+            "escaped": user.name.escaped(),
+            "admin": user.admin,
         })
     });
     let mut values = json!({

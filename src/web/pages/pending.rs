@@ -2,19 +2,17 @@
 
 use http::StatusCode;
 use jovis_actors::{
-    domain::{Cause, Server, User},
+    domain::{Cause, Server, User, scope::Resource},
     spawners::Trouble,
 };
 use serde_json::json;
 
-use super::{given_next, page};
+use super::{given_next, page, spawn::SERVERS};
 use crate::web::{
     answer::{self, Answer},
     api,
     call::Call,
-    form,
-    guard::About,
-    model,
+    form, model,
 };
 
 /// Lines of a server's own output that the page shows.
@@ -22,7 +20,7 @@ const LINES: usize = 20;
 
 /// The page for whatever state the server is in. It never starts anything.
 pub(crate) async fn show(call: &mut Call, name: &str, server_name: &str) -> Answer {
-    call.known()?.may(&["servers"], About::Server(name, server_name))?;
+    call.may(SERVERS, Resource::Server(name, server_name))?;
     let user = api::user(call, name)?;
     let server = api::server(call, &user, server_name)?;
     let next = given_next(call);

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use http::Method;
-use jovis_actors::spawners::{Ask, StartRefused};
+use jovis_actors::{
+    domain::scope::{Mask, Resource},
+    spawners::{Ask, StartRefused},
+};
 use serde_json::{Map, Value, json};
 
 use super::{given_next, pending};
@@ -16,9 +19,11 @@ use crate::web::{
     call::Call,
     error::Error,
     form::{self, Form},
-    guard::About,
     model,
 };
+
+/// What opens these pages.
+pub(super) const SERVERS: Mask = Mask::of(&["servers"]);
 
 /// How long a start may take to fail on this page already.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,9 +40,9 @@ pub(crate) async fn of(call: &mut Call, user: &str, server: &str) -> Answer {
 
 /// Starts the server, unless it runs.
 async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
-    let own = call.known()?.user.name.as_str().to_owned();
+    let own = call.person()?.name.as_str().to_owned();
     let name = user.unwrap_or(&own);
-    call.known()?.may(&["servers"], About::Server(name, server))?;
+    call.may(SERVERS, Resource::Server(name, server))?;
     let user = api::user(call, name)?;
     let fields = if call.method == Method::POST {
         let fields = call.form(64 * 1024).await?;

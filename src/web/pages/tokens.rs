@@ -10,11 +10,11 @@ use crate::web::{answer::Answer, api, call::Call, model};
 
 /// The page.
 pub(crate) async fn show(call: &mut Call) -> Answer {
-    let user = call.known()?.user.clone();
+    let user = call.person()?.clone();
     let mut tokens: Vec<Value> = Vec::new();
     let mut applications: BTreeMap<String, Value> = BTreeMap::new();
     for token in api::tokens::valid(call, user.id).iter().rev() {
-        let about = model::token::model(&call.image, token);
+        let about = model::token::model(&call.image, &call.policy, token);
         match &token.client {
             None => tokens.push(about),
             // One line per application: ending one of its tokens ends them all. The newest use comes first.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use jovis_actors::domain::quote;
+use jovis_actors::domain::{
+    quote,
+    scope::{Mask, Resource},
+};
 use serde_json::json;
 
 use super::pending;
@@ -12,19 +15,22 @@ use crate::web::{
     api,
     call::Call,
     error::Error,
-    form,
-    guard::About,
-    model,
+    form, model,
 };
+
+/// What lets somebody in.
+const ACCESS: Mask = Mask::of(&["access:servers"]);
 
 /// So often a browser is sent back before we call it a loop.
 const LIMIT: u32 = 4;
 
 /// Sends back where the server is there by now, else says that it is not.
 pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
-    let Some(who) = &call.who else { return Ok(answer::found(&call.login_url())) };
+    if call.who.is_none() {
+        return Ok(answer::found(&call.login_url()));
+    }
     let named = call.settings.hub.allow_named_servers;
-    let access = |server: &str| who.covers(&["access:servers"], About::Server(name, server));
+    let access = |server: &str| call.covers(ACCESS, Resource::Server(name, server));
     let to_named = named && !first.is_empty() && access(first);
     if !to_named && !access("") {
         return Err(Error::hidden());
@@ -127,7 +133,7 @@ fn prefers_json(accept: &str) -> bool {
 
 /// `{hub}user-redirect/PATH`: to that path on one's own server, which is started if need be.
 pub(crate) async fn redirect(call: &mut Call) -> Answer {
-    let user = call.known()?.user.clone();
+    let user = call.person()?.clone();
     let prefix = format!("{}user-redirect/", call.hub());
     let rest = call.path.strip_prefix(&prefix).ok_or_else(Error::no_page)?;
     let server = model::server::url(call.base(), &user, "");

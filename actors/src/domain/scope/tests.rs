@@ -1,61 +1,67 @@
-//! The table, the fixed roles, and what must hold for every token.
+//! The table, and what must hold for what is granted.
 
 use proptest::prelude::*;
 
 use super::*;
-
-fn texts(scopes: &[Scope]) -> Vec<&str> {
-    scopes.iter().map(Scope::as_str).collect()
-}
+use crate::domain::{Policy, UserId, role, scope::vocabulary::TABLE};
 
 fn name(text: &str) -> Username {
     Username::new(text).unwrap()
 }
 
+fn grants(scopes: &[&str]) -> Grants {
+    let scopes: Vec<_> = scopes.iter().map(|text| Scope::new(text)).collect();
+    Grants::of(&Vocabulary::default(), &scopes)
+}
+
 fn for_bob(scope: &str) -> Vec<String> {
-    let mut out: Vec<_> =
-        expand(&Scope::new(scope), &name("bob")).iter().map(ToString::to_string).collect();
-    out.sort();
-    out
+    grants(&[scope]).to(&Holder::user(&name("bob"))).names(&Vocabulary::default())
+}
+
+/// Bob is in the group `lab`.
+struct Lab;
+
+impl Membership for Lab {
+    fn is_in(&self, user: &str, group: &str) -> bool {
+        (user, group) == ("bob", "lab")
+    }
 }
 
 #[test]
-fn the_table_is_sorted_and_closed() {
-    assert!(table::TABLE.is_sorted_by(|a, b| a.0 < b.0));
-    let known = |base: &str| assert!(table::find(base).is_some(), "{base}");
-    table::TABLE.iter().flat_map(|(_, subscopes)| *subscopes).for_each(|base| known(base));
-    table::SELF.iter().chain(table::ADMIN).for_each(|base| known(base));
+fn the_table_is_sorted_and_says_what_each_is_for() {
+    assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0));
+    assert!(TABLE.iter().all(|row| row.2.ends_with('.')));
+    assert_eq!(TABLE.len(), 45);
 }
 
 #[test]
 fn the_roles_expand_to_what_the_wire_showed() {
-    let bob = name("bob");
-    let own = own_scopes(&bob, false);
-    let bases: Vec<_> = own.iter().map(Scope::base).collect();
-    assert_eq!(
-        bases,
-        [
-            "access:servers",
-            "delete:servers",
-            "read:servers",
-            "read:shares",
-            "read:tokens",
-            "read:users",
-            "read:users:activity",
-            "read:users:groups",
-            "read:users:name",
-            "read:users:shares",
-            "servers",
-            "start:servers",
-            "tokens",
-            "users:activity",
-            "users:shares",
-        ]
-    );
-    assert!(own.iter().all(|it| it.filter() == Some(("user", "bob"))));
-    let all = own_scopes(&bob, true);
-    assert_eq!(all.len(), 45, "every scope, each once");
-    assert!(all.iter().all(|it| it.filter().is_none()) && all.is_sorted());
+    let policy = Policy::default();
+    let bob = Holder::user(&name("bob"));
+    let of = |role: &str| policy.role(role).unwrap().grants.to(&bob).names(policy.vocabulary());
+    let bases = [
+        "access:servers",
+        "delete:servers",
+        "read:servers",
+        "read:shares",
+        "read:tokens",
+        "read:users",
+        "read:users:activity",
+        "read:users:groups",
+        "read:users:name",
+        "read:users:shares",
+        "servers",
+        "start:servers",
+        "tokens",
+        "users:activity",
+        "users:shares",
+    ];
+    assert_eq!(of(role::USER), bases.map(|base| format!("{base}!user=bob")));
+    let all: Vec<_> = TABLE.iter().map(|row| row.0).collect();
+    assert_eq!(of(role::ADMIN), all, "every scope, each once, without a filter");
+    let service = Holder::service(&ServiceName::new("culler").unwrap());
+    let own = policy.role(role::USER).unwrap().grants.to(&service);
+    assert_eq!(own, Granted::default(), "a service has nothing of its own");
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn a_server_says_nothing_of_its_user() {
 }
 
 #[test]
-fn what_is_no_scope_is_dropped() {
+fn what_is_no_scope_grants_nothing() {
     for (scope, known) in [
         ("(no_scope)", true),
         ("inherit", true),
@@ -132,68 +138,110 @@ fn what_is_no_scope_is_dropped() {
         ("", false),
     ] {
         assert_eq!(for_bob(scope), [""; 0], "{scope}");
-        assert_eq!(Scope::new(scope).is_known(), known, "{scope}");
-        let identity = ["read:users:groups!user=bob", "read:users:name!user=bob"];
-        if scope != "inherit" {
-            let left = effective(&[Scope::new(scope)], &name("bob"), false);
-            assert_eq!(texts(&left), identity, "{scope}");
-        }
+        assert_eq!(Scope::new(scope).is_known(&Vocabulary::default()), known, "{scope}");
     }
 }
 
 #[test]
-fn tokens_are_cut_to_what_their_owner_holds() {
-    let bob = name("bob");
-    let cut = |raw: &[&str], admin| -> Vec<String> {
-        let raw: Vec<_> = raw.iter().map(|text| Scope::new(text)).collect();
-        effective(&raw, &bob, admin).iter().map(ToString::to_string).collect()
+fn what_names_no_one_is_filled_in_by_whose_it_is() {
+    let raw = grants(&["access:servers!server", "access:services!service", "tokens!user"]);
+    let client = |of| OAuthClient {
+        id: crate::domain::ClientId::claimed("c"),
+        secret: crate::domain::TokenHash([0; 32]),
+        redirect_uri: String::new(),
+        description: String::new(),
+        allowed_scopes: Vec::new(),
+        of,
     };
-    let identity = ["read:users:groups!user=bob", "read:users:name!user=bob"];
-    let raw = ["admin:groups", "access:servers!server=bob/", "access:servers!user=eve"];
-    assert_eq!(cut(&raw, false), ["access:servers!server=bob/", identity[0], identity[1]]);
+    let names = |holder: &Holder| raw.to(holder).names(&Vocabulary::default());
+    let bob = Holder::user(&name("bob"));
+    assert_eq!(names(&bob), ["read:tokens!user=bob", "tokens!user=bob"]);
+    let lab = ServerName::new("lab").unwrap();
+    let server = client(ClientOf::Server(UserId(2), lab));
     assert_eq!(
-        cut(&["users:activity!user", "access:servers!server=bob/"], false),
-        [
-            "access:servers!server=bob/",
-            "read:users:activity!user=bob",
-            identity[0],
-            identity[1],
-            "users:activity!user=bob",
-        ],
-        "a server's own token"
+        names(&bob.clone().by_client(&server, Some(&name("eve")))),
+        ["access:servers!server=eve/lab", "read:tokens!user=bob", "tokens!user=bob"]
     );
+    let culler = ServiceName::new("culler").unwrap();
+    let service = client(ClientOf::Service(culler.clone()));
     assert_eq!(
-        cut(&["read:users"], false),
-        [
-            "read:users!user=bob",
-            "read:users:activity!user=bob",
-            "read:users:groups!user=bob",
-            "read:users:name!user=bob",
-        ],
-        "asked for all, held for oneself"
+        names(&bob.by_client(&service, None)),
+        ["access:services!service=culler", "read:tokens!user=bob", "tokens!user=bob"]
     );
-    assert_eq!(
-        cut(&["list:users"], true),
-        ["list:users", "read:users:groups!user=bob", "read:users:name"],
-        "what stands there whole is not repeated in part"
-    );
-    assert_eq!(cut(&["inherit"], true).len(), 45);
-    assert_eq!(cut(&["self"], true).len(), 15);
+    assert_eq!(names(&Holder::service(&culler)), ["access:services!service=culler"]);
 }
 
 #[test]
-fn filters_select_servers() {
-    let (bob, lab) = (name("bob"), ServerName::new("lab").unwrap());
-    let covers = |text: &str| Scope::new(text).covers_server("access:servers", &bob, &lab);
-    assert!(
-        covers("access:servers")
-            && covers("access:servers!user=bob")
-            && covers("access:servers!server=bob/lab")
-    );
-    assert!(
-        !covers("access:servers!server=bob/")
-            && !covers("access:servers!user=bo")
-            && !covers("access:services")
+fn filters_select_by_user_group_server_and_service() {
+    const ACCESS: Mask = Mask::of(&["access:servers"]);
+    let covers =
+        |text: &str, what| grants(&[text]).to(&Holder::default()).covers(ACCESS, what, &Lab);
+    let lab = Resource::Server("bob", "lab");
+    for yes in [
+        "access:servers",
+        "access:servers!user=bob",
+        "access:servers!server=bob/lab",
+        "access:servers!group=lab",
+    ] {
+        assert!(covers(yes, lab), "{yes}");
+    }
+    for no in [
+        "access:servers!server=bob/",
+        "access:servers!user=bo",
+        "access:servers!group=other",
+        "access:servers!service=bob",
+        "access:services",
+    ] {
+        assert!(!covers(no, lab), "{no}");
+    }
+    assert!(covers("access:servers!group=lab", Resource::User("bob")));
+    assert!(!covers("access:servers!group=lab", Resource::User("eve")));
+    assert!(!covers("access:servers!user=bob", Resource::Hub));
+}
+
+#[test]
+fn what_two_holdings_have_in_common_is_the_narrower_of_each() {
+    let bob = Holder::user(&name("bob"));
+    for (a, b, common) in [
+        ("servers", "servers!user=bob", "servers!user=bob"),
+        ("servers!user=bob", "servers!server=bob/lab", "servers!server=bob/lab"),
+        ("servers!group=lab", "servers!server=bob/lab", "servers!server=bob/lab"),
+        ("servers!group=lab", "servers!user=bob", "servers!user=bob"),
+        ("servers!group=lab", "servers!user=eve", ""),
+        ("servers!group=lab", "servers!group=other", ""),
+        ("servers!server=bob/a", "servers!server=bob/b", ""),
+        ("servers!user=bob", "tokens!user=bob", ""),
+        ("access:services!service=x", "access:services!service=x", "access:services!service=x"),
+    ] {
+        let (a, b) = (grants(&[a]).to(&bob), grants(&[b]).to(&bob));
+        let wanted = if common.is_empty() {
+            Granted::default()
+        } else {
+            let mut wanted = grants(&[common]).to(&bob);
+            // A server's filter leaves the names about its user to the wider one.
+            wanted = wanted.meet(&a, &Lab).meet(&b, &Lab);
+            assert_ne!(wanted, Granted::default());
+            wanted
+        };
+        assert_eq!(a.meet(&b, &Lab), wanted);
+        assert_eq!(b.meet(&a, &Lab), wanted, "either way round");
+    }
+}
+
+#[test]
+fn what_stands_there_whole_is_not_repeated_in_part() {
+    let held = grants(&["list:users", "users!user"]).to(&Holder::user(&name("bob")));
+    assert_eq!(
+        held.names(&Vocabulary::default()),
+        [
+            "list:users",
+            "read:users!user=bob",
+            "read:users:activity!user=bob",
+            "read:users:groups!user=bob",
+            "read:users:name",
+            "users!user=bob",
+            "users:activity!user=bob",
+        ]
     );
 }
 
@@ -208,61 +256,67 @@ fn raw_scopes() -> impl Strategy<Value = Vec<Scope>> {
         "!server=bob/lab",
         "!server=eve/",
         "!group=lab",
+        "!group=other",
         "!service=x",
         "!user=",
         "!odd",
     ];
-    let written = (0..table::TABLE.len(), 0..filters.len()).prop_map(move |(base, filter)| {
-        Scope::new(&format!("{}{}", table::TABLE[base].0, filters[filter]))
+    let written = (0..TABLE.len(), 0..filters.len()).prop_map(move |(base, filter)| {
+        Scope::new(&format!("{}{}", TABLE[base].0, filters[filter]))
     });
-    let named = proptest::sample::select(vec!["self", "(no_scope)", "inherit", "no-such-scope"]);
+    let named = proptest::sample::select(vec!["self", "(no_scope)", "no-such-scope"]);
     let any = prop_oneof![9 => written, 1 => named.prop_map(Scope::new)];
     proptest::collection::vec(any, 0..8)
 }
 
+fn held(raw: &[Scope]) -> Granted {
+    Grants::of(&Vocabulary::default(), raw).to(&Holder::user(&name("bob")))
+}
+
+fn resources() -> Vec<Resource<'static>> {
+    let mut all = vec![Resource::Hub];
+    for who in ["bob", "eve"] {
+        all.push(Resource::User(who));
+        all.extend(["", "lab"].map(|server| Resource::Server(who, server)));
+    }
+    all.extend(["lab", "other"].map(Resource::Group));
+    all.push(Resource::Service("x"));
+    all
+}
+
 proptest! {
-    /// Whatever a token was given: it opens nothing that its owner may not open.
+    /// Whatever was asked, of whatever is held: it opens nothing that either does not open.
     #[test]
-    fn a_token_never_outgrows_its_owner(raw in raw_scopes(), admin in any::<bool>()) {
-        let bob = name("bob");
-        let (held, token) = (own_scopes(&bob, admin), effective(&raw, &bob, admin));
-        for (base, _) in table::TABLE {
-            let whole = |scopes: &[Scope]| scopes.contains(&Scope::new(base));
-            prop_assert!(whole(&held) || !whole(&token), "{base}");
-            for who in ["bob", "eve"].map(name) {
-                let opens = |scopes: &[Scope]| scopes.iter().any(|it| it.covers_user(base, &who));
-                prop_assert!(opens(&held) || !opens(&token), "{base} of {who}");
-                for server in ["", "lab"] {
-                    let server = ServerName::new(server).unwrap();
-                    let opens = |scopes: &[Scope]| scopes.iter().any(|it| it.covers_server(base, &who, &server));
-                    prop_assert!(opens(&held) || !opens(&token), "{base} of {who}/{server}");
-                }
-            }
+    fn what_is_common_opens_no_more_than_either(a in raw_scopes(), b in raw_scopes()) {
+        let (a, b) = (held(&a), held(&b));
+        let common = a.meet(&b, &Lab);
+        for what in resources() {
+            let mask = common.on(what, &Lab);
+            prop_assert!(mask.without(a.on(what, &Lab)).is_empty(), "{what:?}");
+            prop_assert!(mask.without(b.on(what, &Lab)).is_empty(), "{what:?}");
         }
-        let strange = |it: &&Scope| !admin && it.filter().is_none_or(|(kind, _)| !matches!(kind, "user" | "server"));
-        prop_assert_eq!(token.iter().find(strange), None);
     }
 
-    /// Doing it twice changes nothing, and the order of what was asked does not matter.
+    /// Twice is as good as once, the order does not matter, and each name stands there once.
     #[test]
-    fn effective_scopes_are_a_fixed_point(raw in raw_scopes(), admin in any::<bool>()) {
-        let bob = name("bob");
-        let once = effective(&raw, &bob, admin);
-        prop_assert_eq!(&effective(&once, &bob, admin), &once);
-        let reversed: Vec<_> = raw.iter().rev().cloned().collect();
-        prop_assert_eq!(&effective(&reversed, &bob, admin), &once);
-        prop_assert!(once.is_sorted_by(|a, b| a < b));
+    fn meeting_is_a_fixed_point_and_symmetric(a in raw_scopes(), b in raw_scopes()) {
+        let (a, b) = (held(&a), held(&b));
+        let common = a.meet(&b, &Lab);
+        prop_assert_eq!(&common.meet(&b, &Lab), &common);
+        prop_assert_eq!(&b.meet(&a, &Lab), &common);
+        let names = common.names(&Vocabulary::default());
+        prop_assert!(names.is_sorted_by(|a, b| a < b));
     }
 
-    /// What a user holds in full is in the token unabridged.
+    /// What lies within what is held is held whole; what does not has something beyond.
     #[test]
-    fn what_is_held_is_granted(raw in raw_scopes(), admin in any::<bool>()) {
-        let bob = name("bob");
-        let token = effective(&raw, &bob, admin);
-        for scope in raw.iter().filter(|it| holds(it, &bob, admin)) {
-            for part in expand(scope, &bob) {
-                prop_assert!(token.iter().any(|it| both(it, &part) == Some(part.clone())), "{part}");
-            }
+    fn excess_is_what_is_not_common(a in raw_scopes(), b in raw_scopes()) {
+        let (a, b) = (held(&a), held(&b));
+        let (common, beyond) = (a.meet(&b, &Lab), a.beyond(&b, &Lab));
+        for what in resources() {
+            let all = common.on(what, &Lab).or(beyond.on(what, &Lab));
+            prop_assert_eq!(all, a.on(what, &Lab), "{:?}", what);
         }
+        prop_assert_eq!(beyond == Granted::default(), a.is_within(&b, &Lab));
     }
 }
