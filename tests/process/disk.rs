@@ -36,13 +36,18 @@ fn add_for(crowd: &Crowd, name: &str, note: &str) -> Answer {
     crowd.api("POST", &format!("/users/{name}/tokens"), &body).expect("an answer")
 }
 
-/// The notes of all tokens there are.
+/// The notes of all tokens of all of them, and of the boss.
 fn notes(crowd: &Crowd) -> BTreeSet<String> {
-    let ask = || crowd.api("GET", "/users/boss/tokens", "").ok().filter(|it| it.status == 200);
-    let (answer, _) = wait_for("an answer", PATIENCE, ask);
-    let list = answer.json()["api_tokens"].take();
-    let list = list.as_array().expect("a list of tokens");
-    list.iter().filter_map(|token| Some(token["note"].as_str()?.to_owned())).collect()
+    let mut all = BTreeSet::new();
+    for name in crowd.names.iter().map(String::as_str).chain(["boss"]) {
+        let path = format!("/users/{name}/tokens");
+        let ask = || crowd.api("GET", &path, "").ok().filter(|it| it.status == 200);
+        let (answer, _) = wait_for("an answer", PATIENCE, ask);
+        let list = answer.json()["api_tokens"].take();
+        let list = list.as_array().expect("a list of tokens");
+        all.extend(list.iter().filter_map(|token| Some(token["note"].as_str()?.to_owned())));
+    }
+    all
 }
 
 /// strace on all threads of a process, letting system calls fail.
@@ -84,7 +89,8 @@ impl Drop for Strace {
 fn row_14_a_sync_or_write_that_fails_is_not_acknowledged_and_left_behind() {
     as_root!();
     let site = Plan::crowd().start();
-    let crowd = Crowd::of(&site, "nobody", 0);
+    // Nobody may have more than a thousand tokens.
+    let crowd = Crowd::of(&site, "writer", scaled(1, 40));
     let hub = site.hub();
     let (mut made, mut refused, mut unsure) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut count = 0;
@@ -92,7 +98,7 @@ fn row_14_a_sync_or_write_that_fails_is_not_acknowledged_and_left_behind() {
     let mut change = || {
         count += 1;
         let name = format!("row14-{count}");
-        let status = add(&crowd, &name);
+        let status = add_for(&crowd, &crowd.names[count / 900], &name).status;
         (name, status)
     };
     let few = [1, 2, 3, 5];
@@ -138,10 +144,16 @@ fn row_14_a_sync_or_write_that_fails_is_not_acknowledged_and_left_behind() {
             }
         }
         drop(strace);
-        if calls == "fdatasync" {
-            assert!(broken.is_some(), "{calls} {nth}: the fault was not felt");
-            site.log.event(mark, "store refuses changes", PATIENCE);
-            site.log.event(mark, "store takes changes again", PATIENCE);
+        match broken {
+            Some(_) if calls == "fdatasync" => {
+                site.log.event(mark, "store refuses changes", PATIENCE);
+                site.log.event(mark, "store takes changes again", PATIENCE);
+            }
+            // It may have been the sync of how far the store has been, which is made up for in silence, but told.
+            None if calls == "fdatasync" => {
+                site.log.event(mark, "store mark not written", PATIENCE);
+            }
+            Some(_) | None => {}
         }
     }
     assert_eq!(site.hub(), hub, "the hub's process lives on");
