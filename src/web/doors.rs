@@ -1,6 +1,6 @@
 //! What the web asks of the hub's actors: one trait, so that handlers can be tried without them.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jovis_actors::{
     accounts::{self, NewCode, Redeemed, Redemption},
@@ -104,8 +104,7 @@ impl Doors for Actors {
         Box::pin(async move {
             let gone = move |image: &Image| {
                 let idle = image.server(&key).is_some_and(|it| !it.state.is_active());
-                let writes = if idle { vec![Write::ServerGone(key)] } else { Vec::new() };
-                Ok::<_, Infallible>((writes, ()))
+                if idle { accounts::remove_server(image, &key) } else { Ok((Vec::new(), ())) }
             };
             Ok(self.store.change(gone).await?)
         })
