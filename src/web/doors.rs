@@ -34,8 +34,6 @@ pub(crate) trait Doors: Send + Sync {
     fn give_code(&self, new: NewCode) -> Boxed<'_, Result<(), Error>>;
     /// Exchanges it.
     fn redeem(&self, what: Redemption) -> Boxed<'_, Result<Redeemed, Error>>;
-    /// Drops the record of a server that does not run.
-    fn drop_server(&self, key: ServerKey) -> Boxed<'_, Result<(), Error>>;
     /// See [`spawners::Client::start`].
     fn start(&self, key: ServerKey, ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>>;
     /// See [`spawners::Client::stop`].
@@ -97,16 +95,6 @@ impl Doors for Actors {
         let now = self.clock.moment();
         Box::pin(async move {
             Ok(self.store.change(move |image| accounts::redeem_code(image, what, now)).await?)
-        })
-    }
-
-    fn drop_server(&self, key: ServerKey) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(async move {
-            let gone = move |image: &Image| {
-                let idle = image.server(&key).is_some_and(|it| !it.state.is_active());
-                if idle { accounts::remove_server(image, &key) } else { Ok((Vec::new(), ())) }
-            };
-            Ok(self.store.change(gone).await?)
         })
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 use jovis_actors::{
-    accounts::{CodeRefused, TokenRefused},
+    accounts::{CodeRefused, ServerRefused, TokenRefused},
     logins::SignInRefused,
     ports::StoreError,
     spawners::{StartRefused, StopRefused},
@@ -65,6 +65,11 @@ impl Error {
     /// 405.
     pub(crate) fn method() -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, message: None, retry_after: None }
+    }
+
+    /// 409.
+    pub(crate) fn conflict(message: impl fmt::Display) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
     }
 
     /// 413.
@@ -147,6 +152,16 @@ impl From<TokenRefused> for Error {
             | TokenRefused::LongNote
             | TokenRefused::ManyScopes
             | TokenRefused::ManyTokens => Self::bad(why),
+        }
+    }
+}
+
+impl From<ServerRefused> for Error {
+    fn from(why: ServerRefused) -> Self {
+        match why {
+            ServerRefused::NoUser | ServerRefused::NoServer => Self::hidden(),
+            ServerRefused::Taken => Self::conflict(why),
+            ServerRefused::Active | ServerRefused::Limit { .. } => Self::bad(why),
         }
     }
 }

@@ -174,6 +174,10 @@ impl Row {
         self.on(Method::POST, handler)
     }
 
+    fn put(self, handler: Handler) -> Self {
+        self.on(Method::PUT, handler)
+    }
+
     fn delete(self, handler: Handler) -> Self {
         self.on(Method::DELETE, handler)
     }
@@ -243,6 +247,8 @@ pub(crate) fn rows() -> Vec<Row> {
             .delete(to!(api::tokens::revoke, "user", "id")).needs(&["tokens"]),
         row(Api, "/api/users/{user}/server").also("/api/users/{user}/servers/{server?}").of(Of::Server)
             .get(to!(api::servers::show, "user", "server")).needs(&["read:servers"])
+            .put(to!(api::named::create, "user", "server")).needs(&["start:servers"])
+            .on(Method::PATCH, to!(api::named::change, "user", "server")).needs(&["start:servers"])
             .post(to!(api::servers::start, "user", "server")).needs(&["start:servers"])
             .delete(to!(api::servers::stop, "user", "server")).needs(&["delete:servers"]),
         row(Api, "/api/users/{user}/server/progress").also("/api/users/{user}/servers/{server?}/progress")

@@ -101,6 +101,15 @@ impl Doubles {
         self.write(Write::Server(Arc::new(server)));
     }
 
+    fn choose(&self, key: &ServerKey, ask: Ask) {
+        let image = self.image.load_full();
+        let old = image.server(key).map(|it| Server::clone(it));
+        let mut server = old.unwrap_or_else(|| Server::new(key.clone()));
+        server.display_name = ask.display_name.unwrap_or(server.display_name);
+        server.user_options = ask.options.or(server.user_options);
+        self.write(Write::Server(Arc::new(server)));
+    }
+
     fn run(&self, key: &ServerKey) {
         let image = self.image.load_full();
         let user = image.user(key.user).unwrap();
@@ -143,6 +152,15 @@ impl Doubles {
         let reports = self.reports.lock().unwrap();
         if let Some(report) = reports.get(key) {
             report.send_modify(|report| Arc::make_mut(report).outcome = Some(outcome));
+        }
+    }
+
+    /// Ends a start that goes on; one that is over stays as it was.
+    fn cut_off(&self, key: &ServerKey, trouble: Trouble) {
+        let open = |report: &watch::Sender<Arc<Report>>| report.borrow().outcome.is_none();
+        let cut = self.reports.lock().unwrap().get(key).is_some_and(open);
+        if cut {
+            self.end(key, Err(trouble));
         }
     }
 
@@ -234,12 +252,7 @@ impl Doors for Fake {
         Box::pin(async move { Ok(outcome) })
     }
 
-    fn drop_server(&self, key: ServerKey) -> Boxed<'_, Result<(), Error>> {
-        self.0.write(Write::ServerGone(key));
-        Box::pin(async { Ok(()) })
-    }
-
-    fn start(&self, key: ServerKey, _ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>> {
+    fn start(&self, key: ServerKey, ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>> {
         let state = self.image().server(&key).map(|server| server.state.clone());
         let refused = self.0.refuse_start.lock().unwrap().clone();
         let outcome = match state {
@@ -251,6 +264,7 @@ impl Doors for Fake {
                 let report = Arc::new(Report { events, outcome: None });
                 let (sender, _) = watch::channel(report);
                 self.0.reports.lock().unwrap().insert(key.clone(), sender);
+                self.0.choose(&key, ask);
                 self.0.set(&key, ServerState::Starting { order: OrderId::from_bytes([1; 16]) });
                 match *self.0.fate.lock().unwrap() {
                     Fate::Runs | Fate::Clings => self.0.run(&key),
@@ -278,7 +292,8 @@ impl Doors for Fake {
                 },
             );
         } else if active {
-            self.0.set(&key, ServerState::Stopped(Some(cause)));
+            self.0.set(&key, ServerState::Stopped(Some(cause.clone())));
+            self.0.cut_off(&key, Trouble { cause, at: Moment(0), tail: "".into() });
         }
         Box::pin(async move { if active { Ok(()) } else { Err(StopRefused::NotRunning) } })
     }

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 
 mod hardening;
+mod servers;
 
 const HUBS_HEADERS: [&str; 4] = [
     "x-jupyterhub-version",

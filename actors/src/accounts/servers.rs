@@ -13,7 +13,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use thiserror::Error;
 
-use super::{Decided, shares, tokens};
+use super::{Decided, named, tokens};
 use crate::{
     domain::{
         ClientId, Moment, OAuthClient, OrderId, Owner, Scope, Server, ServerKey, ServerName,
@@ -72,7 +72,8 @@ pub fn begin_server(
     let user = image.user(what.key.user).ok_or(StepRefused::NoUser)?;
     let old = image.server(&what.key);
     not_moved_on(old.and_then(|server| server.state.order()), what.over.as_ref())?;
-    let mut server = old.map_or_else(|| Server::new(what.key.clone()), |server| (**server).clone());
+    let mut server =
+        old.map_or_else(|| named::fresh(what.key.clone()), |server| (**server).clone());
     let mut writes: Vec<_> = server.token.map(Write::TokenGone).into_iter().collect();
     let description = format!("Server at {}", what.prefix);
     let id = TokenId(image.next_id());
@@ -102,7 +103,9 @@ pub fn begin_server(
     server.token = Some(id);
     server.version = None;
     server.deaths = what.deaths;
-    server.user_options = what.options.or(server.user_options);
+    // Whoever chose nothing has chosen nothing: that is told apart from never having been started.
+    server.user_options =
+        what.options.or(server.user_options).or_else(|| Some(serde_json::json!({})));
     server.display_name = what.display_name.unwrap_or(server.display_name);
     let server = Arc::new(server);
     writes.extend(tokens::record(token).0);
@@ -167,16 +170,13 @@ pub fn move_server(image: &Image, what: Moved) -> Decided<(), StepRefused> {
     Ok((writes, ()))
 }
 
-/// The end of a server and of its record. Nothing happens if there is none.
+/// The end of a server, of its record, and of the shares of it. Nothing happens if there is none.
 pub fn remove_server(image: &Image, key: &ServerKey) -> Decided<(), Infallible> {
     let Some(server) = image.server(key) else {
         return Ok((Vec::new(), ()));
     };
     let mut writes = leave(image, server);
-    // The default server is there without a record, too.
-    if !key.name.is_default() {
-        writes.extend(shares::end_of_server(image, key));
-    }
+    writes.extend(named::without_shares(image, key));
     writes.push(Write::ServerGone(key.clone()));
     Ok((writes, ()))
 }

@@ -7,16 +7,30 @@ use jovis_actors::{
     domain::{Server, ServerKey, ServerName, ServerState, User},
     spawners::Trouble,
 };
+use serde_json::Value;
 
 use super::{call::Call, error::Error};
 
 pub(crate) mod activity;
 pub(crate) mod hub;
 pub(crate) mod metrics;
+pub(crate) mod named;
 pub(crate) mod progress;
 pub(crate) mod servers;
 pub(crate) mod tokens;
 pub(crate) mod users;
+
+/// What a body says, where one may be left out: nothing, `{}` and the like count as left out.
+pub(crate) fn said(body: Option<Value>) -> Option<Value> {
+    body.filter(|body| match body {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Bool(true) => true,
+    })
+}
 
 /// The user of this name, or 404.
 pub(crate) fn user(call: &Call, name: &str) -> Result<Arc<User>, Error> {
@@ -34,22 +48,10 @@ pub(crate) fn server(call: &Call, user: &User, name: &str) -> Result<Arc<Server>
     }
 }
 
-/// The key of a server that is to be started: named servers must be allowed and well named (`spec/rest-api.md` 4.6).
-pub(crate) fn key_to_start(call: &Call, user: &User, name: &str) -> Result<ServerKey, Error> {
-    if !name.is_empty() && !call.settings.hub.allow_named_servers {
-        return Err(Error::bad("named servers are not enabled on this hub"));
-    }
-    let name = ServerName::new(name).map_err(|_| {
-        Error::bad(
-            "a server's name has 1 to 30 lower-case letters, digits and single hyphens, and begins with a letter",
-        )
-    })?;
-    Ok(ServerKey { user: user.id, name })
-}
-
 /// Why the last start of this server failed; nothing if it runs, is on its way, or was stopped on request.
 pub(crate) fn failure(call: &Call, server: &Server) -> Option<Trouble> {
-    if server.state.is_active() {
+    // One without a cause has never had a life: what is remembered is of another that had its name.
+    if server.state.is_active() || server.state.cause().is_none() {
         return None;
     }
     let key = &server.key;

@@ -88,7 +88,6 @@ pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer
         let _ = feed.try_send(Bytes::from_static(b"\n\n"));
         let _ = feed.try_send(line(&event));
     };
-    let in_memory = call.app.doors.report(&server.key).is_some();
     if server.state.is_ready() {
         once(ready(&url));
     } else if server.state.pending() == Some("spawn") {
@@ -99,9 +98,9 @@ pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer
         tokio::spawn(async move {
             let _ = time::timeout(patience, follow(app, server, url, &feed)).await;
         });
-    } else if let Some(trouble) = failure(call, &server) {
+    } else if let Some(trouble) = failure(call, &server).or_else(|| cancelled(call, &server)) {
         once(failed(&trouble));
-    } else if in_memory {
+    } else if server.state.is_active() || is_fresh(call, &server) {
         return Err(Error::bad(format!("{} is not starting", full_name(&user, &server))));
     } else {
         return Err(Error::missing(format!("{} is not running", full_name(&user, &server))));
@@ -110,6 +109,21 @@ pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer
         answer::typed(StatusCode::OK, "text/event-stream", Body::new(Feed(events, watch)));
     answer::put(&mut out, header::CACHE_CONTROL, "no-cache");
     Ok(out)
+}
+
+/// The end of a start that somebody broke off, as long as it is remembered.
+fn cancelled(call: &Call, server: &Server) -> Option<Trouble> {
+    server.state.cause()?;
+    let report = call.app.doors.report(&server.key)?;
+    let report = report.borrow();
+    // Without a step there was no start: a server that an earlier hub began was stopped.
+    let begun = !report.events.is_empty();
+    report.outcome.clone()?.err().filter(|_| begun)
+}
+
+/// Was it made and never started?
+fn is_fresh(call: &Call, server: &Server) -> bool {
+    server.state.cause().is_none() && call.image.server(&server.key).is_some()
 }
 
 fn full_name(user: &User, server: &Server) -> String {

@@ -1,16 +1,17 @@
-//! Servers: look at, start, stop (`spec/rest-api.md` 4.6).
+//! Servers: look at, start, stop (`spec/rest-api.md` 4.6). What is done to one at rest is in [`named`].
 
 use http::StatusCode;
 use jovis_actors::{
+    accounts,
     domain::{
-        ServerState, Stopper, User,
+        Server, ServerState, Stopper, User,
         scope::{Mask, Resource},
     },
-    spawners::{Ask, Begun, StopAsk, StopRefused},
+    spawners::{Begun, StopAsk, StopRefused},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{failure, key_to_start, server, user};
+use super::{failure, named, server, user};
 use crate::web::{
     answer::{self, Answer},
     call::Call,
@@ -23,20 +24,21 @@ use crate::web::{
 pub(crate) async fn show(call: &Call, name: &str, server_name: &str) -> Answer {
     let user = user(call, name)?;
     let server = server(call, &user, server_name)?;
-    let about = Resource::Server(name, server_name);
-    let state = call.covers(Mask::of(&["admin:server_state"]), about);
-    let model = model::server::model(call.base(), &user, &server, state);
-    Ok(answer::json(StatusCode::OK, &model))
+    Ok(answer::json(StatusCode::OK, &model(call, &user, &server)))
+}
+
+/// A server as this caller sees it.
+pub(super) fn model(call: &Call, user: &User, server: &Server) -> Value {
+    const STATE: Mask = Mask::of(&["admin:server_state"]);
+    let about = Resource::Server(user.name.as_str(), server.key.name.as_str());
+    model::server::model(call.base(), user, server, call.covers(STATE, about))
 }
 
 /// Starts a server; waits `slow_spawn_timeout`, then says "pending".
 pub(crate) async fn start(call: &mut Call, name: &str, server_name: &str) -> Answer {
     let user = user(call, name)?;
-    let key = key_to_start(call, &user, server_name)?;
-    let mut ask = read(call.json().await?)?;
-    if key.name.is_default() {
-        ask.display_name = None;
-    }
+    let mut ask = named::read(call.json().await?)?;
+    let key = named::needed(call, &user, server_name, &mut ask).await?;
     let begun = call.app.doors.start(key.clone(), ask).await?;
     let pending = answer::bare(StatusCode::ACCEPTED, "text/plain");
     if begun == Begun::Already {
@@ -91,7 +93,7 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
     }
     if remove {
         // One that ran took its record along; this is for one that was at rest.
-        call.app.doors.drop_server(key).await?;
+        call.change(move |image, _, _| accounts::drop_server(image, &key)).await?;
     }
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
@@ -108,94 +110,5 @@ fn stopper(who: &Who, owner: &User) -> Option<Stopper> {
     match &who.by {
         By::User(user) => (user.id != owner.id).then(|| Stopper::User(user.name.clone())),
         By::Service(service) => Some(Stopper::Service(service.name.clone())),
-    }
-}
-
-/// Most bytes of options, as JSON: they are kept with the server's record.
-const OPTIONS: usize = 64 * 1024;
-
-/// With what to start. An object with neither known key is a client's of before 6.0: all of it is options.
-fn read(body: Option<Value>) -> Result<Ask, Error> {
-    let mut fields = match body {
-        None | Some(Value::Bool(false)) => return Ok(Ask::default()),
-        Some(Value::Array(items)) if items.is_empty() => return Ok(Ask::default()),
-        Some(Value::Object(fields)) => fields,
-        Some(_) => return Err(Error::bad("expected an object")),
-    };
-    if fields.is_empty() {
-        return Ok(Ask::default());
-    }
-    let (name, options) = (fields.remove("display_name"), fields.remove("user_options"));
-    if name.is_none() && options.is_none() {
-        return Ok(Ask { options: Some(chosen(fields)?), display_name: None });
-    }
-    let display_name = match name {
-        None => None,
-        Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
-        Some(_) => return Err(Error::bad("display_name must be a string")),
-    };
-    let display_name = display_name.map(shown).transpose()?;
-    let options = match options {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(options)) => Some(chosen(options)?),
-        Some(_) => return Err(Error::bad("user_options must be an object")),
-    };
-    Ok(Ask { options, display_name })
-}
-
-/// A display name, if it can be one.
-pub(crate) fn shown(name: String) -> Result<String, Error> {
-    let bad = || Error::bad("display_name must have 1 to 255 visible characters");
-    if shows(&name) { Ok(name) } else { Err(bad()) }
-}
-
-/// Options for a server, if they are not too many.
-pub(crate) fn chosen(options: Map<String, Value>) -> Result<Value, Error> {
-    let options = Value::Object(options);
-    if options.to_string().len() > OPTIONS {
-        return Err(Error::bad("the options for the server have more than 64 KiB"));
-    }
-    Ok(options)
-}
-
-/// Can this be shown as a name: nothing invisible, no blanks at the ends or in pairs?
-fn shows(name: &str) -> bool {
-    (1..=255).contains(&name.chars().count())
-        && !name.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' '))
-        && !name.contains("  ")
-        && name.trim() == name
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn both_forms_of_the_body_are_read() {
-        assert_eq!(read(None).unwrap(), Ask::default());
-        assert_eq!(read(Some(json!({}))).unwrap(), Ask::default());
-        assert_eq!(read(Some(json!({"image": "a"}))).unwrap().options, Some(json!({"image": "a"})));
-        let new = read(Some(json!({"display_name": "Lab 1", "user_options": {"a": 1}, "b": 2})));
-        let wanted = Ask { options: Some(json!({"a": 1})), display_name: Some("Lab 1".to_owned()) };
-        assert_eq!(new.unwrap(), wanted);
-        assert_eq!(read(Some(json!({"user_options": null}))).unwrap(), Ask::default());
-    }
-
-    #[test]
-    fn wrong_types_are_bad_requests() {
-        for bad in [
-            json!([1]),
-            json!("a"),
-            json!({"display_name": 1}),
-            json!({"user_options": []}),
-            json!({"display_name": " a"}),
-            json!({"display_name": "a  b"}),
-            json!({"display_name": "a\u{7}"}),
-            json!({"display_name": "a".repeat(256)}),
-        ] {
-            assert_eq!(read(Some(bad.clone())).unwrap_err().status.as_u16(), 400, "{bad}");
-        }
     }
 }

@@ -14,7 +14,7 @@ use jovis_actors::{
 };
 use serde_json::{Map, Value, json};
 
-use super::user;
+use super::{said, user};
 use crate::{
     config::sections::AuthClass,
     web::{
@@ -61,11 +61,9 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
             return Err(denied());
         }
     }
-    let body = match call.json().await? {
+    let body = match said(call.json().await?) {
         None => Map::new(),
         Some(Value::Object(fields)) => fields,
-        Some(Value::Array(items)) if items.is_empty() => Map::new(),
-        Some(Value::Bool(false)) => Map::new(),
         Some(_) => return Err(Error::bad("expected an object")),
     };
     let requester = match &call.who {

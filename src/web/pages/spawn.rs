@@ -14,7 +14,7 @@ use crate::web::{
     answer::{self, Answer},
     api::{
         self,
-        servers::{chosen, shown},
+        named::{self, chosen, shown},
     },
     call::Call,
     error::Error,
@@ -53,7 +53,7 @@ async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
     };
     let next = given_next(call);
     let home = model::server::url(call.base(), &user, server);
-    let key = api::key_to_start(call, &user, server)?;
+    let key = named::key(call, &user, server)?;
     let state = call.image.server(&key).map(|server| server.state.clone());
     let active = state.as_ref().is_some_and(|state| state.is_active());
     if active && fields.is_some() {
@@ -66,10 +66,8 @@ async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
         let options = options(fields.as_ref().unwrap_or(&call.query))?;
         let display_name = call.query.get("display_name").filter(|it| !it.is_empty());
         let display_name = display_name.map(|it| shown(it.to_owned())).transpose()?;
-        let ask = Ask {
-            options: options.map(chosen).transpose()?,
-            display_name: display_name.filter(|_| !server.is_empty()),
-        };
+        let mut ask = Ask { options: options.map(chosen).transpose()?, display_name };
+        named::needed(call, &user, server, &mut ask).await?;
         match call.app.doors.start(key.clone(), ask).await {
             Ok(_) => {}
             Err(StartRefused::Running) => return Ok(answer::found(&next.unwrap_or(home))),
