@@ -17,7 +17,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jovis_actors::{
-    ports::{Clock, Entropy},
+    ports::{Boxed, Clock, Entropy},
     tree::{self, GrowError, Ports, Tree},
 };
 use thiserror::Error;
@@ -194,6 +194,8 @@ impl Hub {
             clock: clock.clone(),
             entropy,
             settings: slice.clone(),
+            routes: tree.routes.clone(),
+            halt: Arc::new(RootsEnd(root.clone())),
             policy: Arc::default(),
         })?;
         let (apis, listeners) =
@@ -337,6 +339,15 @@ impl Hub {
     async fn stop_servers(&self) {
         let patience = self.live.actors.spawner.load().stop_timeout + GRACE;
         self.tree.spawners.stop_all(patience).await;
+    }
+}
+
+/// How the web has everything ended.
+struct RootsEnd(Arc<Root>);
+
+impl web::Halt for RootsEnd {
+    fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), String>> {
+        Box::pin(async move { self.0.stop(servers).await.map_err(|error| error.to_string()) })
     }
 }
 

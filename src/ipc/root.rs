@@ -58,6 +58,12 @@ pub enum HubSays {
     },
     /// A reload was applied (or not).
     Reloaded(ReloadOutcome),
+    /// Whoever may has asked the hub to have all of jovis ended. Answers: [`RootSays::Done`] (it has begun),
+    /// [`RootSays::Denied`].
+    Stop {
+        /// Do user servers go too? None: as `shutdown.servers` says.
+        servers: Option<bool>,
+    },
 }
 
 /// How to end a server's process.

@@ -192,6 +192,14 @@ impl Root {
         self.tell(HubSays::Reloaded(outcome)).await
     }
 
+    /// Has root end all of jovis, with user servers, without, or as the configuration says. Answered when it has begun.
+    pub async fn stop(&self, servers: Option<bool>) -> Result<(), RootError> {
+        match self.ask(HubSays::Stop { servers }, &[], PATIENCE).await?.0 {
+            RootSays::Done => Ok(()),
+            other => Err(refusal(other)),
+        }
+    }
+
     /// Starts a user server: its pid. Root knows an order it has heard before and does not start it again.
     pub async fn spawn(&self, birth: Birth<'_>) -> Result<i32, RootError> {
         let order = birth.order.clone();

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `Spawn` | room left; names on the list; holes known and plain; then, with the account found, [`account`] |
 //! | `Signal`, `Forget`, `Children` | always: they reach only what root started for the hub (`children.rs`) |
+//! | `Stop` | the hub serves: one that cannot come up ends itself, not everybody |
 //! | `Pam` | the authenticator is PAM; short texts; a place free (`checks.rs`) |
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -165,6 +166,11 @@ pub(super) fn account(
         }
     }
     Ok(())
+}
+
+/// The end of everything: may this hub ask for it?
+pub(super) fn stop(serves: bool) -> Result<(), Refusal> {
+    if serves { Ok(()) } else { refuse("the hub does not serve yet") }
 }
 
 /// A password check: may it be asked, and of which service?

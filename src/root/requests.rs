@@ -23,6 +23,7 @@ use super::{
     shutdown::Stage,
 };
 use crate::{
+    config::sections::ShutdownServers,
     ipc::{
         Envelope, frame,
         reload::ReloadOutcome,
@@ -88,6 +89,7 @@ impl Root {
             }
             HubSays::Signal { order, how } => self.signal(&order, how),
             HubSays::Forget { order } => self.forget(&order),
+            HubSays::Stop { servers } => self.stop_for_hub(servers, now),
             HubSays::Pam { user, rhost } => self.check(id, user, rhost, fds, now),
         };
         let answer = outcome.unwrap_or_else(|refusal| {
@@ -215,6 +217,19 @@ impl Root {
             return Err(Refusal("it lives".to_owned()));
         }
         self.children.forget(order);
+        Ok(Some(RootSays::Done))
+    }
+
+    /// Begins to end, once: asking again does not make haste.
+    fn stop_for_hub(&mut self, servers: Option<bool>, now: Instant) -> Outcome {
+        let serves = self.hub.process.as_ref().is_some_and(|hub| hub.ready.is_some());
+        policy::stop(serves)?;
+        let configured = self.setup.config.shutdown.servers == Some(ShutdownServers::Stop);
+        let servers = servers.unwrap_or(configured);
+        info!(servers, hard = false, "stop asked for");
+        if self.stage == Stage::Serving {
+            self.leave(servers, now);
+        }
         Ok(Some(RootSays::Done))
     }
 

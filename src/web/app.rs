@@ -8,12 +8,12 @@ use jovis_actors::{
     domain::Policy,
     logins,
     ports::{Clock, Entropy},
-    spawners, store,
+    routes, spawners, store,
 };
 
 use super::{
     api::progress::Watchers,
-    doors::{Actors, Doors},
+    doors::{Actors, Doors, Halt},
     templates::{TemplateError, Templates},
 };
 use crate::config::slice::HubSlice;
@@ -36,6 +36,10 @@ pub struct Parts {
     pub settings: Arc<ArcSwap<HubSlice>>,
     /// Roles; as the settings.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// The proxies' tables.
+    pub routes: routes::Client,
+    /// How all of it is ended.
+    pub halt: Arc<dyn Halt>,
 }
 
 /// The web's state; cheap to share.
@@ -53,8 +57,10 @@ pub struct App {
 impl App {
     /// Puts it together. Fails if a template of the operator does not parse.
     pub fn new(parts: Parts) -> Result<Arc<Self>, TemplateError> {
-        let Parts { store, spawners, logins, activity, clock, entropy, settings, policy } = parts;
-        let doors = Actors { store, spawners, logins, activity, clock: clock.clone() };
+        let Parts { store, spawners, logins, activity, clock, .. } = parts;
+        let Parts { entropy, settings, policy, routes, halt, .. } = parts;
+        let clock_too = clock.clone();
+        let doors = Actors { store, spawners, logins, activity, routes, halt, clock: clock_too };
         Self::with_doors(Box::new(doors), clock, entropy, settings, policy)
     }
 

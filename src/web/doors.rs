@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use jovis_actors::{
     accounts::{self, NewCode, Redeemed, Redemption},
     activity,
-    domain::{Moment, ServerKey, TokenId, User, UserId},
+    domain::{Moment, Route, ServerKey, TokenId, User, UserId},
     logins::{self, SignInRefused},
     ports::{Boxed, Clock, Credentials},
+    routes::{self, RouteError},
     spawners::{self, Ask, Begun, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{self, Image, Write},
 };
@@ -19,6 +20,12 @@ use super::error::Error;
 ///
 /// [`Call::change`]: super::call::Call::change
 pub(crate) type Decision = Box<dyn FnOnce(&Image) -> Result<Vec<Write>, Error> + Send>;
+
+/// How the whole of jovis is ended.
+pub trait Halt: Send + Sync {
+    /// With user servers, without, or (none) as the configuration says. Answered when it has begun, or why it has not.
+    fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), String>>;
+}
 
 /// Everything the web asks for. Each answer is durable when it comes.
 pub(crate) trait Doors: Send + Sync {
@@ -44,6 +51,12 @@ pub(crate) trait Doors: Send + Sync {
     fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>>;
     /// See [`spawners::Client::trouble`].
     fn trouble(&self, key: &ServerKey) -> Option<Trouble>;
+    /// See [`routes::Client::list`].
+    fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>>;
+    /// See [`routes::Client::check`].
+    fn check_routes(&self) -> Boxed<'_, Result<(), RouteError>>;
+    /// See [`Halt::halt`].
+    fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), Error>>;
     /// A user did something.
     fn user_used(&self, user: UserId, at: Moment);
     /// A server was used.
@@ -58,6 +71,8 @@ pub(crate) struct Actors {
     pub(crate) spawners: spawners::Client,
     pub(crate) logins: logins::Client,
     pub(crate) activity: activity::Client,
+    pub(crate) routes: routes::Client,
+    pub(crate) halt: Arc<dyn Halt>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -116,6 +131,18 @@ impl Doors for Actors {
 
     fn trouble(&self, key: &ServerKey) -> Option<Trouble> {
         self.spawners.trouble(key)
+    }
+
+    fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>> {
+        Box::pin(self.routes.list())
+    }
+
+    fn check_routes(&self) -> Boxed<'_, Result<(), RouteError>> {
+        Box::pin(self.routes.check())
+    }
+
+    fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(async move { self.halt.halt(servers).await.map_err(Error::unable) })
     }
 
     fn user_used(&self, user: UserId, at: Moment) {

@@ -7,6 +7,7 @@ use jovis_actors::{
     accounts::{CodeRefused, ServerRefused, TokenRefused},
     logins::SignInRefused,
     ports::StoreError,
+    routes::RouteError,
     spawners::{StartRefused, StopRefused},
     store::ChangeError,
     supervise::{Quarantined, Unavailable},
@@ -87,6 +88,11 @@ impl Error {
         Self::later(StatusCode::TOO_MANY_REQUESTS, message, 5)
     }
 
+    /// 503, for a while.
+    pub(crate) fn unable(message: impl fmt::Display) -> Self {
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, message, 5)
+    }
+
     /// 500, with words for the person.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
@@ -162,6 +168,15 @@ impl From<ServerRefused> for Error {
             ServerRefused::NoUser | ServerRefused::NoServer => Self::hidden(),
             ServerRefused::Taken => Self::conflict(why),
             ServerRefused::Active | ServerRefused::Limit { .. } => Self::bad(why),
+        }
+    }
+}
+
+impl From<RouteError> for Error {
+    fn from(why: RouteError) -> Self {
+        match why {
+            RouteError::Late | RouteError::Unread(_) => Self::unable(why),
+            RouteError::Unavailable(why) => why.into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use jovis_actors::{
 use super::{call::Call, error::Error, session};
 
 /// Longer tokens are refused unhashed.
-const LONGEST_TOKEN: usize = 64;
+pub(crate) const LONGEST_TOKEN: usize = 64;
 
 /// Login cookies of one request whose signature is good and that are looked up; a browser sends one.
 const LOGINS: usize = 4;
@@ -129,7 +129,7 @@ impl Call {
         if !self.cookies.has(session::LOGIN) {
             return None;
         }
-        let max_age = (self.settings.hub.cookie_max_age_days * 86_400.0) as i64;
+        let max_age = self.login_age();
         let secret = self.settings.cookie_secret.reveal();
         let user = self
             .cookies
@@ -143,6 +143,18 @@ impl Call {
             return None;
         };
         Some(Who::signed_in(&self.image, &self.policy, user))
+    }
+
+    /// Whose login cookie has this value, if it is ours and young enough?
+    pub(crate) fn user_of_login(&self, text: &str) -> Option<Arc<User>> {
+        let secret = self.settings.cookie_secret.reveal();
+        let (cookie_id, number) = session::read_login(secret, text, self.login_age(), self.now)?;
+        by_cookie_id(&self.image, &cookie_id, number).cloned()
+    }
+
+    /// Seconds a sign-in lasts.
+    fn login_age(&self) -> i64 {
+        (self.settings.hub.cookie_max_age_days * 86_400.0) as i64
     }
 
     /// Would a cookie count for this API request? A browser's form can post everything but JSON across sites.

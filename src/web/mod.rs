@@ -36,5 +36,6 @@ mod testing;
 mod tests;
 
 pub use app::{App, Parts};
+pub use doors::Halt;
 pub use serve::{Apis, Listeners, serve};
 pub use templates::TemplateError;

@@ -253,6 +253,19 @@ pub(crate) fn rows() -> Vec<Row> {
             .delete(to!(api::servers::stop, "user", "server")).needs(&["delete:servers"]),
         row(Api, "/api/users/{user}/server/progress").also("/api/users/{user}/servers/{server?}/progress")
             .of(Of::Server).get(to!(api::progress::stream, "user", "server")).needs(&["read:servers"]),
+        row(Api, "/api/users/{user}/admin-access").of(Of::User)
+            .post(to!(api::servers::admin_access, "user")).needs(&["servers"]),
+        row(Api, "/api/proxy")
+            .get(to!(api::proxy::show)).needs(&["proxy"])
+            .post(to!(api::proxy::check)).needs(&["proxy"])
+            .on(Method::PATCH, to!(api::proxy::update)).needs(&["proxy"]),
+        row(Api, "/api/shutdown").post(to!(api::shutdown::begin)).needs(&["shutdown"]),
+        row(ApiLate, "/api/authorizations/token/{token?}")
+            .get(to!(api::authorizations::token, "token")).post(to!(api::authorizations::moved)),
+        row(ApiLate, "/api/authorizations/token").post(to!(api::authorizations::moved))
+            .get(to!(api::authorizations::token, "token")),
+        row(Api, "/api/authorizations/cookie/{name}").also("/api/authorizations/cookie/{name}/{value}")
+            .get(to!(api::authorizations::cookie, "name", "value")),
         row(ApiClient, "/api/oauth2/token").post(to!(oauth::token::serve)),
     ]
 }

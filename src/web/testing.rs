@@ -17,12 +17,13 @@ use hyper_util::service::TowerToHyperService;
 use jovis_actors::{
     accounts::{NewCode, RedeemRefused, Redeemed, Redemption},
     domain::{
-        Cause, ClientId, Moment, OAuthClient, OAuthCode, OrderId, Owner, Scope, Secret, Server,
-        ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId, Username,
-        oauth::ClientOf, server::Handle,
+        Cause, ClientId, Moment, OAuthClient, OAuthCode, OrderId, Owner, Route, Scope, Secret,
+        Server, ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId,
+        Username, oauth::ClientOf, server::Handle,
     },
     logins::SignInRefused,
     ports::{Boxed, Clock, Credentials, Entropy},
+    routes::RouteError,
     spawners::{Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{Image, Write},
 };
@@ -64,6 +65,9 @@ pub(crate) struct Doubles {
     pub(crate) used: Mutex<Vec<String>>,
     pub(crate) seen: Mutex<Vec<Credentials>>,
     reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
+    pub(crate) routes: Mutex<Vec<Route>>,
+    /// What was asked of the machinery, in its order.
+    pub(crate) asked: Mutex<Vec<String>>,
 }
 
 impl Doubles {
@@ -319,6 +323,21 @@ impl Doors for Fake {
         None
     }
 
+    fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>> {
+        let routes = self.0.routes.lock().unwrap().clone();
+        Box::pin(async { Ok(routes) })
+    }
+
+    fn check_routes(&self) -> Boxed<'_, Result<(), RouteError>> {
+        self.0.asked.lock().unwrap().push("check".into());
+        Box::pin(async { Ok(()) })
+    }
+
+    fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), Error>> {
+        self.0.asked.lock().unwrap().push(format!("halt {servers:?}"));
+        Box::pin(async { Ok(()) })
+    }
+
     fn user_used(&self, user: UserId, at: Moment) {
         self.0.used.lock().unwrap().push(format!("user {} {}", user.0, at.0));
     }
@@ -401,6 +420,8 @@ impl Hub {
             used: Mutex::default(),
             seen: Mutex::default(),
             reports: Mutex::default(),
+            routes: Mutex::default(),
+            asked: Mutex::default(),
         });
         for (name, admin) in [("bob", false), ("eve", false), ("root", true)] {
             doubles.add(name, admin);

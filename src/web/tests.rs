@@ -14,7 +14,9 @@ use serde_json::json;
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 
 mod hardening;
+mod machinery;
 mod servers;
+mod tokens;
 
 const HUBS_HEADERS: [&str; 4] = [
     "x-jupyterhub-version",

@@ -338,6 +338,7 @@ fn obey(
             }
             _ => answer(denied("it does not run"), &[]),
         },
+        HubSays::Stop { .. } => answer(denied("nothing ends here"), &[]),
         HubSays::Forget { order } => {
             if let Some(born) = book.born.get_mut(&order) {
                 born.forgotten = born.exit.is_some();

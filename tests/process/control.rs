@@ -130,6 +130,27 @@ fn stop_comes_back_when_jovis_is_gone_and_servers_go_or_stay() {
 }
 
 #[test]
+fn an_administrator_ends_everything_by_the_api_with_servers_or_without() {
+    as_root!();
+    let account = Account::make();
+    let admins = format!("[{:?}]", account.name);
+    let mut site = Plan::quick().set("auth.admin_users", &admins).start();
+    let mut admin = with_server(&site, &account);
+    let (root, server) = (site.root(), site.server());
+    let kept = admin.api("POST", "/hub/api/shutdown", "{\"servers\": false}");
+    assert_eq!(kept.status, 202, "{}", kept.text());
+    assert!(site.ended(PATIENCE).success());
+    assert!(!root.lives() && server.lives());
+
+    site.start();
+    admin.follow("/hub/home");
+    let gone = admin.api("POST", "/hub/api/shutdown", "{\"servers\": true, \"proxy\": true}");
+    assert_eq!(gone.status, 202, "{}", gone.text());
+    assert!(site.ended(PATIENCE).success());
+    assert!(!server.lives() && site.left_over().is_empty());
+}
+
+#[test]
 fn the_status_tells_of_processes_servers_and_the_store() {
     as_root!();
     let account = Account::make();

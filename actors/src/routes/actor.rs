@@ -22,12 +22,12 @@ use tracing::info;
 
 use super::{
     diff::{Asked, Table, wanted},
-    messages::{AddSink, Recovered, Remove, RemoveSink, RouteError, Set, SinkId},
+    messages::{AddSink, Check, List, Recovered, Remove, RemoveSink, RouteError, Set, SinkId},
     sink::{Pace, Reached, Wanted, follow},
 };
 use crate::{
     domain::{Route, ServerState},
-    ports::{Entropy, RouteSink},
+    ports::{Entropy, RouteSink, SinkError},
     spawner::Facts,
     store::{self, Image},
     supervise::{On, faults, handles},
@@ -123,7 +123,7 @@ impl Actor {
             let changed = *wanted.table != table || wanted.complete != complete;
             if changed {
                 let version = wanted.version + 1;
-                *wanted = Wanted { version, table: Arc::new(table), complete };
+                *wanted = Wanted { version, table: Arc::new(table), complete, ..*wanted };
             }
             changed
         });
@@ -207,7 +207,7 @@ impl actix::Actor for Actor {
 #[rtype(result = "()")]
 struct Published;
 
-handles!(Actor as "routes": Published, Set, Remove, AddSink, RemoveSink, Recovered);
+handles!(Actor as "routes": Published, Set, Remove, Check, List, AddSink, RemoveSink, Recovered);
 
 impl On<Published> for Actor {
     type Result = ();
@@ -231,6 +231,35 @@ impl On<Remove> for Actor {
         self.asked.insert(spec, None);
         let version = self.refresh();
         self.agreed(version)
+    }
+}
+
+impl On<Check> for Actor {
+    type Result = ResponseFuture<Result<(), RouteError>>;
+    fn on(&mut self, _: Check, _: &mut Self::Context) -> Self::Result {
+        self.refresh();
+        self.wanted.send_modify(|wanted| {
+            wanted.version += 1;
+            wanted.checks += 1;
+        });
+        let version = self.wanted.borrow().version;
+        self.agreed(version)
+    }
+}
+
+impl On<List> for Actor {
+    type Result = ResponseFuture<Result<Vec<Route>, RouteError>>;
+    fn on(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
+        let newest = self.sinks.with(|known| known.sinks.values().next_back().cloned());
+        let wanted = self.wanted.borrow().table.clone();
+        let limit = self.settings.limit;
+        Box::pin(async move {
+            let Some(sink) = newest else { return Ok(wanted.values().cloned().collect()) };
+            let late =
+                |_| SinkError { doing: "list its routes", error: "no answer in time".into() };
+            let list = tokio::time::timeout(limit, sink.list()).await.map_err(late)?;
+            Ok(list?)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Actor,
-    messages::{AddSink, Recovered, Remove, RemoveSink, RouteError, Set, SinkId},
+    messages::{AddSink, Check, List, Recovered, Remove, RemoveSink, RouteError, Set, SinkId},
 };
 use crate::{
     domain::{Route, RouteSpec},
@@ -38,6 +38,22 @@ impl Client {
     pub async fn remove(&self, spec: RouteSpec) -> Result<(), RouteError> {
         match self.name.ask(Remove(spec.clone()), self.patience).await {
             Err(Unavailable::Died(_)) => self.name.ask(Remove(spec), self.patience).await?,
+            answer => answer?,
+        }
+    }
+
+    /// Has every proxy's table read anew and made the wanted one; returns when all live ones agree.
+    pub async fn check(&self) -> Result<(), RouteError> {
+        match self.name.ask(Check, self.patience).await {
+            Err(Unavailable::Died(_)) => self.name.ask(Check, self.patience).await?,
+            answer => answer?,
+        }
+    }
+
+    /// What the newest proxy has; without one what it would get.
+    pub async fn list(&self) -> Result<Vec<Route>, RouteError> {
+        match self.name.ask(List, self.patience).await {
+            Err(Unavailable::Died(_)) => self.name.ask(List, self.patience).await?,
             answer => answer?,
         }
     }

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::{
     domain::{Route, RouteSpec},
-    ports::RouteSink,
+    ports::{RouteSink, SinkError},
     supervise::Unavailable,
 };
 
@@ -17,6 +17,9 @@ pub enum RouteError {
     /// Some live proxy did not take it within the deadline.
     #[error("the proxy did not take the route in time")]
     Late,
+    /// The proxy does not tell its table.
+    #[error(transparent)]
+    Unread(#[from] SinkError),
     /// The actor did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -35,6 +38,16 @@ pub(crate) struct Set(pub(crate) Route);
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), RouteError>")]
 pub(crate) struct Remove(pub(crate) RouteSpec);
+
+/// Read every sink's table anew and make it the wanted one. Answered like [`Set`].
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RouteError>")]
+pub(crate) struct Check;
+
+/// What does the newest sink have? With no sink present: what is wanted.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Route>, RouteError>")]
+pub(crate) struct List;
 
 /// Keep this sink's table too. One of the same name is replaced.
 #[derive(Message)]

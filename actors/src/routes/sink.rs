@@ -17,6 +17,8 @@ pub(super) struct Wanted {
     pub(super) table: Arc<Table>,
     /// Is it known to be complete?
     pub(super) complete: bool,
+    /// How often it was asked that every table be read anew.
+    pub(super) checks: u64,
 }
 
 /// How far a sink is.
@@ -50,9 +52,13 @@ pub(super) async fn follow(
 ) {
     let mut actual: Option<Table> = None;
     let mut synced = false;
+    let mut checks = 0;
     let mut retry = FIRST_RETRY;
     loop {
         let target = wanted.borrow_and_update().clone();
+        if std::mem::replace(&mut checks, target.checks) != target.checks {
+            actual = None;
+        }
         let agree = agree(&*sink, &target, &mut actual, &mut synced, pace.limit).await;
         let pause = match agree {
             Ok(()) => {

@@ -74,6 +74,32 @@ fn proxies_that_come_are_brought_into_step() {
 }
 
 #[test]
+fn a_check_puts_a_table_right_at_once() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let (publisher, name) = named("routes");
+        launch(&publisher, Sinks::default());
+        let client = Client::new(name, LONG);
+        let specs =
+            |list: Vec<Route>| list.into_iter().map(|it| it.spec.to_string()).collect::<Vec<_>>();
+        client.check().await.unwrap();
+        assert_eq!(specs(client.list().await.unwrap()), ["/services/x/"], "what a proxy would get");
+        let proxy = MemoryRoutes::named("proxy");
+        client.add_sink(Arc::new(proxy.clone())).await.unwrap();
+        client.check().await.unwrap();
+        assert_eq!(has(&proxy), ["/services/x/"]);
+        proxy.forget_all();
+        proxy.plant(route("/old"));
+        assert_eq!(specs(client.list().await.unwrap()), ["/old/"], "what it has");
+        client.check().await.unwrap();
+        assert_eq!(has(&proxy), ["/services/x/"]);
+        proxy.set_failing(true);
+        client.check().await.unwrap();
+        assert!(matches!(client.list().await, Err(RouteError::Unread(_))));
+    });
+}
+
+#[test]
 fn a_failing_proxy_holds_nobody_up_and_is_put_right_later() {
     System::new().block_on(async {
         tokio::time::pause();

@@ -231,6 +231,34 @@ fn late(asked: Vec<Option<u64>>) -> Scene {
 }
 
 #[test]
+fn a_hub_that_serves_may_have_everything_ended_once() {
+    let stop = |servers| HubSays::Stop { servers };
+    let mut scene = Scene::greeted();
+    scene.say(Some(1), stop(None), Vec::new()).unwrap();
+    assert!(matches!(scene.hear().0.message, RootSays::Denied { .. }));
+    assert_eq!(scene.root.stage, Stage::Serving);
+    for (asked, setting, wanted) in [
+        (None, None, false),
+        (None, Some(ShutdownServers::Stop), true),
+        (Some(true), Some(ShutdownServers::Keep), true),
+        (Some(false), Some(ShutdownServers::Stop), false),
+    ] {
+        let mut scene = Scene::greeted();
+        scene.root.setup.config.shutdown.servers = setting;
+        scene.say(None, HubSays::Ready, Vec::new()).unwrap();
+        scene.say(Some(1), stop(asked), Vec::new()).unwrap();
+        let answer = scene.hear().0;
+        assert_eq!((answer.id, answer.message), (Some(1), RootSays::Done));
+        let Stage::Proxy { servers, .. } = scene.root.stage else { panic!("{asked:?}") };
+        assert_eq!(servers, wanted, "{asked:?} {setting:?}");
+        let before = scene.root.stage;
+        scene.say(Some(2), stop(Some(!wanted)), Vec::new()).unwrap();
+        assert_eq!(scene.hear().0.message, RootSays::Done);
+        assert_eq!(scene.root.stage, before, "asking again changes nothing");
+    }
+}
+
+#[test]
 fn a_birth_that_takes_too_long_is_ended() {
     let scene = late(vec![Some(1)]);
     let (step, errno) = ("start in time".to_owned(), libc::ETIMEDOUT);

@@ -54,7 +54,9 @@ super::events! {
     "restart asked for" [info] [root] (child)
     "Somebody has said `jovis restart`: hub or proxy is told to go, and another one is begun." ""
     "stop asked for" [info] [root] (servers hard)
-    "Somebody has said `jovis stop`; `servers` is what is to become of user servers." ""
+    "Somebody has said `jovis stop`, or the hub was asked by its API; `servers` is what is to become of user servers." ""
+    "shutdown asked for" [info] [hub] (servers)
+    "Somebody who may (`user`) has asked the hub's API to end all of jovis; `servers` is what is to become of user servers." ""
     "role started" [info] [root] (child pid)
     "Hub or proxy was begun." ""
     "role ready" [info] [root] (child pid)

@@ -12,11 +12,15 @@ use serde_json::Value;
 use super::{call::Call, error::Error};
 
 pub(crate) mod activity;
+pub(crate) mod authorizations;
 pub(crate) mod hub;
 pub(crate) mod metrics;
 pub(crate) mod named;
+pub(crate) mod page;
 pub(crate) mod progress;
+pub(crate) mod proxy;
 pub(crate) mod servers;
+pub(crate) mod shutdown;
 pub(crate) mod tokens;
 pub(crate) mod users;
 

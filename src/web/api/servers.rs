@@ -98,6 +98,17 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
+/// Of old: were administrators let into this user's servers by this? Roles do that now.
+pub(crate) async fn admin_access(call: &Call, name: &str) -> Answer {
+    user(call, name)?;
+    if !call.settings.hub.admin_access {
+        return Err(Error::forbidden(
+            "hub.admin_access is off; give the scope access:servers instead",
+        ));
+    }
+    Ok(answer::bare(StatusCode::OK, "application/json"))
+}
+
 /// Who has this user's server stopped; nothing if it is the user. A client that may end everybody's servers and start
 /// nobody's is there to cull: that is all such rights are good for.
 fn stopper(who: &Who, owner: &User) -> Option<Stopper> {

@@ -1,7 +1,10 @@
 //! Users: who am I, and one user.
 
 use http::StatusCode;
-use jovis_actors::domain::scope::{self, Granted, Holder, Resource};
+use jovis_actors::domain::{
+    User,
+    scope::{self, Granted, Holder, Resource},
+};
 use serde_json::{Value, json};
 
 use super::user;
@@ -25,8 +28,13 @@ pub(crate) async fn who_am_i(call: &Call) -> Answer {
 
 /// The model of whoever asks. For this answer alone it may know its own name and groups.
 fn owner(call: &Call, who: &Who) -> Result<Value, Error> {
-    let mut granted = who.granted.clone();
-    match &who.by {
+    identified(call, &who.by, &who.granted)
+}
+
+/// A model as somebody with these scopes sees it, who may know its name and groups in any case.
+pub(super) fn identified(call: &Call, who: &By, granted: &Granted) -> Result<Value, Error> {
+    let mut granted = granted.clone();
+    match who {
         By::User(user) => {
             scope::identify(&Holder::user(&user.name), false, &mut granted);
             view(call, &granted).model(&call.image, user).ok_or_else(Error::hidden)
@@ -37,6 +45,11 @@ fn owner(call: &Call, who: &Who) -> Result<Value, Error> {
             model::service::model(call, service, held).ok_or_else(Error::hidden)
         }
     }
+}
+
+/// A user as somebody with these scopes sees it; nothing if no field is visible.
+pub(super) fn seen(call: &Call, user: &User, granted: &Granted) -> Option<Value> {
+    view(call, granted).model(&call.image, user)
 }
 
 /// How the caller sees users, with these scopes.

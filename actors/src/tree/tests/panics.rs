@@ -62,6 +62,8 @@ impl Busy {
                 let again = Arc::new(self.proxy.clone());
                 insist(count, || tree.routes.add_sink(again.clone())).await;
             }
+            "routes:Check" => insist(count, || tree.routes.check()).await,
+            "routes:List" => drop(insist(count, || tree.routes.list()).await),
             "routes:Recovered" => insist(count, || tree.routes.recovered()).await,
             "routes:Published" | "logins:Attempt" => {
                 insist(count, || sign_in(tree, "Eve")).await;
