@@ -8,6 +8,7 @@
 //! | [`oauth`] | the hub as provider: give a code, exchange it once |
 //! | [`access`] | what somebody holds: roles, groups, shares, tokens |
 //! | [`named`] | servers at rest: made, renamed, taken out |
+//! | [`shares`], [`share_codes`] | sharing servers, and the codes for it |
 //! | [`servers`] | what a server's steps write, and what they mean for its token and its OAuth client |
 
 use crate::store::Write;
@@ -16,6 +17,8 @@ pub mod access;
 pub mod named;
 pub mod oauth;
 pub mod servers;
+pub mod share_codes;
+pub mod shares;
 pub mod tokens;
 pub mod users;
 
@@ -27,6 +30,14 @@ pub use oauth::{
 };
 pub use servers::{
     Beginning, Moved, StepRefused, begin_server, move_server, remove_server, server_scopes,
+};
+pub use share_codes::{
+    NewShareCode, SHARE_CODE_LIFE, WhichCodes, drop_share_codes, issue_share_code, use_share_code,
+    valid_share_code, valid_share_codes, valid_share_codes_by,
+};
+pub use shares::{
+    Grant, ShareRefused, end_of_group, end_of_server, end_of_user, end_share, grant_share,
+    move_server_shares, revoke_share, revoke_shares,
 };
 pub use tokens::{
     LONGEST_NOTE, MOST_SCOPES, MOST_TOKENS, NewToken, TokenRefused, delete_expired, issue_token,

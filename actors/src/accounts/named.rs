@@ -136,12 +136,6 @@ pub fn drop_server(image: &Image, key: &ServerKey) -> Decided<(), Infallible> {
     }
 }
 
-/// Those who have a server that is gone have nothing.
-pub(super) fn without_shares(image: &Image, key: &ServerKey) -> Vec<Write> {
-    let shares = image.shares_of(key).map(|share| Write::ShareGone(share.key.clone()));
-    shares.chain(codes_of(image, key).map(|code| Write::ShareCodeGone(code.id))).collect()
-}
-
 /// Those with whom it is shared keep it under its new name.
 fn moved_shares(image: &Image, from: &ServerKey, to: &ServerKey) -> Vec<Write> {
     let mut writes = Vec::new();
@@ -151,15 +145,8 @@ fn moved_shares(image: &Image, from: &ServerKey, to: &ServerKey) -> Vec<Write> {
         writes.push(Write::Share(Arc::new(Share { key, ..(**share).clone() })));
     }
     let moved = |code: &Arc<ShareCode>| ShareCode { server: to.clone(), ..(**code).clone() };
-    writes.extend(codes_of(image, from).map(|code| Write::ShareCode(Arc::new(moved(code)))));
+    writes.extend(image.share_codes_of(from).map(|code| Write::ShareCode(Arc::new(moved(code)))));
     writes
-}
-
-fn codes_of<'a>(
-    image: &'a Image,
-    key: &'a ServerKey,
-) -> impl Iterator<Item = &'a Arc<ShareCode>> + 'a {
-    image.share_codes().filter(move |code| code.server == *key)
 }
 
 /// Is there room for one more named server of this user?

@@ -13,7 +13,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use thiserror::Error;
 
-use super::{Decided, named, tokens};
+use super::{Decided, named, shares, tokens};
 use crate::{
     domain::{
         ClientId, Moment, OAuthClient, OrderId, Owner, Scope, Server, ServerKey, ServerName,
@@ -176,7 +176,10 @@ pub fn remove_server(image: &Image, key: &ServerKey) -> Decided<(), Infallible> 
         return Ok((Vec::new(), ()));
     };
     let mut writes = leave(image, server);
-    writes.extend(named::without_shares(image, key));
+    // The default server is there without a record, too.
+    if !key.name.is_default() {
+        writes.extend(shares::end_of_server(image, key));
+    }
     writes.push(Write::ServerGone(key.clone()));
     Ok((writes, ()))
 }

@@ -130,10 +130,11 @@ pub fn revoke_token(image: &Image, owner: &Owner, id: TokenId) -> Decided<bool, 
     Ok((writes, true))
 }
 
-/// Takes out every token and code that no longer counts. All records are looked at: not for the store's thread, see
+/// Takes out every token and code, those for shares too, that no longer counts. All records are looked at: not for the store's thread, see
 /// [`crate::janitor`].
 pub fn delete_expired(image: &Image, now: Moment) -> Vec<Write> {
     let tokens = image.tokens().filter(|it| !it.is_valid(now)).map(|it| Write::TokenGone(it.id));
     let codes = image.codes().filter(|it| now >= it.expires_at).map(|it| Write::CodeGone(it.hash));
-    tokens.chain(codes).collect()
+    let sharing = image.share_codes().filter(|it| now >= it.expires_at);
+    tokens.chain(codes).chain(sharing.map(|it| Write::ShareCodeGone(it.id))).collect()
 }

@@ -1,5 +1,5 @@
-//! Removes what has expired: tokens and codes. Nothing depends on it in time, since what has expired does not count
-//! from that moment on; it only keeps the store small.
+//! Removes what has expired: tokens, codes, codes for shares. Nothing depends on it in time, since what has expired does
+//! not count from that moment on; it only keeps the store small.
 //!
 //! Every few minutes, with jitter, the actor looks for expired records in the published image, on its own thread, and
 //! asks the store to delete them, a part at a time. If the wall clock was moved in between it looks on for one round:
@@ -70,6 +70,9 @@ fn still_expired(image: &Image, mut found: Vec<Write>, now: Moment) -> Vec<Write
     found.retain(|write| match write {
         Write::TokenGone(id) => image.token(*id).is_some_and(|token| !token.is_valid(now)),
         Write::CodeGone(hash) => image.code(hash).is_some_and(|code| now >= code.expires_at),
+        Write::ShareCodeGone(id) => {
+            image.share_code(*id).is_some_and(|code| now >= code.expires_at)
+        }
         _ => false,
     });
     found

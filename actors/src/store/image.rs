@@ -84,6 +84,9 @@ pub struct Image {
     /// The same, by whom they are with.
     shared: OrdSet<(SharedWith, ServerKey)>,
     share_codes: OrdMap<ShareCodeId, Arc<ShareCode>>,
+    share_code_hashes: HashMap<TokenHash, ShareCodeId>,
+    /// By what they are for.
+    sharing: OrdSet<(ServerKey, ShareCodeId)>,
     ids: u64,
 }
 
@@ -176,11 +179,17 @@ impl Image {
                 self.shares.remove(key);
             }
             Write::ShareCode(code) => {
-                self.share_codes.insert(code.id, code.clone());
+                if let Some(old) = self.share_codes.insert(code.id, code.clone()) {
+                    self.forget_share_code(&old);
+                }
+                self.share_code_hashes.insert(code.hash, code.id);
+                self.sharing.insert((code.server.clone(), code.id));
                 self.ids = self.ids.max(code.id.0);
             }
             Write::ShareCodeGone(id) => {
-                self.share_codes.remove(id);
+                if let Some(old) = self.share_codes.remove(id) {
+                    self.forget_share_code(&old);
+                }
             }
         }
     }
@@ -197,6 +206,12 @@ impl Image {
         if self.group_names.get(&old.name) == Some(&old.id) {
             self.group_names.remove(&old.name);
         }
+    }
+
+    /// Takes a code for a share out of the indexes.
+    fn forget_share_code(&mut self, old: &ShareCode) {
+        self.share_code_hashes.remove(&old.hash);
+        self.sharing.remove(&(old.server.clone(), old.id));
     }
 
     /// Takes a token out of the indexes.
@@ -345,7 +360,29 @@ impl Image {
         self.share_codes.get(&id)
     }
 
-    /// All codes for shares, oldest first. There are few: each lives for a day unless asked otherwise.
+    /// The same by the hash of what was presented.
+    pub fn share_code_hashed(&self, hash: &TokenHash) -> Option<&Arc<ShareCode>> {
+        self.share_codes.get(self.share_code_hashes.get(hash)?)
+    }
+
+    /// The codes for shares of one server, oldest first.
+    pub fn share_codes_of(&self, server: &ServerKey) -> impl Iterator<Item = &Arc<ShareCode>> {
+        self.sharing
+            .range((server.clone(), ShareCodeId(0))..)
+            .take_while(move |(which, _)| which == server)
+            .filter_map(|(_, id)| self.share_codes.get(id))
+    }
+
+    /// The same for all servers of one user, by server.
+    pub fn share_codes_by(&self, owner: UserId) -> impl Iterator<Item = &Arc<ShareCode>> {
+        let first = ServerKey { user: owner, name: ServerName::default_server() };
+        self.sharing
+            .range((first, ShareCodeId(0))..)
+            .take_while(move |(server, _)| server.user == owner)
+            .filter_map(|(_, id)| self.share_codes.get(id))
+    }
+
+    /// All codes for shares, oldest first.
     pub fn share_codes(&self) -> impl Iterator<Item = &Arc<ShareCode>> {
         self.share_codes.values()
     }
