@@ -160,7 +160,7 @@ impl Call {
     /// Would a cookie count for this API request? A browser's form can post everything but JSON across sites.
     pub(crate) fn cookie_counts(&self) -> bool {
         self.method != Method::POST
-            || self.media_type().is_none_or(|kind| kind == "application/json")
+            || self.media_type().is_none_or(|kind| matches!(&*kind, "" | "application/json"))
     }
 
     /// Who it is; else the anonymous 403.

@@ -13,7 +13,7 @@ use axum::{
     middleware::{self, Next},
     routing::any,
 };
-use http::{Method, Response, StatusCode, Uri, request::Parts, uri::PathAndQuery};
+use http::{Method, Response, StatusCode, Uri, header, request::Parts, uri::PathAndQuery};
 use jovis_actors::domain::quote;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
@@ -199,7 +199,12 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
             Ok(out) if call.method == Method::GET => answer::tagged(out, &call.headers).await,
             out => out,
         };
-        out.unwrap_or_else(|error| answer::api_error(&error))
+        let mut out = out.unwrap_or_else(|error| answer::api_error(&error));
+        if row.door == Door::ApiRoot {
+            // Any page may ask whether there is a hub, by whatever method.
+            answer::put(&mut out, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+        }
+        out
     } else {
         let out = dispatch_page(&row, &names, &mut call).await;
         out.unwrap_or_else(|error| pages::error::show(&call, &error))

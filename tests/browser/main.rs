@@ -4,8 +4,6 @@
 #[path = "../support/mod.rs"]
 pub mod support;
 
-mod clients;
-
 use std::{
     fs,
     path::PathBuf,

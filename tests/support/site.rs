@@ -85,13 +85,8 @@ impl Plan {
     }
 
     /// The real thing: `jupyterhub-singleuser` of the environment that `.ci/install` makes.
-    pub fn notebooks(self) -> Self {
-        self.notebooks_of("env")
-    }
-
-    /// The same of another environment.
-    pub fn notebooks_of(mut self, env: &str) -> Self {
-        self.path = format!("{}/{env}/bin:{}", python_home().display(), self.path);
+    pub fn notebooks(mut self) -> Self {
+        self.path = format!("{}/env/bin:{}", python_home().display(), self.path);
         self.command(&["jupyterhub-singleuser"])
             .set("spawner.start_timeout", "120")
             .set("spawner.http_timeout", "120")
@@ -442,7 +437,7 @@ fn ports() -> u16 {
 }
 
 /// Where `.ci/install` keeps its Python environments.
-pub(super) fn python_home() -> PathBuf {
+pub fn python_home() -> PathBuf {
     if nix::unistd::geteuid().is_root() {
         "/opt/jovis".into()
     } else {
