@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 use jovis_actors::{
-    accounts::{CodeRefused, ServerRefused, TokenRefused},
+    accounts::{CodeRefused, ServerRefused, ShareRefused, TokenRefused},
     logins::SignInRefused,
     ports::StoreError,
     routes::RouteError,
@@ -177,6 +177,26 @@ impl From<RouteError> for Error {
         match why {
             RouteError::Late | RouteError::Unread(_) => Self::unable(why),
             RouteError::Unavailable(why) => why.into(),
+        }
+    }
+}
+
+impl From<ShareRefused> for Error {
+    fn from(why: ShareRefused) -> Self {
+        match why {
+            ShareRefused::NoServer => Self::hidden(),
+            ShareRefused::Excess(_) => Self::forbidden(why),
+            ShareRefused::NoTarget
+            | ShareRefused::Unknown(_)
+            | ShareRefused::Foreign(_)
+            | ShareRefused::ManyScopes
+            | ShareRefused::ManyShares
+            | ShareRefused::ManyGiven
+            | ShareRefused::ManyReceived
+            | ShareRefused::ManyCodes(_)
+            | ShareRefused::Life
+            | ShareRefused::NoCode
+            | ShareRefused::Own => Self::bad(why),
         }
     }
 }

@@ -68,7 +68,6 @@ pub(crate) enum Of {
     /// `{server}` of `{user}`, the default one where there is no such place.
     Server,
     /// `{group}`.
-    #[expect(dead_code, reason = "comes with their endpoints")]
     Group,
     /// `{service}`.
     #[expect(dead_code, reason = "comes with their endpoints")]
@@ -223,6 +222,7 @@ pub(crate) fn rows() -> Vec<Row> {
             .on(Method::PATCH, to!(pages::user::refuse, "user")).delete(to!(pages::user::refuse, "user")),
         row(Person, "/user-redirect/{*rest?}").get(to!(pages::user::redirect)),
         row(Person, "/token").get(to!(pages::tokens::show)),
+        row(Person, "/accept-share").get(to!(pages::accept::show)).post(to!(pages::accept::take)),
         row(Person, "/api/oauth2/authorize")
             .get(to!(oauth::authorize::serve)).post(to!(oauth::authorize::serve)),
         row(Person, "/security/csp-report").post(to!(pages::outside::report)),
@@ -266,6 +266,30 @@ pub(crate) fn rows() -> Vec<Row> {
             .get(to!(api::authorizations::token, "token")),
         row(Api, "/api/authorizations/cookie/{name}").also("/api/authorizations/cookie/{name}/{value}")
             .get(to!(api::authorizations::cookie, "name", "value")),
+        row(Api, "/api/shares/{user}").of(Of::User)
+            .get(to!(api::shares::by_owner, "user")).needs(&["read:shares"]),
+        row(Api, "/api/shares/{user}/{server?}").of(Of::Server)
+            .get(to!(api::shares::of_server, "user", "server")).needs(&["read:shares"])
+            .post(to!(api::shares::grant, "user", "server")).needs(&["shares"])
+            .on(Method::PATCH, to!(api::shares::revoke, "user", "server")).needs(&["shares"])
+            .delete(to!(api::shares::revoke_all, "user", "server")).needs(&["shares"]),
+        row(Api, "/api/share-codes/{user}").of(Of::User)
+            .get(to!(api::share_codes::by_owner, "user")).needs(&["read:shares"]),
+        row(Api, "/api/share-codes/{user}/{server?}").of(Of::Server)
+            .get(to!(api::share_codes::of_server, "user", "server")).needs(&["read:shares"])
+            .post(to!(api::share_codes::make, "user", "server")).needs(&["shares"])
+            .delete(to!(api::share_codes::delete, "user", "server")).needs(&["shares"]),
+        // What is shared with somebody: they are what it is about, not the server's owner.
+        row(Api, "/api/users/{user}/shared").of(Of::User)
+            .get(to!(api::shares::with_user, "user")).needs(&["read:users:shares"]),
+        row(Api, "/api/users/{user}/shared/{owner}/{its?}").of(Of::User)
+            .get(to!(api::shares::one_with_user, "user", "owner", "its")).needs(&["read:users:shares"])
+            .delete(to!(api::shares::leave_as_user, "user", "owner", "its")).needs(&["users:shares"]),
+        row(Api, "/api/groups/{group}/shared").of(Of::Group)
+            .get(to!(api::shares::with_group, "group")).needs(&["read:groups:shares"]),
+        row(Api, "/api/groups/{group}/shared/{owner}/{its?}").of(Of::Group)
+            .get(to!(api::shares::one_with_group, "group", "owner", "its")).needs(&["read:groups:shares"])
+            .delete(to!(api::shares::leave_as_group, "group", "owner", "its")).needs(&["groups:shares"]),
         row(ApiClient, "/api/oauth2/token").post(to!(oauth::token::serve)),
     ]
 }

@@ -16,6 +16,7 @@ use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 mod hardening;
 mod machinery;
 mod servers;
+mod shares;
 mod tokens;
 
 const HUBS_HEADERS: [&str; 4] = [

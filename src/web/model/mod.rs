@@ -3,6 +3,7 @@
 
 pub(crate) mod server;
 pub(crate) mod service;
+pub(crate) mod share;
 pub(crate) mod time;
 pub(crate) mod token;
 pub(crate) mod user;

@@ -13,6 +13,7 @@ use super::{
     model, next,
 };
 
+pub(crate) mod accept;
 pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod login;
