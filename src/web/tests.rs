@@ -18,6 +18,7 @@ mod machinery;
 mod servers;
 mod shares;
 mod tokens;
+mod visits;
 
 const HUBS_HEADERS: [&str; 4] = [
     "x-jupyterhub-version",

@@ -84,7 +84,8 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
         call.who = before.clone();
         if call.who.is_some() { call.check_xsrf(Some(&form)) } else { Err(refusal) }
     });
-    call.who = None;
+    // Whoever was signed in still is, until this succeeds: a form token for nobody would break the pages they have open.
+    call.who.clone_from(&before);
     let typed = form.get("username").unwrap_or_default().trim().to_owned();
     if let Err(refusal) = ours {
         if !csrf::navigates(call.header("sec-fetch-mode")) {

@@ -23,6 +23,8 @@ const ACCESS: Mask = Mask::of(&["access:servers"]);
 
 /// So often a browser is sent back before we call it a loop.
 const LIMIT: u32 = 4;
+/// The same where the server is of another version.
+const LIMIT_OTHER: u32 = 2;
 
 /// Sends back where the server is there by now, else says that it is not.
 pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
@@ -73,14 +75,12 @@ pub(crate) async fn refuse(call: &mut Call, name: &str) -> Answer {
 async fn back(call: &Call, version: Option<&str>) -> Answer {
     let times: u32 = call.query.get("redirects").and_then(|it| it.parse().ok()).unwrap_or(0);
     let other = version.is_some_and(|version| version != VERSION);
-    if times >= LIMIT || (times >= 2 && other) {
+    let Some(pause) = pause(times, other) else {
         return Err(Error::failed(
             "the server is running but cannot be reached: too many redirects",
         ));
-    }
-    if times >= 1 {
-        tokio::time::sleep(Duration::from_secs((1 << times).min(10))).await;
-    }
+    };
+    tokio::time::sleep(pause).await;
     let path = call.path.strip_prefix(&call.hub()).unwrap_or_default();
     let mut pairs: Vec<(&str, &str)> =
         call.query.pairs().filter(|(name, _)| *name != "redirects").collect();
@@ -88,6 +88,14 @@ async fn back(call: &Call, version: Option<&str>) -> Answer {
     pairs.push(("redirects", &count));
     let target = format!("{}{path}", call.base());
     Ok(answer::found(&form::with_query(&target, &form::encode(pairs))))
+}
+
+/// How long a browser that was sent back so often waits before the next time; nothing: it is a loop. `other`: the server
+/// is of another version than the hub's, which may be why.
+fn pause(times: u32, other: bool) -> Option<Duration> {
+    let limit = if other { LIMIT_OTHER } else { LIMIT };
+    let seconds = if times == 0 { 0 } else { (1 << times.min(4)).min(10) };
+    (times < limit).then(|| Duration::from_secs(seconds))
 }
 
 /// 424: what notebooks read as "your server is gone".
@@ -146,6 +154,15 @@ pub(crate) async fn redirect(call: &mut Call) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_redirect_waits_longer_and_the_fifth_is_a_loop() {
+        let seconds = |times, other| pause(times, other).map(|pause| pause.as_secs());
+        let all = |other| (0..6).map(|times| seconds(times, other)).collect::<Vec<_>>();
+        assert_eq!(all(false), [Some(0), Some(2), Some(4), Some(8), None, None]);
+        assert_eq!(all(true), [Some(0), Some(2), None, None, None, None]);
+        assert_eq!(seconds(u32::MAX, false), None);
+    }
 
     #[test]
     fn scripts_are_told_apart_from_browsers() {
