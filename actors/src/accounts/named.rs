@@ -8,9 +8,9 @@ use std::{convert::Infallible, sync::Arc};
 
 use thiserror::Error;
 
-use super::Decided;
+use super::{Decided, shares};
 use crate::{
-    domain::{Server, ServerKey, ServerName, Share, ShareCode, ShareKey, UserId},
+    domain::{Server, ServerKey, ServerName, UserId},
     store::{Image, Write},
 };
 
@@ -114,7 +114,8 @@ pub fn change_server(image: &Image, what: Change) -> Decided<Arc<Server>, Server
             room(image, key.user, what.limit)?;
         }
         writes.extend(image.server(&what.key).map(|_| Write::ServerGone(what.key.clone())));
-        writes.extend(moved_shares(image, &what.key, &key));
+        // Those with whom it is shared keep it under its new name.
+        writes.extend(shares::move_server_shares(image, &what.key, &key));
         server.key = key;
     }
     server.display_name = what.display_name.unwrap_or(server.display_name);
@@ -136,19 +137,6 @@ pub fn drop_server(image: &Image, key: &ServerKey) -> Decided<(), Infallible> {
     }
 }
 
-/// Those with whom it is shared keep it under its new name.
-fn moved_shares(image: &Image, from: &ServerKey, to: &ServerKey) -> Vec<Write> {
-    let mut writes = Vec::new();
-    for share in image.shares_of(from) {
-        let key = ShareKey { server: to.clone(), with: share.key.with };
-        writes.push(Write::ShareGone(share.key.clone()));
-        writes.push(Write::Share(Arc::new(Share { key, ..(**share).clone() })));
-    }
-    let moved = |code: &Arc<ShareCode>| ShareCode { server: to.clone(), ..(**code).clone() };
-    writes.extend(image.share_codes_of(from).map(|code| Write::ShareCode(Arc::new(moved(code)))));
-    writes
-}
-
 /// Is there room for one more named server of this user?
 fn room(image: &Image, user: UserId, limit: u32) -> Result<(), ServerRefused> {
     let named = image.servers_of(user).filter(|server| !server.key.name.is_default());
@@ -165,7 +153,8 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            Cause, Moment, OrderId, ServerState, ShareCodeId, SharedWith, TokenHash, server::Handle,
+            Cause, Moment, OrderId, ServerState, Share, ShareCode, ShareCodeId, ShareKey,
+            SharedWith, TokenHash, server::Handle,
         },
         testing,
     };

@@ -56,14 +56,14 @@ pub(crate) fn server(call: &Call, user: &User, name: &str) -> Result<Arc<Server>
 
 /// Why the last start of this server failed; nothing if it runs, is on its way, or was stopped on request.
 pub(crate) fn failure(call: &Call, server: &Server) -> Option<Trouble> {
-    // One without a cause has never had a life: what is remembered is of another that had its name.
-    if server.state.is_active() || server.state.cause().is_none() {
+    if server.state.is_active() {
         return None;
     }
     let key = &server.key;
     let outcome = call.app.doors.report(key).and_then(|report| report.borrow().outcome.clone());
     let trouble = match (outcome, &server.state) {
-        (Some(Err(trouble)), _) => trouble,
+        // Otherwise it is remembered of another server, which had this name before.
+        (Some(Err(trouble)), state) if state.cause() == Some(&trouble.cause) => trouble,
         (_, ServerState::Failed(cause)) => call.app.doors.trouble(key).unwrap_or_else(|| Trouble {
             cause: cause.clone(),
             at: call.now,

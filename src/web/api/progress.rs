@@ -113,12 +113,12 @@ pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer
 
 /// The end of a start that somebody broke off, as long as it is remembered.
 fn cancelled(call: &Call, server: &Server) -> Option<Trouble> {
-    server.state.cause()?;
+    let cause = server.state.cause()?;
     let report = call.app.doors.report(&server.key)?;
     let report = report.borrow();
     // Without a step there was no start: a server that an earlier hub began was stopped.
     let begun = !report.events.is_empty();
-    report.outcome.clone()?.err().filter(|_| begun)
+    report.outcome.clone()?.err().filter(|trouble| begun && trouble.cause == *cause)
 }
 
 /// Was it made and never started?

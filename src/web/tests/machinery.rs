@@ -248,3 +248,36 @@ async fn a_service_is_known_by_its_token() {
     let none: Value = ask(&hub, "token nobodys", "GET", "/hub/api/user", "").await.json();
     assert_eq!(none, json!({"status": 403, "message": null}));
 }
+
+#[tokio::test]
+async fn who_am_i_tells_what_the_request_may_do() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    let me = bob.script("GET", "/hub/api/user", "").await.json();
+    let scopes: Vec<_> = me["scopes"].as_array().unwrap().iter().map(Value::to_string).collect();
+    assert!(scopes.is_sorted() && scopes.contains(&"\"read:users!user=bob\"".to_owned()), "{me}");
+    assert_eq!((&me["token_id"], &me["session_id"]), (&Value::Null, &Value::Null));
+    assert_eq!((&me["servers"], me.get("auth_state")), (&json!({}), None));
+    let bobs = Owner::User(hub.key("bob").user);
+    let id = give(&hub, bobs, "bobs-token", &[]);
+    let me = ask(&hub, "token bobs-token", "GET", "/hub/api/user", "").await.json();
+    let id = format!("a{}", id.0);
+    assert_eq!((&me["token_id"], &me["session_id"]), (&json!(id), &Value::Null));
+    let known = ["read:users:groups!user=bob", "read:users:name!user=bob"];
+    assert_eq!(
+        (&me["scopes"], &me["name"], &me["groups"]),
+        (&json!(known), &json!("bob"), &json!([]))
+    );
+    assert_eq!(me["user_info"], Value::Null);
+    assert_eq!(me.get("servers"), None);
+    let mut root = hub.browser("root").await;
+    let me = root.script("GET", "/hub/api/user", "").await.json();
+    assert_eq!(
+        me.get("auth_state"),
+        Some(&Value::Null),
+        "whoever may see it sees that nothing is told"
+    );
+    let token = service(&hub, "x", &["read:metrics"]);
+    assert_eq!(ask(&hub, &token, "GET", "/hub/metrics", "").await.status, 200);
+    assert_eq!(ask(&hub, "token bobs-token", "GET", "/hub/metrics", "").await.status, 403);
+}

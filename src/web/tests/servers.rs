@@ -323,3 +323,26 @@ async fn a_stream_of_events_is_what_browsers_expect() {
     assert!(last["html_message"].as_str().unwrap().contains("href=\"/user/bob/\""));
     assert_eq!(next().await, None, "the hub closes it");
 }
+
+#[tokio::test]
+async fn a_stream_with_nothing_to_tell_is_kept_open_by_blank_lines() {
+    use http_body_util::BodyExt;
+    use std::time::{Duration, Instant};
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    *hub.doubles.fate.lock().unwrap() = Fate::Hangs;
+    assert_eq!(ask(&mut bob, "POST", DEFAULT, Value::Null).await.0, 202);
+    let made = bob.script("POST", "/hub/api/users/bob/tokens", "").await.json();
+    let token = format!("token {}", made["token"].as_str().unwrap());
+    let path = format!("{DEFAULT}/progress");
+    let request = crate::web::testing::request("GET", &path, &[("authorization", &token)], "");
+    let mut body = hub.open(request).await.into_body();
+    let mut next = async || body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(next().await, "\n\n");
+    for _ in 0..2 {
+        assert!(next().await.starts_with(b"data: "));
+    }
+    let begun = Instant::now();
+    assert_eq!(next().await, "\n\n");
+    assert!(begun.elapsed() > Duration::from_secs(7), "a proxy in between waits longer");
+}
