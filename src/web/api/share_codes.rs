@@ -37,7 +37,9 @@ pub(crate) async fn of_server(call: &Call, owner: &str, name: &str) -> Answer {
 
 fn list<'a>(call: &'a Call, codes: impl Iterator<Item = &'a Arc<ShareCode>>) -> Answer {
     let page = Page::of(call)?;
-    let (items, total) = page.cut(codes);
+    let mut all: Vec<_> = codes.collect();
+    all.sort_by_key(|code| code.id);
+    let (items, total) = page.cut(all.into_iter());
     let models: Vec<Value> = items
         .into_iter()
         .filter_map(|code| model::share::code(call.base(), &call.image, code))

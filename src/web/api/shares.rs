@@ -13,7 +13,7 @@ use jovis_actors::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{page::Page, server, user};
+use super::{page::Page, said, server, user};
 use crate::web::{
     answer::{self, Answer},
     call::Call,
@@ -172,7 +172,10 @@ fn shown(call: &Call, share: Option<&Share>) -> http::Response<axum::body::Body>
 fn list<'a>(call: &'a Call, shares: impl Iterator<Item = &'a Arc<Share>>) -> Answer {
     let image: &Image = &call.image;
     let page = Page::of(call)?;
-    let (items, total) = page.cut(shares);
+    // Oldest first, as the reference has it: it numbers them.
+    let mut all: Vec<_> = shares.collect();
+    all.sort_by_key(|share| share.created);
+    let (items, total) = page.cut(all.into_iter());
     let models: Vec<Value> = items
         .into_iter()
         .filter_map(|share| model::share::model(call.base(), image, share))
@@ -199,9 +202,9 @@ async fn asked(call: &mut Call) -> Result<Asked, Error> {
     read(&fields(call.json().await?)?)
 }
 
-/// A body that is an object; none is an empty one.
+/// A body that is an object; one that was left out is an empty one.
 pub(super) fn fields(body: Option<Value>) -> Result<Map<String, Value>, Error> {
-    match body {
+    match said(body) {
         None => Ok(Map::new()),
         Some(Value::Object(fields)) => Ok(fields),
         Some(_) => Err(Error::bad("expected an object")),

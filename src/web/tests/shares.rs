@@ -90,6 +90,12 @@ async fn a_server_is_shared_with_a_user_or_a_group() {
     assert_eq!(page["_pagination"]["next"]["offset"], 1);
     let (_, lab) = api(&mut bob, "GET", "/shares/bob/lab", &NOTHING).await;
     assert_eq!(lab["items"], json!([more]));
+    // Lists are in the order of giving, whatever the names.
+    server(&hub, "bob", "early");
+    hub.clock.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    let (_, late) = api(&mut bob, "POST", "/shares/bob/early", &json!({"user": "eve"})).await;
+    let (_, all) = api(&mut bob, "GET", "/shares/bob", &NOTHING).await;
+    assert_eq!(all["items"], json!([team, more, late]));
 }
 
 #[tokio::test]
@@ -247,7 +253,7 @@ async fn codes_are_made_shown_once_and_deleted() {
         (json!({"expires_in": null}), 400),
         (json!({"expires_in": 60.5}), 400),
         (json!({"user": "eve"}), 400),
-        (json!([]), 400),
+        (json!([1]), 400),
         (json!({"scopes": ["servers!server=bob/"]}), 400),
         (json!({"scopes": ["nothing"]}), 400),
         (json!({"scopes": ["admin:servers"]}), 403),
