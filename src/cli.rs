@@ -271,23 +271,13 @@ fn shown(effective: &Effective, as_json: bool) -> String {
     let mut values = serde_json::to_value(&effective.config).expect("sections are plain data");
     let mut sources = serde_json::Map::new();
     for one in catalogue::settings() {
-        if let Some(value) = values.pointer_mut(&format!("/{}", one.path.replace('.', "/"))) {
+        if values.pointer(&format!("/{}", one.path.replace('.', "/"))).is_some() {
             sources.insert(one.path.clone(), json!(effective.source(&one.path).to_string()));
-            if catalogue::is_secret(&one.path) {
-                mask(value);
-            }
         }
     }
+    catalogue::mask(&mut values);
     let text = serde_json::to_string_pretty(&json!({ "config": values, "sources": sources }));
     text.expect("a value is written as it is") + "\n"
-}
-
-fn mask(value: &mut Value) {
-    match value {
-        Value::Object(fields) => fields.values_mut().for_each(mask),
-        Value::String(text) if text.is_empty() => {}
-        other => *other = json!("***"),
-    }
 }
 
 /// Writes the default configuration; returns the exit code.

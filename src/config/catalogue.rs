@@ -7,11 +7,16 @@ use serde_json::Value;
 
 use super::{
     change,
-    sections::{Config, Dummy, Local, Pam, Simple},
+    sections::{Config, CustomScope, Dummy, LoadGroup, Local, Pam, Role, Service, Simple},
 };
 
 /// Settings whose values are never shown.
-pub const SECRETS: &[&str] = &["auth.class.Dummy.password", "spawner.environment"];
+pub const SECRETS: &[&str] = &[
+    "auth.class.Dummy.password",
+    "spawner.environment",
+    "services.api_token",
+    "services.environment",
+];
 
 /// One setting.
 #[derive(Debug, Clone)]
@@ -56,6 +61,8 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         include_str!("sections/proxy.rs"),
         include_str!("sections/auth.rs"),
         include_str!("sections/spawner.rs"),
+        include_str!("sections/roles.rs"),
+        include_str!("sections/services.rs"),
         include_str!("sections/root.rs"),
         include_str!("sections/log.rs"),
     ] {
@@ -67,6 +74,14 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let mut all = Vec::new();
     collect(&mut all, "", "Config", &value_of(&Config::default()));
+    all
+});
+
+static FIELDS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    for (path, inner) in lists() {
+        collect(&mut all, &path, inner, &default_of(inner));
+    }
     all
 });
 
@@ -136,13 +151,18 @@ pub fn settings() -> &'static [Setting] {
     &SETTINGS
 }
 
-/// The setting at this path, by its name or another one.
+/// What stands in each entry of a setting that is a list or a map of such: `services.url` is the `url` of any service.
+pub fn fields() -> &'static [Setting] {
+    &FIELDS
+}
+
+/// The setting at this path, by its name or another one; or a field of entries.
 pub fn setting(path: &str) -> Option<&'static Setting> {
     let (parent, last) = path.rsplit_once('.').unwrap_or(("", path));
-    SETTINGS.iter().find(|one| {
+    SETTINGS.iter().chain(FIELDS.iter()).find(|one| {
         one.path == path
             || one.aliases.contains(&last)
-                && one.path.rsplit_once('.').is_some_and(|(of, _)| of == parent)
+                && one.path.rsplit_once('.').map_or("", |(of, _)| of) == parent
     })
 }
 
@@ -150,10 +170,10 @@ pub fn setting(path: &str) -> Option<&'static Setting> {
 pub fn names_below(path: &str) -> Vec<&'static str> {
     let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
     let mut names: Vec<&'static str> = Vec::new();
-    for one in settings() {
+    for one in settings().iter().chain(fields()) {
         if let Some(rest) = one.path.strip_prefix(&prefix) {
             let name = rest.split('.').next().unwrap_or(rest);
-            if names.last() != Some(&name) && !name.starts_with(char::is_uppercase) {
+            if !names.contains(&name) && !name.starts_with(char::is_uppercase) {
                 names.push(name);
             }
             if !rest.contains('.') {
@@ -183,15 +203,44 @@ fn value_of(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).expect("sections are plain data")
 }
 
-/// The defaults of what a variant holds.
-fn variant_default(kind: &str) -> Value {
+/// The defaults of what a variant or an entry holds.
+fn default_of(kind: &str) -> Value {
     match kind {
         "Pam" => value_of(&Pam::default()),
         "Dummy" => value_of(&Dummy::default()),
         "Local" => value_of(&Local::default()),
         "Simple" => value_of(&Simple::default()),
+        "Role" => value_of(&Role::default()),
+        "Service" => value_of(&Service::default()),
+        "LoadGroup" => value_of(&LoadGroup::default()),
+        "CustomScope" => value_of(&CustomScope::default()),
         _ => Value::Null,
     }
+}
+
+/// The struct of which this is a list, or a map by name.
+fn entry_of(kind: &'static str) -> Option<&'static str> {
+    let inner = kind.strip_prefix("Vec<").or_else(|| kind.strip_prefix("BTreeMap<String, "))?;
+    inner.strip_suffix('>').filter(|inner| SCHEMA.structs.contains_key(inner))
+}
+
+/// The settings that are lists or maps of entries, with the entry's struct.
+fn lists() -> Vec<(String, &'static str)> {
+    let sections = SCHEMA.structs.get("Config").map(Vec::as_slice).unwrap_or_default();
+    let below = |section: &'static Field| {
+        let fields = SCHEMA.structs.get(section.kind).map(Vec::as_slice).unwrap_or_default();
+        fields
+            .iter()
+            .filter_map(|field| Some((join(section.name, field.name), entry_of(field.kind)?)))
+    };
+    let top = sections.iter().filter_map(|one| Some((one.name.to_owned(), entry_of(one.kind)?)));
+    top.chain(sections.iter().flat_map(below)).collect()
+}
+
+/// As [`fields`], of this list.
+fn fields_of(path: &str) -> impl Iterator<Item = &'static Setting> {
+    let below = format!("{path}.");
+    fields().iter().filter(move |one| one.path.starts_with(&below))
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -214,14 +263,18 @@ fn collect(all: &mut Vec<Setting>, path: &str, owner: &str, value: &Value) {
             aliases: field.aliases.clone(),
         });
         for variant in SCHEMA.payloads(field.kind).unwrap_or_default() {
-            collect(all, &join(&path, variant.name), variant.kind, &variant_default(variant.kind));
+            collect(all, &join(&path, variant.name), variant.kind, &default_of(variant.kind));
         }
     }
 }
 
 fn in_words(kind: &str) -> String {
     if let Some(inner) = kind.strip_prefix("Option<") {
-        return format!("{}, or None", in_words(inner.trim_end_matches('>')));
+        return format!("{}, or None", in_words(inner.strip_suffix('>').unwrap_or(inner)));
+    }
+    if kind.contains('<') && SCHEMA.structs.keys().any(|name| kind.ends_with(&format!("{name}>"))) {
+        return if kind.starts_with("Vec") { "list of entries" } else { "map of names to entries" }
+            .to_owned();
     }
     if let Some(variants) = SCHEMA.enums.get(kind) {
         let names: Vec<_> = variants
@@ -243,9 +296,8 @@ fn in_words(kind: &str) -> String {
         "(u16, u16)" => "two ports",
         "Vec<String>" | "Vec<PathBuf>" => "list of texts",
         "BTreeSet<String>" => "set of texts",
-        "BTreeMap<String, String>" | "std::collections::BTreeMap<String, String>" => {
-            "map of text to text"
-        }
+        "BTreeMap<String, String>" => "map of text to text",
+        "Map<String, Value>" => "map",
         other => other,
     }
     .to_owned()
@@ -299,7 +351,11 @@ pub struct Style<'a> {
 /// A configuration as RON that loads again (unless masked).
 pub fn render(config: &Config, style: &Style<'_>) -> String {
     let mut out = String::from("(\n");
-    write_struct(&mut out, 1, "", "Config", &value_of(config), style);
+    let mut value = value_of(config);
+    if style.masked {
+        mask(&mut value);
+    }
+    write_struct(&mut out, 1, "", "Config", &value, style);
     out.push_str(")\n");
     out
 }
@@ -340,6 +396,11 @@ fn write_struct(
             for (line, end) in field.doc.iter().zip((1..=field.doc.len()).rev()) {
                 let _ = writeln!(out, "{indent}// {line}{}", if end == 1 { &class } else { "" });
             }
+            for one in fields_of(&path) {
+                let name = one.path.rsplit('.').next().unwrap_or_default();
+                let text = format!("{name} ({}; {}): {}", one.kind, one.default, one.doc);
+                write_wrapped(out, &format!("{indent}// - "), &format!("{indent}//   "), &text);
+            }
         }
         let nested = |out: &mut String, path: &str, kind: &str, value: &Value, name: &str| {
             if SCHEMA.structs.get(kind).is_none_or(Vec::is_empty) {
@@ -357,12 +418,20 @@ fn write_struct(
                 variants.iter().find_map(|one| Some((one, value.get(one.name)?)))
         {
             nested(out, &join(&path, variant.name), variant.kind, inner, variant.name);
+        } else if let Some(inner) = entry_of(field.kind).filter(|_| !is_empty(value)) {
+            let (open, close) = if value.is_array() { ('[', ']') } else { ('{', '}') };
+            let remark =
+                (style.remark)(&path).map(|text| format!(" // {text}")).unwrap_or_default();
+            let _ = writeln!(out, "{indent}{}: {open}{remark}", field.name);
+            let plain = Style { comments: false, masked: false, remark: &|_| None };
+            for (head, entry) in entries(value) {
+                let _ = writeln!(out, "{indent}    {head}(");
+                write_struct(out, depth + 2, &path, inner, entry, &plain);
+                let _ = writeln!(out, "{indent}    ),");
+            }
+            let _ = writeln!(out, "{indent}{close},");
         } else {
-            let text = if style.masked && is_secret(&path) {
-                masked(value)
-            } else {
-                ron_text(field.kind, value)
-            };
+            let text = ron_text(field.kind, value);
             let remark =
                 (style.remark)(&path).map(|text| format!(" // {text}")).unwrap_or_default();
             let _ = writeln!(out, "{indent}{}: {text},{remark}", field.name);
@@ -370,15 +439,69 @@ fn write_struct(
     }
 }
 
-/// Tells that there is something, not what.
-fn masked(value: &Value) -> String {
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+        || value.as_object().is_some_and(|all| all.is_empty())
+}
+
+/// The entries of a list or map, each with what stands before it.
+fn entries(value: &Value) -> Vec<(String, &Value)> {
     match value {
-        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
-        Value::Object(fields) => {
-            let pairs: Vec<_> = fields.keys().map(|name| format!("{name:?}: \"***\"")).collect();
-            format!("{{{}}}", pairs.join(", "))
+        Value::Array(all) => all.iter().map(|one| (String::new(), one)).collect(),
+        Value::Object(all) => {
+            let key = |name: &String| format!("{}: ", Value::String(name.clone()));
+            all.iter().map(|(name, one)| (key(name), one)).collect()
         }
-        _ => "\"***\"".to_owned(),
+        _ => Vec::new(),
+    }
+}
+
+/// Words in lines of at most 120 characters.
+fn write_wrapped(out: &mut String, first: &str, next: &str, text: &str) {
+    let mut line = first.to_owned();
+    let mut fresh = true;
+    for word in text.split(' ') {
+        if !fresh && line.chars().count() + 1 + word.chars().count() > 120 {
+            let _ = writeln!(out, "{line}");
+            line = next.to_owned();
+            fresh = true;
+        }
+        if !fresh {
+            line.push(' ');
+        }
+        line.push_str(word);
+        fresh = false;
+    }
+    let _ = writeln!(out, "{line}");
+}
+
+/// Puts `***` in the place of every secret of a whole configuration: what is shown tells that there is something, not
+/// what.
+pub fn mask(config: &mut Value) {
+    for secret in SECRETS {
+        let names: Vec<_> = secret.split('.').collect();
+        mask_at(config, &names);
+    }
+}
+
+fn mask_at(value: &mut Value, path: &[&str]) {
+    let Some((first, rest)) = path.split_first() else { return hide(value) };
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(|one| mask_at(one, path)),
+        Value::Object(all) => {
+            if let Some(one) = all.get_mut(*first) {
+                mask_at(one, rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(hide),
+        Value::String(text) if text.is_empty() => {}
+        other => *other = Value::from("***"),
     }
 }
 
@@ -386,7 +509,9 @@ fn masked(value: &Value) -> String {
 pub fn help() -> String {
     let mut out = String::new();
     for one in settings() {
-        let _ = writeln!(out, "{} ({}) = {}\n    {}", one.path, one.kind, one.default, one.doc);
+        for one in std::iter::once(one).chain(fields_of(&one.path)) {
+            let _ = writeln!(out, "{} ({}) = {}\n    {}", one.path, one.kind, one.default, one.doc);
+        }
     }
     out
 }
@@ -417,16 +542,22 @@ pub fn reference() -> String {
                 "\n## {section}\n\n| setting | type | default | takes effect | meaning |\n|---|---|---|---|---|"
             );
         }
-        let also = one.aliases.iter().map(|name| format!(" (also `{name}`)")).collect::<String>();
-        let _ = writeln!(
-            out,
-            "| `{}`{also} | {} | `{}` | {} | {} |",
-            one.path,
-            one.kind,
-            one.default,
-            change::class(&one.path).map_or("", change::Class::word),
-            one.doc
-        );
+        let when = change::class(&one.path).map_or("", change::Class::word);
+        for row in std::iter::once(one).chain(fields_of(&one.path)) {
+            let also =
+                row.aliases.iter().map(|name| format!(" (also `{name}`)")).collect::<String>();
+            let path = row.path.strip_prefix(&one.path).unwrap_or_default();
+            let which = match (path, one.kind.starts_with("list")) {
+                ("", _) => "",
+                (_, true) => "[]",
+                (_, false) => ".NAME",
+            };
+            let _ = writeln!(
+                out,
+                "| `{}{which}{path}`{also} | {} | `{}` | {when} | {} |",
+                one.path, row.kind, row.default, row.doc
+            );
+        }
     }
     out
 }
@@ -454,6 +585,7 @@ mod tests {
             assert!(setting(path).is_some(), "{path}");
         }
         assert!(settings().len() >= seen.len());
+        assert!(setting("load_roles").is_some() && setting("services.url").is_some());
         for one in settings() {
             assert!(one.doc.len() > 8, "{}", one.path);
             let optional =
@@ -480,8 +612,13 @@ mod tests {
             allow_remote: false,
         });
         config.spawner.environment.insert("TOKEN".into(), "hunter2".into());
+        config.services.push(Service {
+            api_token: "hunter2".into(),
+            environment: config.spawner.environment.clone(),
+            ..Service::default()
+        });
         let text = render(&config, &Style { comments: false, masked: true, remark: &|_| None });
         assert!(!text.contains("hunter2") && text.contains("TOKEN"), "{text}");
-        assert!(!format!("{:?}", config.auth).contains("hunter2"));
+        assert!(!format!("{:?}{:?}", config.auth, config.services).contains("hunter2"));
     }
 }

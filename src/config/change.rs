@@ -58,9 +58,16 @@ const TABLE: &[(&str, Class)] = &[
     ("hub.cookie_max_age_days", Live),
     ("hub.oauth_token_expires_in", Live),
     ("hub.oauth_require_pkce", Live),
+    ("hub.token_expires_in_max_seconds", Live),
+    ("hub.api_page_default_limit", Live),
+    ("hub.api_page_max_limit", Live),
+    ("hub.extra_user_scopes", Live),
+    ("hub.custom_scopes", Live),
+    ("hub.service_check_interval", Live),
     ("hub.concurrent_spawn_limit", Live),
     ("hub.active_server_limit", Live),
     ("hub.allow_named_servers", Live),
+    ("hub.named_server_limit_per_user", Live),
     ("hub.redirect_to_server", Live),
     ("hub.default_url", Live),
     ("hub.implicit_spawn_seconds", Live),
@@ -119,8 +126,12 @@ const TABLE: &[(&str, Class)] = &[
     ("spawner.interrupt_timeout", Live),
     ("spawner.term_timeout", Live),
     ("spawner.kill_timeout", Live),
+    ("roles", Live),
+    ("services", Live),
+    ("load_groups", Live),
     ("root.hub_user", Restart("the state directory belongs to that account")),
     ("root.proxy_user", Restart("the hub's socket for the proxy belongs to that account")),
+    ("root.service_user", Live),
     ("root.min_uid", Live),
     ("root.watchdog", Live),
     ("root.max_children", Live),
@@ -225,6 +236,12 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
         Value::String(text) => format!("{text}x").into(),
         Value::Null if path == "shutdown.servers" => "Keep".into(),
         Value::Null => true.into(),
+        Value::Array(_) if ["roles", "services"].contains(&path) => {
+            serde_json::json!([{"name": "x"}])
+        }
+        Value::Object(_) if ["load_groups", "hub.custom_scopes"].contains(&path) => {
+            serde_json::json!({"x": {}})
+        }
         Value::Array(_) if path == "spawner.ports" => serde_json::json!([1, 2]),
         Value::Array(items) => [items.clone(), vec!["x".into()]].concat().into(),
         Value::Object(_) if path == "auth.class" => serde_json::json!({"Dummy": Dummy::default()}),

@@ -18,6 +18,8 @@ use super::{
 mod folders;
 mod network;
 mod people;
+mod roles;
+mod services;
 
 /// How bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +73,8 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     network::tls(&mut say, config, world);
     hub(&mut say, config, world);
     people::auth(&mut say, config, world);
+    roles::roles(&mut say, config);
+    services::services(&mut say, config, world);
     spawner(&mut say, config);
     waits(&mut say, config);
     folders::of_roots_files(&mut say, config, world);
@@ -127,6 +131,19 @@ impl Say<'_> {
     fn add(&mut self, severity: Severity, path: &str, words: String) {
         let source = self.effective.source(path);
         self.findings.push(Finding { severity, path: path.to_owned(), words, source });
+    }
+    /// About a field of one entry of a list (by number) or map (by name).
+    fn add_in(&mut self, severity: Severity, path: &str, entry: &str, words: String) {
+        let source = self.effective.source_in(path, entry);
+        let (list, field) = path.rsplit_once('.').unwrap_or((path, ""));
+        let path = format!("{list}[{entry}].{field}");
+        self.findings.push(Finding { severity, path, words, source });
+    }
+    fn error_in(&mut self, path: &str, entry: &str, words: impl Into<String>) {
+        self.add_in(Severity::Error, path, entry, words.into());
+    }
+    fn warn_in(&mut self, path: &str, entry: &str, words: impl Into<String>) {
+        self.add_in(Severity::Warning, path, entry, words.into());
     }
     fn error(&mut self, path: &str, words: impl Into<String>) {
         self.add(Severity::Error, path, words.into());
@@ -219,6 +236,11 @@ fn hub(say: &mut Say<'_>, config: &Config, world: &dyn World) {
         && (!hub.default_url.starts_with('/') || hub.default_url.starts_with("//"))
     {
         say.error("hub.default_url", "it is a path of this hub and begins with one slash");
+    }
+    if hub.api_page_max_limit == 0
+        || !(1..=hub.api_page_max_limit).contains(&hub.api_page_default_limit)
+    {
+        say.error("hub.api_page_default_limit", "1 to `api_page_max_limit` items stand on a page");
     }
     if let Err(bad) = log_filter(&config.log.level) {
         say.error(

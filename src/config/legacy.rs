@@ -58,9 +58,9 @@ const MOVED: &[(&str, &str)] = &[
     ("DummyAuthenticator.password", "auth.class: Dummy(password: ..)"),
     ("PAMAuthenticator.service", "auth.class: Pam(service: ..)"),
     ("Authenticator.enable_auth_state", "not built yet"),
-    ("JupyterHub.services", "not built yet"),
-    ("JupyterHub.load_roles", "not built yet"),
-    ("JupyterHub.load_groups", "not built yet"),
+    ("JupyterHub.services", "services"),
+    ("JupyterHub.load_roles", "roles"),
+    ("JupyterHub.load_groups", "load_groups"),
 ];
 
 /// Where a setting of JupyterHub (`Class.name`) has its place here; `None` where we know of none.

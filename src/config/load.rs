@@ -93,6 +93,23 @@ impl Effective {
         self.places.iter().find(named)
     }
 
+    /// Where a field of an entry came from: entries of lists by number, of maps by name. Where the entry does not have
+    /// it: where the entry begins.
+    pub fn source_in(&self, path: &str, entry: &str) -> Source {
+        let (list, _) = path.rsplit_once('.').unwrap_or((path, ""));
+        let inside = |at: &&Place| at.entry.as_deref() == Some(entry);
+        let mut of_list = self
+            .places
+            .iter()
+            .filter(inside)
+            .filter(|at| at.path.strip_prefix(list).is_some_and(|rest| rest.starts_with('.')));
+        let first = of_list.clone().next();
+        match of_list.find(|at| at.path == path).or(first) {
+            Some(at) => Source::File { line: at.line, column: at.column },
+            None => self.source(list),
+        }
+    }
+
     /// Reads the same file again, under the same command line (SIGHUP).
     ///
     /// # Errors
@@ -512,6 +529,8 @@ mod tests {
             "(auth: (class: Dummy(password: \"314159265\" allow_remote: true)))",
             "(auth: (class: Dummy(password: \"314159265\", allow: true)))",
             "(auth: (class: Dummy(\"314159265\")))",
+            "(services: [(name: \"x\", api_token: 314159265)])",
+            "(services: [(name: \"x\",\n environment: {\"A\":\n 314159265})])",
         ] {
             let faults = parse(text).expect_err(text);
             assert!(!format!("{faults:?}").contains("314159265"), "{text}: {faults:?}");
@@ -535,6 +554,31 @@ mod tests {
         assert_eq!((again.config.hub.port, again.config.hub.hub_port), (3, 4));
         let bad = Override { value: Value::from(70_000), ..over };
         assert!(load(Some(&file), &[bad]).unwrap_err().to_string().contains("--port"));
+    }
+
+    #[test]
+    fn lists_of_entries_are_read_and_their_faults_found() {
+        let text = "(load_roles: [(name: \"abc\", description: \"x\", scopes: [])], services: [(name: \"s\", command: \"run\", info: {\"a\": {\"b\": [1, None]}})], load_groups: {\"g\": (properties: {\"n\": 1.5})})";
+        let (config, _) = parse(text).unwrap();
+        assert_eq!(config.roles[0].scopes, Some(vec![]));
+        assert_eq!(config.services[0].command, ["run"]);
+        assert_eq!(config.services[0].info["a"]["b"], serde_json::json!([1, null]));
+        assert_eq!(config.load_groups["g"].properties.as_ref().unwrap()["n"], 1.5);
+        let again = catalogue::render(
+            &config,
+            &catalogue::Style { comments: true, masked: false, remark: &|_| None },
+        );
+        assert_eq!(parse(&again).unwrap().0, config, "{again}");
+        for (text, at, words) in [
+            ("(services: [\n (name: \"a\"),\n (nam: \"b\")])", (3, 3), "did you mean `name`"),
+            ("(load_roles: [(scope: [])])", (1, 16), "did you mean `scopes`"),
+            ("(load_groups: {\"g\": (usrs: [])})", (1, 22), "did you mean `users`"),
+            ("(roles: [(scopes: \"x\")])", (1, 19), "in brackets"),
+        ] {
+            let fault = first(text);
+            assert_eq!(fault.at, Some(at), "{text}: {fault}");
+            assert!(fault.to_string().contains(words), "{text}: {fault}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Place {
     pub column: usize,
     /// Where name, value and the comma behind them stand, in bytes.
     pub span: Range<usize>,
+    /// In which entry of a list (its number, from 0) or map (its name) it stands.
+    pub entry: Option<String>,
 }
 
 /// What a bracket encloses.
@@ -25,13 +27,28 @@ struct Frame {
     map: bool,
     /// The field whose value is being read.
     open: Option<usize>,
+    /// See [`Place::entry`].
+    entry: Option<String>,
+    /// In a list: how many entries have begun.
+    begun: Option<usize>,
+    /// In a map: the text read last, which is the name if a bracket follows.
+    text: String,
 }
 
 /// All names of fields in the text, in its order.
 pub fn outline(text: &str) -> Vec<Place> {
     let mut reader = Reader { rest: text, line: 1, column: 1 };
     let mut places = Vec::new();
-    let mut frames = vec![Frame { path: String::new(), key: None, map: false, open: None }];
+    let outermost = Frame {
+        path: String::new(),
+        key: None,
+        map: false,
+        open: None,
+        entry: None,
+        begun: None,
+        text: String::new(),
+    };
+    let mut frames = vec![outermost];
     let mut word: Option<(String, usize, usize, usize)> = None;
     while let Some(c) = reader.peek() {
         let (line, column, at) = (reader.line, reader.column, text.len() - reader.rest.len());
@@ -39,6 +56,12 @@ pub fn outline(text: &str) -> Vec<Place> {
         match c {
             '"' | '\'' => {
                 reader.string();
+                if top.map {
+                    let end = text.len() - reader.rest.len();
+                    text.get(at + 1..end.saturating_sub(1))
+                        .unwrap_or_default()
+                        .clone_into(&mut top.text);
+                }
                 word = None;
             }
             '/' => reader.comment(),
@@ -47,7 +70,8 @@ pub fn outline(text: &str) -> Vec<Place> {
                 if let Some((name, line, column, from)) = word.take().filter(|_| !top.map) {
                     let path = join(&top.path, &name);
                     top.open = Some(places.len());
-                    places.push(Place { path, line, column, span: from..text.len() });
+                    let (span, entry) = (from..text.len(), top.entry.clone());
+                    places.push(Place { path, line, column, span, entry });
                     top.key = Some(name);
                 }
             }
@@ -70,7 +94,23 @@ pub fn outline(text: &str) -> Vec<Place> {
                         path = join(&path, name);
                     }
                 }
-                frames.push(Frame { path, key: None, map: c == '{', open: None });
+                // A list may stand there under another name of it.
+                if let Some(one) = catalogue::setting(&path) {
+                    path.clone_from(&one.path);
+                }
+                let number = top.begun.map(|begun| begun.to_string());
+                let name = top.map.then(|| top.text.clone());
+                let entry = top.entry.clone().or(number).or(name);
+                top.begun = top.begun.map(|begun| begun + 1);
+                frames.push(Frame {
+                    path,
+                    key: None,
+                    map: c == '{',
+                    open: None,
+                    entry,
+                    begun: (c == '[').then_some(0),
+                    text: String::new(),
+                });
                 word = None;
             }
             ')' | ']' | '}' => {

@@ -1,6 +1,8 @@
 //! What each role gets of the configuration: no more than it needs, and the secrets that are its own. Root makes the
 //! slices; they travel as JSON in a sealed memfd.
 
+use std::collections::BTreeMap;
+
 use jovis_actors::domain::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,12 @@ pub struct HubSlice {
     pub auth: sections::Auth,
     /// As in the file.
     pub spawner: sections::Spawner,
+    /// As in the file.
+    pub roles: Vec<sections::Role>,
+    /// As in the file.
+    pub services: Vec<sections::Service>,
+    /// As in the file.
+    pub load_groups: BTreeMap<String, sections::LoadGroup>,
     /// As in the file.
     pub root: sections::Root,
     /// As in the file.
@@ -58,6 +66,9 @@ impl HubSlice {
             hub: config.hub.clone(),
             auth: config.auth.clone(),
             spawner: config.spawner.clone(),
+            roles: config.roles.clone(),
+            services: config.services.clone(),
+            load_groups: config.load_groups.clone(),
             root: config.root.clone(),
             log: config.log.clone(),
             cookie_secret,
@@ -118,6 +129,9 @@ impl ToWire for HubSlice {
             hub: &'a sections::Hub,
             auth: &'a sections::Auth,
             spawner: &'a sections::Spawner,
+            roles: &'a [sections::Role],
+            services: &'a [sections::Service],
+            load_groups: &'a BTreeMap<String, sections::LoadGroup>,
             root: &'a sections::Root,
             log: &'a sections::Log,
             cookie_secret: &'a [u8],
@@ -129,6 +143,9 @@ impl ToWire for HubSlice {
             hub: &self.hub,
             auth: &self.auth,
             spawner: &self.spawner,
+            roles: &self.roles,
+            services: &self.services,
+            load_groups: &self.load_groups,
             root: &self.root,
             log: &self.log,
             cookie_secret: self.cookie_secret.reveal(),

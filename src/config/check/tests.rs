@@ -390,3 +390,68 @@ fn a_broken_template_is_found_before_the_start() {
     assert_eq!(found.severity, Severity::Error);
     assert!(found.words.contains("/tpl/home.html, line 2"), "{}", found.words);
 }
+
+/// Wrong things in lists and maps of entries, with the place each is told at.
+#[test]
+fn what_is_wrong_in_an_entry_is_told_at_its_place() {
+    let text = r#"(
+    hub: (
+        custom_scopes: {
+            "custom:tool:read": (description: "Read", subscopes: ["custom:no"]),
+            "own": (description: "x"),
+        },
+        extra_user_scopes: ["no:scope"],
+    ),
+    load_roles: [
+        (name: "class", scopes: ["custom:tool:read", "list:user", "servers!grp=x"]),
+        (
+            name: "class",
+            users: ["a/b"],
+        ),
+        (name: "Bad", services: ["absent"]),
+        (name: "admin", scopes: []),
+    ],
+    services: [
+        (name: "one", url: "ftp://x", api_token: "short"),
+        (name: "one", command: ["x"], cwd: "here", oauth_client_id: "mine"),
+        (url: "http://127.0.0.1:1", user: "bob"),
+    ],
+    load_groups: {"g": (users: ["ok"]), "h": (properties: {"a": {"b": 1}}, users: ["a/b"])},
+)"#;
+    let mut world = Fake::usual();
+    world.accounts.push("jovis-service");
+    let seen: Vec<_> = findings(text, &world)
+        .into_iter()
+        .filter(|one| one.severity == Severity::Error || one.path.contains('['))
+        .map(|one| match one.source {
+            Source::File { line, column } => format!("{line}:{column} {}", one.path),
+            _ => one.path,
+        })
+        .collect();
+    let mut seen: Vec<&str> = seen.iter().map(String::as_str).collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [
+            "10:25 roles[0].scopes",
+            "10:25 roles[0].scopes",
+            "12:13 roles[1].name",
+            "13:13 roles[1].users",
+            "15:10 roles[2].name",
+            "15:23 roles[2].services",
+            "16:25 roles[3].scopes",
+            "19:23 services[0].url",
+            "19:39 services[0].api_token",
+            "20:10 services[1].name",
+            "20:10 services[1].oauth_redirect_uri",
+            "20:39 services[1].cwd",
+            "20:52 services[1].oauth_client_id",
+            "21:10 services[2].name",
+            "21:37 services[2].user",
+            "23:76 load_groups[h].users",
+            "4:55 hub.custom_scopes[custom:tool:read].subscopes",
+            "5:21 hub.custom_scopes[own].description",
+            "7:9 hub.extra_user_scopes",
+        ]
+    );
+}

@@ -1,7 +1,12 @@
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use jovis_actors::domain::Seconds;
 use serde::{Deserialize, Serialize};
+
+use super::CustomScope;
 
 /// The hub itself: addresses, state, cookies, limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,12 +42,27 @@ pub struct Hub {
     pub oauth_token_expires_in: Seconds,
     /// Refuse OAuth clients that send no PKCE challenge (single-user servers before 6.0 do not).
     pub oauth_require_pkce: bool,
+    /// Longest life of a token made by the API, in seconds: what asks for more is refused, what asks for none gets this.
+    /// 0: no limit.
+    pub token_expires_in_max_seconds: Seconds,
+    /// Items on a page of a list, for clients that ask for pages.
+    pub api_page_default_limit: u32,
+    /// Most items on a page of a list; and what clients get who do not ask for pages.
+    pub api_page_max_limit: u32,
+    /// Scopes that everybody has, besides those of the role `user`. Without effect where `roles` sets that role's scopes.
+    pub extra_user_scopes: BTreeSet<String>,
+    /// Scopes of one's own, by name (`custom:..`), for services.
+    pub custom_scopes: BTreeMap<String, CustomScope>,
+    /// Seconds between two looks whether services answer. 0: none.
+    pub service_check_interval: Seconds,
     /// Servers that may be starting at once; further starts are refused with 429. 0: no limit.
     pub concurrent_spawn_limit: u32,
     /// Servers that may be running at once. 0: no limit.
     pub active_server_limit: u32,
     /// May users have servers besides the default one?
     pub allow_named_servers: bool,
+    /// Servers a user may have besides the default one, running or not. 0: no limit.
+    pub named_server_limit_per_user: u32,
     /// After signing in go to one's own server (true) or to the home page (false).
     pub redirect_to_server: bool,
     /// Where `/hub/` leads. Empty: see `redirect_to_server`.
@@ -62,7 +82,7 @@ pub struct Hub {
     /// Folders with templates that replace the built-in ones.
     pub template_paths: Vec<PathBuf>,
     /// Values for templates, as text.
-    pub template_vars: std::collections::BTreeMap<String, String>,
+    pub template_vars: BTreeMap<String, String>,
     /// Old name of giving administrators access to servers. Only sets `JUPYTERHUB_ADMIN_ACCESS=1` in servers.
     pub admin_access: bool,
     /// Address of the proxy's REST API. Not built yet: the proxy takes its routes from the hub over a link of their own.
@@ -91,9 +111,16 @@ impl Default for Hub {
             cookie_max_age_days: 14.0,
             oauth_token_expires_in: Seconds::new(0),
             oauth_require_pkce: false,
+            token_expires_in_max_seconds: Seconds::new(0),
+            api_page_default_limit: 50,
+            api_page_max_limit: 200,
+            extra_user_scopes: BTreeSet::new(),
+            custom_scopes: BTreeMap::new(),
+            service_check_interval: Seconds::new(60),
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
             allow_named_servers: false,
+            named_server_limit_per_user: 0,
             redirect_to_server: true,
             default_url: String::new(),
             implicit_spawn_seconds: Seconds::new(0),

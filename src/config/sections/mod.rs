@@ -3,20 +3,26 @@
 //! A setting that JupyterHub has keeps JupyterHub's name, type and meaning, in a section named after its class. The
 //! doc comment of a field is its reference text.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 mod auth;
 mod hub;
 mod log;
 mod proxy;
+mod roles;
 mod root;
+mod services;
 mod spawner;
 
 pub use auth::{Auth, AuthClass, Dummy, Pam};
 pub use hub::{Hub, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};
 pub use proxy::Proxy;
+pub use roles::{CustomScope, LoadGroup, Role};
 pub use root::Root;
+pub use services::Service;
 pub use spawner::{Local, Restart, Simple, Spawner, SpawnerClass};
 
 /// The whole of `hub.ron`.
@@ -31,6 +37,14 @@ pub struct Config {
     pub auth: Auth,
     /// How user servers are started. (`Spawner` and its classes.)
     pub spawner: Spawner,
+    /// Roles: who may do what, besides what everybody and administrators may. Each is a
+    /// `(name: .., scopes: [..], users: [..])`.
+    #[serde(alias = "load_roles")]
+    pub roles: Vec<Role>,
+    /// Services: programs beside the hub, run by it or by others. Each is a `(name: .., url: ..)`.
+    pub services: Vec<Service>,
+    /// Groups to be there, by name, with users to be in them.
+    pub load_groups: BTreeMap<String, LoadGroup>,
     /// The root process: accounts, watchdog.
     pub root: Root,
     /// What happens when jovis is told to end.

@@ -9,6 +9,8 @@ pub struct Root {
     pub hub_user: String,
     /// Account the proxy runs as, where jovis is started by root.
     pub proxy_user: String,
+    /// Account that services run as whose entry names none, where jovis is started by root.
+    pub service_user: String,
     /// Accounts below this number can neither sign in nor run servers.
     pub min_uid: u32,
     /// Seconds without a sign of life after which hub or proxy is killed and started again.
@@ -26,6 +28,7 @@ impl Default for Root {
         Self {
             hub_user: "jovis".to_owned(),
             proxy_user: "jovis-proxy".to_owned(),
+            service_user: "jovis-service".to_owned(),
             min_uid: 1000,
             watchdog: Seconds::new(20),
             max_children: 10_000,

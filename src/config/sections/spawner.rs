@@ -145,7 +145,7 @@ impl Default for Simple {
 }
 
 /// A list of texts, or one text for a list of one (as JupyterHub takes commands; it is not split at blanks).
-fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     struct Command;
 
     impl<'de> Visitor<'de> for Command {
