@@ -17,6 +17,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jovis_actors::{
+    domain::Policy,
     ports::{Boxed, Clock, Entropy},
     tree::{self, GrowError, Ports, Tree},
 };
@@ -30,7 +31,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    control, registry, reload, settings,
+    control, registry, reload, settings, sync,
     threads::ActorThreads,
     world::{self, SystemClock, SystemEntropy},
 };
@@ -185,6 +186,15 @@ impl Hub {
         let actors = settings::first(&slice);
         let tree = tree::grow(ports, actors.clone(), &threads.arbiter()).await?;
         info!(records = tree.store.image().len(), "store opened");
+        let policy: Arc<ArcSwap<Policy>> = Arc::default();
+        let keeper = sync::Keeper {
+            store: tree.store.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            policy: policy.clone(),
+        };
+        // A full disk keeps nobody from signing in: what could not be recorded is told, and tried at the next reload.
+        let _told = keeper.apply(&slice).await;
         let slice = Arc::new(ArcSwap::from_pointee(slice));
         let app = App::new(web::Parts {
             store: tree.store.clone(),
@@ -196,7 +206,7 @@ impl Hub {
             settings: slice.clone(),
             routes: tree.routes.clone(),
             halt: Arc::new(RootsEnd(root.clone())),
-            policy: Arc::default(),
+            policy,
         })?;
         let (apis, listeners) =
             listeners(apis, inner).map_err(|error| BootError::Io("the listeners", error))?;
@@ -206,7 +216,7 @@ impl Hub {
         }));
         root.ready().await?;
         info!("hub is ready");
-        let live = reload::Live { slice, actors, spawner, authenticator, app, logs };
+        let live = reload::Live { slice, actors, spawner, authenticator, keeper, app, logs };
         let panel = control::Panel::new(&tree, folder.clone(), backups);
         Ok(Self {
             root,
@@ -242,7 +252,7 @@ impl Hub {
                         if let Some(log) = log {
                             self.live.logs.set_output(log.into());
                         }
-                        let outcome = ReloadOutcome { serial, kept: self.live.apply(*slice) };
+                        let outcome = ReloadOutcome { serial, kept: self.live.apply(*slice).await };
                         if let Err(error) = self.root.reloaded(outcome).await {
                             warn!(%error, "cannot report the reload");
                         }

@@ -1,7 +1,8 @@
 //! Role hub: puts everything together and keeps it going.
 //!
 //! [`boot`] is the order of birth and death; [`registry`] turns configuration into an authenticator and a spawner;
-//! `control` answers operators; [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
+//! `sync` makes roles and records what the
+//! configuration wants; `control` answers operators; [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
 
 pub mod boot;
 mod control;
@@ -10,6 +11,7 @@ mod faults;
 pub mod registry;
 mod reload;
 pub mod settings;
+mod sync;
 pub mod threads;
 pub mod world;
 

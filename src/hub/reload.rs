@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use jovis_actors::tree::Settings;
 use tracing::info;
 
-use super::{registry::Current, settings};
+use super::{registry::Current, settings, sync::Keeper};
 use crate::{
     config::{sections, slice::HubSlice},
     telemetry::logs::{LogHandle, chain},
@@ -23,6 +23,8 @@ pub(super) struct Live {
     pub(super) spawner: Arc<ArcSwap<sections::Spawner>>,
     /// How people sign in.
     pub(super) authenticator: Arc<Current>,
+    /// Roles, and the records the configuration names.
+    pub(super) keeper: Keeper,
     /// For its templates.
     pub(super) app: Arc<App>,
     /// For the level.
@@ -32,8 +34,9 @@ pub(super) struct Live {
 impl Live {
     /// Takes the new slice on; root has compared it with the old one and put back what waits for a restart. What could
     /// not be taken on, and stays as it was.
-    pub(super) fn apply(&self, new: HubSlice) -> Vec<String> {
+    pub(super) async fn apply(&self, new: HubSlice) -> Vec<String> {
         let mut kept = Vec::new();
+        kept.extend(self.keeper.apply(&new).await.err());
         settings::apply(&new, &self.actors);
         if new.auth.class != self.slice.load().auth.class {
             self.authenticator.replace(&new.auth);

@@ -9,6 +9,8 @@
 //! | [`access`] | what somebody holds: roles, groups, shares, tokens |
 //! | [`named`] | servers at rest: made, renamed, taken out |
 //! | [`shares`], [`share_codes`] | sharing servers, and the codes for it |
+//! | [`services`] | services made and removed by request |
+//! | [`sync`] | what the configuration wants: users, groups, administrators, services |
 //! | [`servers`] | what a server's steps write, and what they mean for its token and its OAuth client |
 
 use crate::store::Write;
@@ -19,6 +21,8 @@ pub mod oauth;
 pub mod servers;
 pub mod share_codes;
 pub mod shares;
+pub mod services;
+pub mod sync;
 pub mod tokens;
 pub mod users;
 
@@ -39,6 +43,7 @@ pub use shares::{
     Grant, ShareRefused, end_of_group, end_of_server, end_of_user, end_share, grant_share,
     move_server_shares, revoke_share, revoke_shares,
 };
+pub use services::{NewService, ServiceRefused, WantedClient, create_service, delete_service};
 pub use tokens::{
     LONGEST_NOTE, MOST_SCOPES, MOST_TOKENS, NewToken, TokenRefused, delete_expired, issue_token,
     revoke_token,

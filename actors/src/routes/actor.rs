@@ -162,8 +162,8 @@ impl Actor {
     }
 }
 
-/// The routes of all servers in service.
-fn recorded(image: &Image, facts: &Facts) -> Table {
+/// The routes of all servers in service, and of services that have an address.
+pub(super) fn recorded(image: &Image, facts: &Facts) -> Table {
     let routes = image.servers().filter_map(|server| {
         let ServerState::Running { url, .. } = &server.state else { return None };
         let user = image.user(server.key.user)?;
@@ -171,7 +171,12 @@ fn recorded(image: &Image, facts: &Facts) -> Table {
         let route = Route { spec, target: url.clone(), server: Some(server.key.clone()) };
         Some((route.spec.clone(), route))
     });
-    routes.collect()
+    let services = image.services().filter_map(|service| {
+        let target = service.url.as_deref()?.trim_end_matches('/').to_owned();
+        let spec = facts.service_route(&service.name);
+        Some((spec.clone(), Route { spec, target, server: None }))
+    });
+    routes.chain(services).collect()
 }
 
 #[cfg(test)]

@@ -7,11 +7,15 @@ use std::{
 
 use actix::{Actor as _, System};
 
-use super::{Actor, Client, RouteError, Settings, actor::Sinks};
+use super::{
+    Actor, Client, RouteError, Settings,
+    actor::{Sinks, recorded},
+};
 use crate::{
-    domain::{Route, RouteSpec},
+    domain::{Route, RouteSpec, Service, ServiceName},
     spawner::Facts,
     spawners::doubles::{Fixed, LONG, people, store},
+    store::{Image, Write},
     supervise::{Publisher, named},
     testing::MemoryRoutes,
 };
@@ -141,4 +145,26 @@ fn a_new_life_finds_the_proxies_and_one_of_the_same_name_is_replaced() {
         assert_eq!(has(&new), ["/services/x/", "/user/eve/"]);
         assert_eq!(has(&old), ["/services/x/"]);
     });
+}
+
+#[test]
+fn services_with_an_address_have_a_route() {
+    let facts = Facts { base_url: "/pre/".to_owned(), public_host: String::new() };
+    let mut image = Image::default();
+    for (name, url) in [("a b", Some("http://127.0.0.1:7/")), ("plain", None)] {
+        image.apply(&Write::Service(Arc::new(Service {
+            name: ServiceName::new(name).unwrap(),
+            admin: false,
+            url: url.map(str::to_owned),
+            display: true,
+            info: serde_json::Map::new(),
+            oauth_no_confirm: false,
+            oauth_client_allowed_scopes: Vec::new(),
+            command: Vec::new(),
+            configured: false,
+        })));
+    }
+    let routes: Vec<_> = recorded(&image, &facts).into_values().collect();
+    let spec = RouteSpec::new("/pre/services/a b");
+    assert_eq!(routes, [Route { spec, target: "http://127.0.0.1:7".to_owned(), server: None }]);
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::restart::Restart;
 use crate::{
-    domain::{ClientId, RouteSpec, Scope, Secret, ServerName, Username, quote},
+    domain::{ClientId, RouteSpec, Scope, Secret, ServerName, ServiceName, Username, quote},
     ports::EnvVars,
 };
 
@@ -27,6 +27,17 @@ impl Facts {
             prefix.push('/');
         }
         prefix
+    }
+
+    /// Path prefix of a service, escaped: `/services/NAME/`.
+    pub fn service_prefix(&self, name: &ServiceName) -> String {
+        format!("{}services/{}/", self.base_url, quote::segment(name.as_str()))
+    }
+
+    /// The same as proxies compare it: decoded.
+    pub fn service_route(&self, name: &ServiceName) -> RouteSpec {
+        let base = quote::unquote(&self.base_url).unwrap_or_else(|| self.base_url.clone());
+        RouteSpec::new(&format!("{base}services/{name}"))
     }
 
     /// The same as proxies compare it: decoded.

@@ -36,6 +36,11 @@ pub(super) fn services(say: &mut Say<'_>, config: &Config, world: &dyn World) {
                 format!("`{}` is no address; write it like http://127.0.0.1:10101", one.url);
             say.error_in("services.url", &nth, words);
         }
+        if one.url.starts_with("https://") {
+            let words =
+                "the proxy reaches services by http only; behind https this one answers 502";
+            say.warn_in("services.url", &nth, words);
+        }
         if !one.api_token.is_empty() {
             if !TOKEN.contains(&one.api_token.len())
                 || !one.api_token.bytes().all(|b| b.is_ascii_graphic())
@@ -63,7 +68,8 @@ pub(super) fn services(say: &mut Say<'_>, config: &Config, world: &dyn World) {
 
 fn oauth(say: &mut Say<'_>, nth: &str, one: &Service, vocabulary: &Vocabulary) {
     let id = &one.oauth_client_id;
-    if !id.is_empty() && !(id.starts_with("service-") && id.bytes().all(|b| b.is_ascii_graphic())) {
+    let named = id.starts_with("service-") && id.bytes().all(|b| b.is_ascii_graphic());
+    if !(id.is_empty() || named) {
         say.error_in(
             "services.oauth_client_id",
             nth,
@@ -71,8 +77,8 @@ fn oauth(say: &mut Say<'_>, nth: &str, one: &Service, vocabulary: &Vocabulary) {
         );
     }
     let back = &one.oauth_redirect_uri;
-    let whole = back.starts_with("http://") || back.starts_with("https://");
-    if !back.is_empty() && !(whole || back.starts_with('/')) || back.contains(['#', '\\', ' ']) {
+    let begins = ["http://", "https://", "/"].iter().any(|begin| back.starts_with(begin));
+    if !(back.is_empty() || begins) || back.contains(['#', '\\', ' ']) {
         say.error_in(
             "services.oauth_redirect_uri",
             nth,

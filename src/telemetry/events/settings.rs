@@ -31,6 +31,18 @@ super::events! {
     "The hub cannot read its new settings and goes on with the old ones." "Are root and hub the same version?"
     "cannot report the reload" [warn] [hub] (error)
     "Root does not hear what became of a reload in the hub." ""
+    "configured records made" [info] [hub] (users groups services flags)
+    "Users, groups and services that the configuration names were made or changed, and so many administrators' flags." ""
+    "configured records not kept" [error] [hub] (error)
+    "What the configuration names could not be recorded; roles are in effect all the same." "Mend what `error` names, then reload."
+    "roles not taken on" [error] [hub] (error)
+    "The hub does not understand the roles; those of before stay." "Report it: the check of the configuration should have said so."
+    "service dropped" [info] [hub] (service)
+    "A service has left the configuration: its tokens and its OAuth client are gone with it." ""
+    "service taken by the configuration" [warn] [hub] (service)
+    "A service that was made by request has the name of one in the configuration, which takes its place; its tokens are gone." "Tell who made it; give one of the two another name."
+    "service token in use" [error] [hub] (service)
+    "The `api_token` of this service is somebody else's token, so the service has none." "Give it another."
     "proxy reloaded" [info] [proxy] ()
     "The proxy has taken its new settings." ""
     "name ignored" [warn] [hub] (setting error)
