@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 use jovis_actors::{
-    accounts::{CodeRefused, ServerRefused, ShareRefused, TokenRefused},
+    accounts::{CodeRefused, ServerRefused, ServiceRefused, ShareRefused, TokenRefused},
     logins::SignInRefused,
     ports::StoreError,
     routes::RouteError,
@@ -197,6 +197,19 @@ impl From<ShareRefused> for Error {
             | ShareRefused::Life
             | ShareRefused::NoCode
             | ShareRefused::Own => Self::bad(why),
+        }
+    }
+}
+
+impl From<ServiceRefused> for Error {
+    fn from(why: ServiceRefused) -> Self {
+        match why {
+            ServiceRefused::Exists(_) => Self::conflict(why),
+            ServiceRefused::Missing => Self::hidden(),
+            ServiceRefused::Configured(_) => Self::new(StatusCode::METHOD_NOT_ALLOWED, why),
+            ServiceRefused::Excess(_) | ServiceRefused::Client(_) | ServiceRefused::Token => {
+                Self::bad(why)
+            }
         }
     }
 }

@@ -70,7 +70,6 @@ pub(crate) enum Of {
     /// `{group}`.
     Group,
     /// `{service}`.
-    #[expect(dead_code, reason = "comes with their endpoints")]
     Service,
 }
 
@@ -145,7 +144,6 @@ impl Row {
     }
 
     /// The method before this takes whoever has one of these scopes, for anything.
-    #[expect(dead_code, reason = "lists come with their endpoints")]
     fn lists(self, scopes: &[&str]) -> Self {
         self.wants(Needs::Listing(Mask::of(scopes)))
     }
@@ -290,6 +288,12 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Api, "/api/groups/{group}/shared/{owner}/{its?}").of(Of::Group)
             .get(to!(api::shares::one_with_group, "group", "owner", "its")).needs(&["read:groups:shares"])
             .delete(to!(api::shares::leave_as_group, "group", "owner", "its")).needs(&["groups:shares"]),
+        row(Api, "/api/services").get(to!(api::services::list)).lists(&["list:services"]),
+        row(Api, "/api/services/{service}").of(Of::Service)
+            .get(to!(api::services::show, "service"))
+            .needs(&["read:services", "read:services:name", "read:roles:services"])
+            .post(to!(api::services::make, "service")).needs(&["admin:services"])
+            .delete(to!(api::services::remove, "service")).needs(&["admin:services"]),
         row(ApiClient, "/api/oauth2/token").post(to!(oauth::token::serve)),
     ]
 }

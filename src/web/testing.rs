@@ -62,7 +62,7 @@ pub(crate) enum Fate {
 
 /// All doubles in one.
 pub(crate) struct Doubles {
-    image: ArcSwap<Image>,
+    pub(crate) image: ArcSwap<Image>,
     pub(crate) fate: Mutex<Fate>,
     pub(crate) refuse: Mutex<Option<SignInRefused>>,
     pub(crate) refuse_start: Mutex<Option<StartRefused>>,

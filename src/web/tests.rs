@@ -16,6 +16,7 @@ use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 mod hardening;
 mod machinery;
 mod servers;
+mod services;
 mod shares;
 mod tokens;
 mod visits;

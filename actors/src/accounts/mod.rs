@@ -19,9 +19,9 @@ pub mod access;
 pub mod named;
 pub mod oauth;
 pub mod servers;
+pub mod services;
 pub mod share_codes;
 pub mod shares;
-pub mod services;
 pub mod sync;
 pub mod tokens;
 pub mod users;
@@ -35,6 +35,7 @@ pub use oauth::{
 pub use servers::{
     Beginning, Moved, StepRefused, begin_server, move_server, remove_server, server_scopes,
 };
+pub use services::{NewService, ServiceRefused, WantedClient, create_service, delete_service};
 pub use share_codes::{
     NewShareCode, SHARE_CODE_LIFE, WhichCodes, drop_share_codes, issue_share_code, use_share_code,
     valid_share_code, valid_share_codes, valid_share_codes_by,
@@ -43,7 +44,6 @@ pub use shares::{
     Grant, ShareRefused, end_of_group, end_of_server, end_of_user, end_share, grant_share,
     move_server_shares, revoke_share, revoke_shares,
 };
-pub use services::{NewService, ServiceRefused, WantedClient, create_service, delete_service};
 pub use tokens::{
     LONGEST_NOTE, MOST_SCOPES, MOST_TOKENS, NewToken, TokenRefused, delete_expired, issue_token,
     revoke_token,

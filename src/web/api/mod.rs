@@ -20,6 +20,7 @@ pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod servers;
+pub(crate) mod services;
 pub(crate) mod share_codes;
 pub(crate) mod shares;
 pub(crate) mod shutdown;
