@@ -34,7 +34,7 @@
 //! | [`spawners`] | all of them: limits, registry, recovery |
 //! | [`routes`] | wanted routes, reconciled with every proxy |
 //! | [`activity`] | last activity in, grouped, written seldom |
-//! | [`services`] | managed services (thin so far) |
+//! | [`services`] | managed services: what is to be done so that they run, and what they are told |
 //! | [`janitor`] | removes what has expired |
 //! | [`tree`] | the supervision tree |
 //! | `testing` | memory ports for tests (feature `testing`) |

@@ -31,7 +31,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    control, registry, reload, settings, sync,
+    control, registry, reload, services, settings, sync,
     threads::ActorThreads,
     world::{self, SystemClock, SystemEntropy},
 };
@@ -182,7 +182,7 @@ impl Hub {
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
-        tokio::spawn(tidy(outputs, root.clone(), spawner.clone()));
+        tokio::spawn(tidy(outputs.clone(), root.clone(), spawner.clone()));
         let actors = settings::first(&slice);
         let tree = tree::grow(ports, actors.clone(), &threads.arbiter()).await?;
         info!(records = tree.store.image().len(), "store opened");
@@ -196,6 +196,7 @@ impl Hub {
         // A full disk keeps nobody from signing in: what could not be recorded is told, and tried at the next reload.
         let _told = keeper.apply(&slice).await;
         let slice = Arc::new(ArcSwap::from_pointee(slice));
+        let app_entropy = entropy.clone();
         let app = App::new(web::Parts {
             store: tree.store.clone(),
             spawners: tree.spawners.clone(),
@@ -208,6 +209,16 @@ impl Hub {
             halt: Arc::new(RootsEnd(root.clone())),
             policy,
         })?;
+        let kit = services::Kit {
+            root: root.clone(),
+            outputs,
+            store: tree.store.clone(),
+            clock: clock.clone(),
+            entropy: app_entropy,
+            facts: actors.facts.clone(),
+            pids: app.pids(),
+        };
+        let services = services::Services::begin(kit, &slice.load());
         let (apis, listeners) =
             listeners(apis, inner).map_err(|error| BootError::Io("the listeners", error))?;
         let (stop_web, stopped) = oneshot::channel::<()>();
@@ -216,7 +227,8 @@ impl Hub {
         }));
         root.ready().await?;
         info!("hub is ready");
-        let live = reload::Live { slice, actors, spawner, authenticator, keeper, app, logs };
+        let live =
+            reload::Live { slice, actors, spawner, authenticator, keeper, services, app, logs };
         let panel = control::Panel::new(&tree, folder.clone(), backups);
         Ok(Self {
             root,
@@ -237,6 +249,7 @@ impl Hub {
 
     async fn live(mut self) -> ExitCode {
         // How long the web may take to answer what it has in hand.
+        let mut ends = false;
         let (code, servers, patience) = loop {
             tokio::select! {
                 event = next(&mut self.early, &mut self.events) => match event {
@@ -263,6 +276,7 @@ impl Hub {
                     }
                     Some(Event::Retire) => break (0, false, SUCCESSION),
                     Some(Event::Stop { hard, servers }) => {
+                        ends = true;
                         break (0, servers, if hard { Duration::ZERO } else { 2 * GRACE });
                     }
                     Some(Event::Closed) | None => {
@@ -280,6 +294,9 @@ impl Hub {
         info!(servers, "hub ends");
         if servers {
             self.stop_servers().await;
+        }
+        if ends {
+            self.live.services.stop(patience.is_zero()).await;
         }
         _ = self.stop_web.send(());
         if !patience.is_zero() && tokio::time::timeout(patience, self.web).await.is_err() {

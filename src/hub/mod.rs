@@ -2,7 +2,8 @@
 //!
 //! [`boot`] is the order of birth and death; [`registry`] turns configuration into an authenticator and a spawner;
 //! `sync` makes roles and records what the
-//! configuration wants; `control` answers operators; [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
+//! configuration wants; `services` keeps managed services running; `control` answers
+//! operators; [`settings`] turns it into what the actors need; [`world`] is clock and random numbers.
 
 pub mod boot;
 mod control;
@@ -10,6 +11,7 @@ mod control;
 mod faults;
 pub mod registry;
 mod reload;
+mod services;
 pub mod settings;
 mod sync;
 pub mod threads;

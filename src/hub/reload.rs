@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use jovis_actors::tree::Settings;
 use tracing::info;
 
-use super::{registry::Current, settings, sync::Keeper};
+use super::{registry::Current, services::Services, settings, sync::Keeper};
 use crate::{
     config::{sections, slice::HubSlice},
     telemetry::logs::{LogHandle, chain},
@@ -25,6 +25,8 @@ pub(super) struct Live {
     pub(super) authenticator: Arc<Current>,
     /// Roles, and the records the configuration names.
     pub(super) keeper: Keeper,
+    /// The programs it keeps running.
+    pub(super) services: Services,
     /// For its templates.
     pub(super) app: Arc<App>,
     /// For the level.
@@ -45,6 +47,7 @@ impl Live {
         if let Err(error) = self.logs.set_level(&new.log.level) {
             kept.push(format!("log.level: {error}"));
         }
+        self.services.want(&new);
         self.slice.store(Arc::new(new));
         if let Err(error) = self.app.reload_templates() {
             kept.push(format!("hub.template_paths: {}", chain(&error)));

@@ -36,6 +36,16 @@ pub enum HubSays {
         /// Values for the holes of root's templates: `username`, `base_url`, `port`.
         holes: BTreeMap<String, String>,
     },
+    /// Start a service of the configuration, whose program root knows. With it comes the descriptor of its log file.
+    /// Answers as to [`HubSays::Spawn`]; denied, while another process of that service lives.
+    Serve {
+        /// The act's id.
+        order: OrderId,
+        /// Its name.
+        service: String,
+        /// Values for names on root's list; nothing else is accepted.
+        env: BTreeMap<String, String>,
+    },
     /// Send a signal to a server's process. Answers: [`RootSays::Done`], [`RootSays::Denied`].
     Signal {
         /// Which.
@@ -88,6 +98,9 @@ pub struct Child {
     pub since: u64,
     /// How it ended; none: it lives.
     pub exit: Option<Exit>,
+    /// The service it is; none: a user's server.
+    #[serde(default)]
+    pub service: Option<String>,
 }
 
 /// Root to hub. (Root to proxy: [`RootToProxy`].)

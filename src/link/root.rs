@@ -128,12 +128,14 @@ pub enum Event {
 pub type Table = BTreeMap<OrderId, Known>;
 
 /// One child in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// Its process.
     pub pid: i32,
     /// How it ended; none: it lives.
     pub exit: Option<Exit>,
+    /// The service it is; none: a user's server.
+    pub service: Option<Arc<str>>,
 }
 
 type Answer = (RootSays, Vec<OwnedFd>);
@@ -145,6 +147,8 @@ pub struct Root {
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     children: watch::Sender<Table>,
+    /// Services that are being started: what root says of them comes without their names.
+    serving: Mutex<BTreeMap<OrderId, Arc<str>>>,
 }
 
 impl Root {
@@ -175,6 +179,7 @@ impl Root {
             next: AtomicU64::new(1),
             waiting: Mutex::default(),
             children: watch::channel(BTreeMap::new()).0,
+            serving: Mutex::default(),
         });
         tokio::spawn(root.clone().listen(events));
         root.resync().await?;
@@ -214,6 +219,29 @@ impl Root {
             RootSays::Spawned { pid, .. } => Ok(pid),
             other => Err(refusal(other)),
         }
+    }
+
+    /// Starts a service of the configuration: its pid. Its output goes to `log`.
+    pub async fn serve(
+        &self,
+        order: &OrderId,
+        service: &str,
+        env: BTreeMap<String, String>,
+        log: BorrowedFd<'_>,
+    ) -> Result<i32, RootError> {
+        let message = HubSays::Serve { order: order.clone(), service: service.to_owned(), env };
+        self.serving().insert(order.clone(), service.into());
+        let answer = self.ask(message, &[log], BIRTH).await;
+        // Where no answer came it may live: the next table tells.
+        self.serving().remove(order);
+        match answer?.0 {
+            RootSays::Spawned { pid, .. } => Ok(pid),
+            other => Err(refusal(other)),
+        }
+    }
+
+    fn serving(&self) -> std::sync::MutexGuard<'_, BTreeMap<OrderId, Arc<str>>> {
+        self.serving.lock().expect("nothing panics while it is held")
     }
 
     /// Sends a signal to a server's process.
@@ -337,7 +365,8 @@ impl Root {
     fn note(&self, message: &RootSays, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
         match message {
             RootSays::Spawned { order, pid } => {
-                let born = Known { pid: *pid, exit: None };
+                let service = self.serving().get(order).cloned();
+                let born = Known { pid: *pid, exit: None, service };
                 self.children.send_modify(|table| _ = table.entry(order.clone()).or_insert(born));
                 fds
             }
@@ -346,7 +375,8 @@ impl Root {
                 match file.and_then(frame::unseal::<Vec<Child>>) {
                     Ok(children) => {
                         let known = |child: Child| {
-                            (child.order, Known { pid: child.pid, exit: child.exit })
+                            let service = child.service.map(Into::into);
+                            (child.order, Known { pid: child.pid, exit: child.exit, service })
                         };
                         let table: Table = children.into_iter().map(known).collect();
                         self.children.send_if_modified(|old| {
@@ -376,7 +406,7 @@ impl Root {
                 None
             }
             (RootSays::Exited { order, exit }, _) => {
-                let unknown = Known { pid: 0, exit: None };
+                let unknown = Known { pid: 0, exit: None, service: None };
                 self.children
                     .send_modify(|table| table.entry(order).or_insert(unknown).exit = Some(exit));
                 None

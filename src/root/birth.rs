@@ -95,7 +95,7 @@ pub(super) fn server(
         process::become_account(&who)?;
     }
     let (name, home, shell) = match &plan.run_as {
-        RunAs::Local(_) => (who.name, who.home, who.shell),
+        RunAs::Local(_) | RunAs::Service { .. } => (who.name, who.home, who.shell),
         RunAs::Simple { home, .. } => {
             let made = fs::DirBuilder::new().create(home);
             if made.is_err() && !home.is_dir() {
@@ -104,16 +104,22 @@ pub(super) fn server(
             (plan.user.clone(), home.clone(), PathBuf::from("/bin/bash"))
         }
     };
-    process::enter(&home);
+    match &plan.run_as {
+        RunAs::Service { cwd: Some(folder), .. } => step("enter folder", unistd::chdir(folder))?,
+        _ => process::enter(&home),
+    }
     let mut env: BTreeMap<String, String> = setting.env.clone();
     env.retain(|name, _| env_keep.contains(name));
     env.extend(plan.given.clone());
     let shell = if shell.as_os_str().is_empty() { "/bin/sh".into() } else { shell };
-    env.extend([
+    // An account that many share is nobody's home.
+    let at_home = !matches!(plan.run_as, RunAs::Service { own: false, .. });
+    let own = [
         ("HOME".to_owned(), home.to_string_lossy().into_owned()),
         ("SHELL".to_owned(), shell.to_string_lossy().into_owned()),
         ("USER".to_owned(), name),
-    ]);
+    ];
+    env.extend(own.into_iter().filter(|_| at_home));
     env.extend(plan.configured.clone());
     let env: Vec<_> = env.into_iter().collect();
     Err(process::exec(&plan.argv[0], &plan.argv, &env).into())
@@ -121,8 +127,12 @@ pub(super) fn server(
 
 fn find(plan: &Plan) -> Result<Account, RootSays> {
     let name = match &plan.run_as {
-        RunAs::Local(name) | RunAs::Simple { account: Some(name), .. } => name,
-        RunAs::Simple { account: None, .. } => return Ok(users::own()),
+        RunAs::Local(name)
+        | RunAs::Simple { account: Some(name), .. }
+        | RunAs::Service { account: Some(name), .. } => name,
+        RunAs::Simple { account: None, .. } | RunAs::Service { account: None, .. } => {
+            return Ok(users::own());
+        }
     };
     let found = io_step("look up user", users::by_name(name))?;
     Ok(found.ok_or_else(|| Refusal(format!("there is no account {name}")))?)

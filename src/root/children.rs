@@ -35,6 +35,9 @@ pub(super) struct Entry {
     /// The address of the hub's API it was told, as it was bound.
     #[serde(default)]
     pub(super) api: Option<SocketAddr>,
+    /// The service it is; none: a user's server.
+    #[serde(default)]
+    pub(super) service: Option<String>,
     /// How it ended; none: it lives.
     pub(super) exit: Option<Exit>,
     /// Open while it lives.
@@ -201,6 +204,7 @@ impl Children {
             pid: entry.pid,
             since: entry.since,
             exit: entry.exit,
+            service: entry.service.clone(),
         };
         self.entries.iter().map(one).collect()
     }

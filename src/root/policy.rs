@@ -4,6 +4,7 @@
 //! | request | allowed when |
 //! |---|---|
 //! | `Spawn` | room left; names on the list; holes known and plain; then, with the account found, [`account`] |
+//! | `Serve` | room left; the service stands in the configuration with a program; then [`account`] |
 //! | `Signal`, `Forget`, `Children` | always: they reach only what root started for the hub (`children.rs`) |
 //! | `Stop` | the hub serves: one that cannot come up ends itself, not everybody |
 //! | `Pam` | the authenticator is PAM; short texts; a place free (`checks.rs`) |
@@ -59,6 +60,15 @@ pub(super) enum RunAs {
         /// Made if missing.
         home: PathBuf,
     },
+    /// That of a service.
+    Service {
+        /// The account; none: root's own, where that is an ordinary one.
+        account: Option<String>,
+        /// Was it chosen for this service (so that it is at home there)?
+        own: bool,
+        /// Where it starts; none: at home.
+        cwd: Option<PathBuf>,
+    },
 }
 
 /// What will be executed, and as whom; all of it root's word but for values in the environment and in holes.
@@ -88,20 +98,11 @@ pub(super) fn spawn(
     holes: &BTreeMap<String, String>,
 ) -> Result<Plan, Refusal> {
     let spawner = &config.spawner;
-    if living as u64 >= most {
-        return refuse(format!("{living} servers are running, the most root keeps"));
-    }
+    room(living, most)?;
     if user.as_str().starts_with('-') {
         return refuse("the name is no account name");
     }
-    for (name, value) in &given {
-        if !is_hub_variable(name) && !spawner.environment.contains_key(name) {
-            return refuse(format!("the hub may not set the variable {name:?}"));
-        }
-        if value.contains('\0') {
-            return refuse(format!("the value of {name} holds a NUL byte"));
-        }
-    }
+    variables(&given, &spawner.environment)?;
     for (name, value) in holes {
         let fine = match name.as_str() {
             "username" => value == user.as_str(),
@@ -136,6 +137,57 @@ pub(super) fn spawn(
     Ok(Plan { run_as, user, argv, given, configured, open_files: spawner.open_files })
 }
 
+/// A managed service: may it be started, and how? Its program, folder and account are the configuration's.
+pub(super) fn service(
+    config: &Config,
+    privileged: bool,
+    (living, most): (usize, u64),
+    name: &str,
+    given: BTreeMap<String, String>,
+) -> Result<Plan, Refusal> {
+    room(living, most)?;
+    let one = config.services.iter().find(|one| one.name == name && one.is_managed());
+    let one = one.ok_or_else(|| Refusal("the hub runs no such service".to_owned()))?;
+    variables(&given, &one.environment)?;
+    let own = !one.user.is_empty();
+    let account = if own { &one.user } else { &config.root.service_user };
+    Ok(Plan {
+        run_as: RunAs::Service {
+            account: (privileged || own).then(|| account.clone()),
+            own,
+            cwd: (!one.cwd.is_empty()).then(|| one.cwd.clone().into()),
+        },
+        user: format!("service {name}"),
+        argv: one.command.clone(),
+        given,
+        configured: one.environment.clone(),
+        open_files: config.spawner.open_files,
+    })
+}
+
+fn room(living: usize, most: u64) -> Result<(), Refusal> {
+    if living as u64 >= most {
+        return refuse(format!("{living} servers are running, the most root keeps"));
+    }
+    Ok(())
+}
+
+/// What the hub sets: names on its list, or that the configuration sets in any case.
+fn variables(
+    given: &BTreeMap<String, String>,
+    configured: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
+    for (name, value) in given {
+        if !is_hub_variable(name) && !configured.contains_key(name) {
+            return refuse(format!("the hub may not set the variable {name:?}"));
+        }
+        if value.contains('\0') {
+            return refuse(format!("the value of {name} holds a NUL byte"));
+        }
+    }
+    Ok(())
+}
+
 /// Asked again in the forked child, with the account found: may a server run as this one?
 pub(super) fn account(
     run_as: &RunAs,
@@ -148,8 +200,10 @@ pub(super) fn account(
     }
     if !we.privileged {
         return match run_as {
-            RunAs::Local(name) if found.uid != we.uid => {
-                refuse(format!("jovis does not run as root and cannot start a server for {name}"))
+            RunAs::Local(name) | RunAs::Service { account: Some(name), .. }
+                if found.uid != we.uid =>
+            {
+                refuse(format!("jovis does not run as root and cannot start anything for {name}"))
             }
             _ => Ok(()),
         };

@@ -18,7 +18,7 @@ use super::{
     birth,
     children::Entry,
     events::Root,
-    policy::{self, Refusal},
+    policy::{self, Plan, Refusal},
     roles::{Kind, Role},
     shutdown::Stage,
 };
@@ -61,7 +61,9 @@ impl Root {
         let (now, id) = (Instant::now(), said.id);
         let Some(process) = &mut self.hub.process else { return Ok(()) };
         let order = match &said.message {
-            HubSays::Spawn { order, .. } | HubSays::Signal { order, .. } => Some(order.to_string()),
+            HubSays::Spawn { order, .. }
+            | HubSays::Serve { order, .. }
+            | HubSays::Signal { order, .. } => Some(order.to_string()),
             _ => None,
         };
         let outcome = match said.message {
@@ -87,6 +89,7 @@ impl Root {
             HubSays::Spawn { order, user, server, env, holes } => {
                 self.spawn(id, &order, &user, &server, (env, holes), fds)
             }
+            HubSays::Serve { order, service, env } => self.serve(id, &order, service, env, fds),
             HubSays::Signal { order, how } => self.signal(&order, how),
             HubSays::Forget { order } => self.forget(&order),
             HubSays::Stop { servers } => self.stop_for_hub(servers, now),
@@ -112,38 +115,83 @@ impl Root {
         (env, holes): (BTreeMap<String, String>, BTreeMap<String, String>),
         fds: Vec<OwnedFd>,
     ) -> Outcome {
+        if self.answers_known(id, order) {
+            return Ok(None);
+        }
+        let (config, privileged) = (&self.setup.config, self.setting.we.privileged);
+        let plan = policy::spawn(config, privileged, self.count(), user, env, &holes)?;
+        self.bear(id, order, &plan, (server.as_str(), None), fds)
+    }
+
+    /// Starts a service, unless a process of it lives. Otherwise as [`Self::spawn`].
+    fn serve(
+        &mut self,
+        id: Option<u64>,
+        order: &OrderId,
+        service: String,
+        env: BTreeMap<String, String>,
+        fds: Vec<OwnedFd>,
+    ) -> Outcome {
+        if self.answers_known(id, order) {
+            return Ok(None);
+        }
+        let of_it =
+            |entry: &Entry| entry.service.as_ref() == Some(&service) && entry.exit.is_none();
+        if self.children.entries.values().any(of_it) {
+            return Err(Refusal(format!("service {service} runs already")));
+        }
+        let (config, privileged) = (&self.setup.config, self.setting.we.privileged);
+        let plan = policy::service(config, privileged, self.count(), &service, env)?;
+        self.bear(id, order, &plan, ("", Some(service)), fds)
+    }
+
+    /// Says what became of an order we know, now or when its birth is over. False: we do not know it.
+    fn answers_known(&mut self, id: Option<u64>, order: &OrderId) -> bool {
         if let Some(birth) = self.births.iter_mut().find(|birth| birth.order == *order) {
             birth.asked.push(id);
-            return Ok(None);
+            return true;
         }
-        if let Some(Entry { pid, exit, .. }) = self.children.entries.get(order) {
-            let (pid, exit) = (*pid, *exit);
-            self.hub.say(id, RootSays::Spawned { order: order.clone(), pid }, Vec::new());
-            if let Some(exit) = exit {
-                self.hub.say(None, RootSays::Exited { order: order.clone(), exit }, Vec::new());
-            }
-            return Ok(None);
+        let Some(Entry { pid, exit, .. }) = self.children.entries.get(order) else { return false };
+        let (pid, exit) = (*pid, *exit);
+        self.hub.say(id, RootSays::Spawned { order: order.clone(), pid }, Vec::new());
+        if let Some(exit) = exit {
+            self.hub.say(None, RootSays::Exited { order: order.clone(), exit }, Vec::new());
         }
+        true
+    }
+
+    /// How many children live, and how many may.
+    fn count(&self) -> (usize, u64) {
+        let most = self.setting.open_files.1.saturating_sub(RESERVED_FILES);
+        (self.children.living(), most.min(self.setup.config.root.max_children.into()))
+    }
+
+    fn bear(
+        &mut self,
+        id: Option<u64>,
+        order: &OrderId,
+        plan: &Plan,
+        (server, service): (&str, Option<String>),
+        fds: Vec<OwnedFd>,
+    ) -> Outcome {
         if self.stage != Stage::Serving {
             return Err(Refusal("jovis is ending".to_owned()));
         }
         let config = &self.setup.config;
-        let privileged = self.setting.we.privileged;
-        let most = self.setting.open_files.1.saturating_sub(RESERVED_FILES);
-        let count = (self.children.living(), most.min(config.root.max_children.into()));
-        let api = env.get("JUPYTERHUB_API_URL").and_then(|url| self.sockets.behind(url));
-        let plan = policy::spawn(config, privileged, count, user, env, &holes)?;
+        let api = plan.given.get("JUPYTERHUB_API_URL").and_then(|url| self.sockets.behind(url));
         let log = fds.into_iter().next();
         let log = log.ok_or_else(|| Refusal("no log file came with it".to_owned()))?;
         let (min_uid, env_keep) = (config.root.min_uid, &config.spawner.env_keep);
+        let user = plan.user.clone();
         // In the table before it does anything: whatever becomes of us, no server runs that nobody knows.
         let note = |pid| {
             let entry = Entry {
                 pid,
                 since: process::stat(pid).map_or(0, |stat| stat.since),
                 uid: None,
-                user: user.as_str().to_owned(),
+                user: user.clone(),
                 api,
+                service,
                 exit: None,
                 pidfd: Some(process::pidfd(pid)?),
                 adopted: false,
@@ -151,11 +199,11 @@ impl Root {
             self.children.born(order, entry);
             Ok(())
         };
-        let act = || birth::server(&plan, min_uid, &self.setting, env_keep, log.as_fd());
+        let act = || birth::server(plan, min_uid, &self.setting, env_keep, log.as_fd());
         let forked = match io_step("fork", birth::fork(note, act)) {
             Ok((forked, ())) => forked,
             Err(error) => {
-                warn!(%user, %server, %order, %error, "server process not started");
+                warn!(%user, server, %order, %error, "server process not started");
                 self.children.forget(order);
                 return Ok(Some(error.into()));
             }

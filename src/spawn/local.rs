@@ -159,7 +159,7 @@ impl Local {
 
     /// What root's table says of an order, as it is known here; read anew where it says nothing.
     async fn look_up(&self, order: &OrderId) -> Result<Option<Known>, SpawnError> {
-        let known = || self.root.children().borrow().get(order).copied();
+        let known = || self.root.children().borrow().get(order).cloned();
         if let Some(child) = known() {
             return Ok(Some(child));
         }
@@ -278,7 +278,8 @@ impl Spawner for Local {
         Box::pin(async {
             self.root.resync().await.map_err(|error| SpawnError::Failed(error.to_string()))?;
             let table = self.root.children().borrow().clone();
-            let alive = table.into_iter().filter(|(_, child)| child.exit.is_none());
+            let ours = |child: &Known| child.exit.is_none() && child.service.is_none();
+            let alive = table.into_iter().filter(|(_, child)| ours(child));
             Ok(alive.map(|(order, _)| order).collect())
         })
     }

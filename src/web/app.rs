@@ -1,6 +1,6 @@
 //! What all requests share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use jovis_actors::{
@@ -42,6 +42,9 @@ pub struct Parts {
     pub halt: Arc<dyn Halt>,
 }
 
+/// Services that run here, with the id of each one's process.
+pub type Pids = Arc<ArcSwap<BTreeMap<String, i32>>>;
+
 /// The web's state; cheap to share.
 pub struct App {
     pub(crate) doors: Box<dyn Doors>,
@@ -50,6 +53,8 @@ pub struct App {
     pub(crate) settings: Arc<ArcSwap<HubSlice>>,
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) templates: ArcSwap<Templates>,
+    /// Processes of managed services.
+    pub(crate) pids: Pids,
     /// Open streams per user.
     pub(crate) watchers: Arc<Watchers>,
 }
@@ -74,7 +79,13 @@ impl App {
     ) -> Result<Arc<Self>, TemplateError> {
         let templates = ArcSwap::from_pointee(Templates::load(&folders(&settings))?);
         let watchers = Arc::default();
-        Ok(Arc::new(Self { doors, clock, entropy, settings, policy, templates, watchers }))
+        let pids = Pids::default();
+        Ok(Arc::new(Self { doors, clock, entropy, settings, policy, templates, pids, watchers }))
+    }
+
+    /// Where whoever runs services notes their processes.
+    pub fn pids(&self) -> Pids {
+        self.pids.clone()
     }
 
     /// Reads the templates again, after settings were replaced. On an error the old ones stay.

@@ -35,7 +35,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use app::{App, Parts};
+pub use app::{App, Parts, Pids};
 pub use doors::Halt;
 pub use serve::{Apis, Listeners, serve};
 pub use templates::TemplateError;

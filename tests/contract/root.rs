@@ -303,10 +303,12 @@ fn obey(
                     pid: pid(&born.process).as_raw(),
                     since: 0,
                     exit: born.exit,
+                    service: None,
                 })
                 .collect();
             answer(RootSays::Children, &[frame::seal(&children).unwrap()]);
         }
+        HubSays::Serve { .. } => answer(denied("there are no services here"), &[]),
         HubSays::Spawn { order, .. } if book.refuse.contains(&order) => {
             answer(denied("not this one"), &[]);
         }

@@ -34,6 +34,7 @@ mod reload;
 mod root;
 mod root_crash;
 mod server_crash;
+mod services;
 mod simple;
 mod spawn;
 mod systemd;

@@ -35,7 +35,9 @@ pub use oauth::{
 pub use servers::{
     Beginning, Moved, StepRefused, begin_server, move_server, remove_server, server_scopes,
 };
-pub use services::{NewService, ServiceRefused, WantedClient, create_service, delete_service};
+pub use services::{
+    NewService, ServiceRefused, WantedClient, begin_service, create_service, delete_service,
+};
 pub use share_codes::{
     NewShareCode, SHARE_CODE_LIFE, WhichCodes, drop_share_codes, issue_share_code, use_share_code,
     valid_share_code, valid_share_codes, valid_share_codes_by,

@@ -106,6 +106,32 @@ pub fn create_service(
     Ok((writes, service))
 }
 
+/// The note of a token that the hub makes for a service it starts.
+const MANAGED: &str = "of a managed service";
+
+/// Before a managed service starts: this is its token, and its client's secret, from now on. The one of its life before
+/// is void.
+pub fn begin_service(
+    image: &Image,
+    name: &ServiceName,
+    hash: TokenHash,
+    now: Moment,
+) -> Decided<(), ServiceRefused> {
+    image.service(name.as_str()).ok_or(ServiceRefused::Missing)?;
+    let owner = Owner::Service(name.clone());
+    let old = image.tokens_of(&owner).filter(|it| *it.note == *MANAGED && it.hash != hash);
+    let mut writes: Vec<_> = old.map(|token| Write::TokenGone(token.id)).collect();
+    match image.token_hashed(&hash) {
+        Some(token) if token.owner == owner => {}
+        Some(_) => return Err(ServiceRefused::Token),
+        None => writes.extend(token(TokenId(image.next_id()), name, hash, MANAGED, now)),
+    }
+    let clients = clients_of(image, name).filter(|client| client.secret != hash);
+    let renewed = |it: &Arc<OAuthClient>| OAuthClient { secret: hash, ..OAuthClient::clone(it) };
+    writes.extend(clients.map(|client| Write::Client(Arc::new(renewed(client)))));
+    Ok((writes, ()))
+}
+
 /// Removes a service that was made by request, with all that is its own.
 pub fn delete_service(image: &Image, name: &str) -> Decided<(), ServiceRefused> {
     let service = image.service(name).ok_or(ServiceRefused::Missing)?;

@@ -435,6 +435,30 @@ mod tests {
     }
 
     #[test]
+    fn a_managed_service_gets_a_token_for_each_life() {
+        let mut image = Image::default();
+        let mut managed = service("one", None);
+        managed.service.command = vec!["run".into()];
+        let wanted = Wanted { services: vec![managed], ..Wanted::default() };
+        run(&mut image, &Policy::default(), &wanted);
+        let name = ServiceName::new("one").unwrap();
+        for life in [1, 2] {
+            let hash = TokenHash([life; 32]);
+            let (writes, ()) = services::begin_service(&image, &name, hash, NOW).unwrap();
+            writes.iter().for_each(|write| image.apply(write));
+            assert_eq!(image.client(&ClientId::of_service(&name)).unwrap().secret, hash);
+            let own: Vec<_> = image.tokens_of(&Owner::Service(name.clone())).collect();
+            assert_eq!((own.len(), own[0].hash), (1, hash), "the one before is void");
+            assert_eq!(services::begin_service(&image, &name, hash, NOW).unwrap().0, []);
+            // A reload leaves it alone.
+            run(&mut image, &Policy::default(), &wanted);
+            assert!(image.token_hashed(&hash).is_some());
+        }
+        let none = ServiceName::new("none").unwrap();
+        assert!(services::begin_service(&image, &none, TokenHash([3; 32]), NOW).is_err());
+    }
+
+    #[test]
     fn somebody_elses_token_is_not_given_to_a_service() {
         let mut image = Image::default();
         let other = ServiceName::new("other").unwrap();

@@ -13,7 +13,7 @@ fn sleeper() -> Process {
 fn entry(pid: i32, since: u64) -> Entry {
     let uid = process::uid(pid);
     let (user, api) = ("a b".to_owned(), "127.0.0.1:8081".parse().ok());
-    Entry { pid, since, uid, user, api, exit: None, pidfd: None, adopted: false }
+    Entry { pid, since, uid, user, api, service: None, exit: None, pidfd: None, adopted: false }
 }
 
 #[test]

@@ -123,6 +123,47 @@ fn the_pam_service_is_the_configurations() {
     assert!(pam(&config, &WE, "alice".into(), None).is_err());
 }
 
+#[test]
+fn a_service_runs_what_the_configuration_says_as_whom_it_says() {
+    use crate::config::sections::Service;
+    let mut config = Config::default();
+    let named = |name: &str, command: &[&str], user: &str| Service {
+        name: name.into(),
+        command: command.iter().map(|it| (*it).to_owned()).collect(),
+        user: user.into(),
+        environment: map(&[("PATH", "/opt")]),
+        ..Service::default()
+    };
+    config.services = vec![
+        named("cull", &["run", "{username}"], ""),
+        named("other", &["x"], "ops"),
+        named("far", &[], ""),
+    ];
+    let ask = |privileged, name: &str, env: &[(&str, &str)]| {
+        service(&config, privileged, (0, 9), name, map(env))
+    };
+    let plan = ask(true, "cull", &[("JUPYTERHUB_API_TOKEN", "t"), ("PATH", "/usr")]).unwrap();
+    assert_eq!(plan.argv, ["run", "{username}"], "nothing of it is filled in");
+    let whose = |plan: &Plan| match &plan.run_as {
+        RunAs::Service { account, own, .. } => (account.clone(), *own),
+        _ => panic!(),
+    };
+    assert_eq!(whose(&plan), (Some("jovis-service".into()), false));
+    assert_eq!(whose(&ask(true, "other", &[]).unwrap()), (Some("ops".into()), true));
+    assert_eq!(whose(&ask(false, "cull", &[]).unwrap()), (None, false));
+    for name in ["far", "none", ""] {
+        assert!(ask(true, name, &[]).is_err(), "{name}");
+    }
+    assert!(ask(true, "cull", &[("LD_PRELOAD", "x")]).is_err());
+    assert!(service(&config, true, (9, 9), "cull", map(&[])).is_err());
+    let run_as = RunAs::Service { account: Some("ops".into()), own: true, cwd: None };
+    for (uid, fine) in [(0, false), (WE.hub, false), (WE.proxy, false), (5, true)] {
+        assert_eq!(account(&run_as, 1000, &WE, &found(uid)).is_ok(), fine, "{uid}");
+    }
+    let ordinary = Ourselves { privileged: false, uid: 1000, ..WE };
+    assert!(account(&run_as, 1000, &ordinary, &found(1001)).is_err());
+}
+
 proptest! {
     #[test]
     fn nobody_runs_as_root_or_as_one_of_our_own(uid in prop_oneof![0u32..3000, any::<u32>()], min in 0u32..2000,

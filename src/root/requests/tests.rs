@@ -213,6 +213,7 @@ fn late(asked: Vec<Option<u64>>) -> Scene {
         uid: None,
         user: "alice".to_owned(),
         api: None,
+        service: None,
         exit: None,
         pidfd: Some(process::pidfd(pid).unwrap()),
         adopted: false,

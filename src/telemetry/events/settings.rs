@@ -43,6 +43,26 @@ super::events! {
     "A service that was made by request has the name of one in the configuration, which takes its place; its tokens are gone." "Tell who made it; give one of the two another name."
     "service token in use" [error] [hub] (service)
     "The `api_token` of this service is somebody else's token, so the service has none." "Give it another."
+    "service starting" [debug] [hub] (service order)
+    "A managed service is about to be started." ""
+    "service started" [info] [hub] (service order pid)
+    "A managed service runs." ""
+    "service not started" [warn] [hub] (service order error)
+    "A managed service could not be started; it is tried again with growing pauses." "Mend what `error` names: its program, its account, its folder."
+    "service ended" [warn info] [hub] (service order exit)
+    "A managed service has ended; `info` where it was told to. Otherwise it is started again, with growing pauses." "The end of `logs/ORDER` in the state directory says why."
+    "service found again" [info] [hub] (service order pid)
+    "A starting hub has found a managed service that runs; it goes on undisturbed." ""
+    "service not stopped" [warn] [hub] (order error)
+    "Root could not pass a signal on to a managed service; it is tried again." ""
+    "services stay" [warn] [hub] (count)
+    "jovis ends although so many managed services have not left." "The next start finds them again."
+    "service keeper died" [error] [hub] (error)
+    "What keeps managed services running has failed and begins anew; what runs goes on." "Report it."
+    "service not answering" [warn] [hub] (service url error)
+    "A service does not take connections at its address." "Look at the service; `hub.service_check_interval` sets how often this is looked at."
+    "service answers again" [info] [hub] (service url)
+    "It does." ""
     "proxy reloaded" [info] [proxy] ()
     "The proxy has taken its new settings." ""
     "name ignored" [warn] [hub] (setting error)

@@ -28,7 +28,7 @@ pub(crate) fn model(call: &Call, service: &Service, held: Mask) -> Option<Value>
         put("url", json!(service.url.as_deref().unwrap_or_default()));
         put("prefix", json!(service.url.as_ref().map_or("", |_| &*prefix)));
         put("command", json!(service.command));
-        put("pid", json!(0));
+        put("pid", json!(call.app.pids.load().get(service.name.as_str()).unwrap_or(&0)));
         put("info", json!(service.info));
         put("display", json!(service.display));
     }
