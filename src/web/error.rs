@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 use jovis_actors::{
-    accounts::{CodeRefused, ServerRefused, ServiceRefused, ShareRefused, TokenRefused},
+    accounts::{CodeRefused, GroupRefused, ServerRefused, ServiceRefused, ShareRefused, TokenRefused, UserRefused},
     logins::SignInRefused,
     ports::StoreError,
     routes::RouteError,
@@ -172,6 +172,20 @@ impl From<ServerRefused> for Error {
     }
 }
 
+impl From<UserRefused> for Error {
+    fn from(why: UserRefused) -> Self {
+        match why {
+            UserRefused::NoUser => Self::hidden(),
+            UserRefused::Exists(_) | UserRefused::AllExist(_) => Self::conflict(why),
+            UserRefused::Many
+            | UserRefused::Taken(_)
+            | UserRefused::Active
+            | UserRefused::Stopping => Self::bad(why),
+            UserRefused::NotAdmin => Self::forbidden(why),
+        }
+    }
+}
+
 impl From<RouteError> for Error {
     fn from(why: RouteError) -> Self {
         match why {
@@ -210,6 +224,17 @@ impl From<ServiceRefused> for Error {
             ServiceRefused::Excess(_) | ServiceRefused::Client(_) | ServiceRefused::Token => {
                 Self::bad(why)
             }
+        }
+    }
+}
+
+impl From<GroupRefused> for Error {
+    fn from(why: GroupRefused) -> Self {
+        match why {
+            GroupRefused::NoGroup => Self::hidden(),
+            GroupRefused::Exists(_) => Self::conflict(why),
+            GroupRefused::NoUser(_) | GroupRefused::Many => Self::bad(why),
+            GroupRefused::LargeProperties => Self::new(StatusCode::PAYLOAD_TOO_LARGE, why),
         }
     }
 }

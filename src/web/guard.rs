@@ -64,7 +64,6 @@ impl Who {
     }
 
     /// Has it the flag that lets it make administrators? (`spec/rbac.md` 11: a flag, no scope.)
-    #[expect(dead_code, reason = "comes with making users")]
     pub(crate) fn is_admin(&self) -> bool {
         match &self.by {
             By::User(user) => user.admin,

@@ -194,6 +194,9 @@ const VISIBLE: &[&str] = &[
     "read:roles:users",
 ];
 
+/// Any of these opens a group's model.
+const GROUP: &[&str] = &["read:groups", "read:groups:name", "read:roles:groups"];
+
 /// A handler, and the places of the names it takes.
 macro_rules! to {
     ($handler:path) => { |call, _| Box::pin($handler(call)) };
@@ -233,8 +236,14 @@ pub(crate) fn rows() -> Vec<Row> {
         row(ApiRoot, "/api").also("/api/").get(to!(api::hub::root)),
         row(Api, "/api/info").get(to!(api::hub::info)).needs(&["read:hub"]),
         row(Api, "/api/user").get(to!(api::users::who_am_i)),
+        row(Api, "/api/users")
+            .get(to!(api::users::list::list)).lists(&["list:users"])
+            .post(to!(api::users::change::create_several)).needs(&["admin:users"]),
         row(Api, "/api/users/{user}").of(Of::User)
-            .get(to!(api::users::show, "user")).needs(VISIBLE),
+            .get(to!(api::users::show, "user")).needs(VISIBLE)
+            .post(to!(api::users::change::create, "user")).needs(&["admin:users"])
+            .on(Method::PATCH, to!(api::users::change::change, "user")).needs(&["admin:users"])
+            .delete(to!(api::users::change::delete, "user")).needs(&["delete:users"]),
         row(Api, "/api/users/{user}/activity").of(Of::User)
             .post(to!(api::activity::note, "user")).needs(&["users:activity"]),
         row(ApiLate, "/api/users/{user}/tokens").of(Of::User)
@@ -294,6 +303,18 @@ pub(crate) fn rows() -> Vec<Row> {
             .needs(&["read:services", "read:services:name", "read:roles:services"])
             .post(to!(api::services::make, "service")).needs(&["admin:services"])
             .delete(to!(api::services::remove, "service")).needs(&["admin:services"]),
+        row(Api, "/api/groups")
+            .get(to!(api::groups::list)).lists(&["list:groups"])
+            .post(to!(api::groups::create_several)).needs(&["admin:groups"]),
+        row(Api, "/api/groups/{group}").of(Of::Group)
+            .get(to!(api::groups::show, "group")).needs(GROUP)
+            .post(to!(api::groups::create, "group")).needs(&["admin:groups"])
+            .delete(to!(api::groups::delete, "group")).needs(&["delete:groups"]),
+        row(Api, "/api/groups/{group}/users").of(Of::Group)
+            .post(to!(api::groups::add, "group")).needs(&["groups"])
+            .delete(to!(api::groups::remove, "group")).needs(&["groups"]),
+        row(Api, "/api/groups/{group}/properties").of(Of::Group)
+            .on(Method::PUT, to!(api::groups::describe, "group")).needs(&["groups"]),
         row(ApiClient, "/api/oauth2/token").post(to!(oauth::token::serve)),
     ]
 }

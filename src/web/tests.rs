@@ -13,8 +13,11 @@ use serde_json::json;
 
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 
+mod conventions;
+mod groups;
 mod hardening;
 mod machinery;
+mod people;
 mod servers;
 mod services;
 mod shares;

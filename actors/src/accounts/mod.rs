@@ -1,9 +1,11 @@
-//! Rules for changing users, tokens and OAuth clients: pure decisions `(&Image, …) → writes and an answer`, run by the
+//! Rules for changing users, groups, tokens and OAuth clients: pure decisions `(&Image, …) → writes and an answer`, run by the
 //! store. Nothing here does I/O or draws random numbers; hashes and ids of secrets come in as arguments.
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | [`users`] | signing in and out |
+//! | [`users`] | signing in and out; users made, changed and deleted |
+//! | [`roster`] | who is found: in which state, by what name, in which order |
+//! | [`groups`] | groups made, filled, described and deleted |
 //! | [`tokens`] | API tokens: issue, revoke, delete what has expired |
 //! | [`oauth`] | the hub as provider: give a code, exchange it once |
 //! | [`access`] | what somebody holds: roles, groups, shares, tokens |
@@ -16,8 +18,10 @@
 use crate::store::Write;
 
 pub mod access;
+pub mod groups;
 pub mod named;
 pub mod oauth;
+pub mod roster;
 pub mod servers;
 pub mod services;
 pub mod share_codes;
@@ -26,6 +30,9 @@ pub mod sync;
 pub mod tokens;
 pub mod users;
 
+pub use groups::{
+    GroupRefused, add_members, create_groups, delete_group, remove_members, set_properties,
+};
 pub use named::{
     Change, NewServer, ServerRefused, change_server, create_server, drop_server, need_server,
 };
@@ -50,7 +57,10 @@ pub use tokens::{
     LONGEST_NOTE, MOST_SCOPES, MOST_TOKENS, NewToken, TokenRefused, delete_expired, issue_token,
     revoke_token,
 };
-pub use users::{sign_in, sign_out};
+pub use users::{
+    MOST_USERS, NewUser, UserChange, UserRefused, change_user, create_user, create_users,
+    delete_user, sign_in, sign_out,
+};
 
 /// What a decision yields: writes for the journal, and an answer for the caller.
 pub type Decided<T, E> = Result<(Vec<Write>, T), E>;

@@ -5,9 +5,9 @@
 //! the one that records the end. Every step compares the recorded order with the one it is about, so that a leftover
 //! of an earlier life (or of an actor that died) changes nothing.
 //!
-//! Client ids and path prefixes hold the user's name as it is *now*. Whoever makes renaming possible must see to it
-//! that a user's servers are at rest then (or move their clients along): otherwise the end of a life that began under
-//! the old name leaves that name's client behind, with the tokens given to it.
+//! Client ids and path prefixes hold the user's name as it is *now*. So a user gets another name only while all servers
+//! are at rest ([`super::users::change_user`]): otherwise the end of a life that began under the old name would leave that
+//! name's client behind, with the tokens given to it.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -193,7 +193,7 @@ fn not_moved_on(recorded: Option<&OrderId>, about: Option<&OrderId>) -> Result<(
 }
 
 /// Everything that ends with a life.
-fn leave(image: &Image, server: &Server) -> Vec<Write> {
+pub(super) fn leave(image: &Image, server: &Server) -> Vec<Write> {
     let own = server.token.map(Write::TokenGone);
     let user = image.user(server.key.user);
     let visitors = user.map(|user| without_client(image, user, &server.key.name));

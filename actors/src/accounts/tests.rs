@@ -14,6 +14,8 @@ use crate::{
     store::Image,
 };
 
+mod people;
+
 const NOW: Moment = Moment(1_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
 

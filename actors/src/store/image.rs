@@ -272,6 +272,11 @@ impl Image {
         self.names.values().filter_map(|id| self.users.get(id))
     }
 
+    /// All names in order, with whose they are.
+    pub fn names(&self) -> impl DoubleEndedIterator<Item = (&Username, UserId)> {
+        self.names.iter().map(|(name, id)| (name, *id))
+    }
+
     /// How many users there are.
     pub fn user_count(&self) -> usize {
         self.users.len()

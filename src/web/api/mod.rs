@@ -13,9 +13,12 @@ use super::{call::Call, error::Error};
 
 pub(crate) mod activity;
 pub(crate) mod authorizations;
+pub(crate) mod fields;
+pub(crate) mod groups;
 pub(crate) mod hub;
 pub(crate) mod metrics;
 pub(crate) mod named;
+pub(crate) mod names;
 pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod proxy;

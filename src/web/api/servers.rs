@@ -111,7 +111,7 @@ pub(crate) async fn admin_access(call: &Call, name: &str) -> Answer {
 
 /// Who has this user's server stopped; nothing if it is the user. A client that may end everybody's servers and start
 /// nobody's is there to cull: that is all such rights are good for.
-fn stopper(who: &Who, owner: &User) -> Option<Stopper> {
+pub(crate) fn stopper(who: &Who, owner: &User) -> Option<Stopper> {
     const ENDS: Mask = Mask::of(&["delete:servers"]);
     const STARTS: Mask = Mask::of(&["start:servers"]);
     let everybodys = who.granted.whole();

@@ -1,4 +1,4 @@
-//! Users: who am I, and one user.
+//! Users: who am I, one user; all of them, and changes of them, in files of their own.
 
 use http::StatusCode;
 use jovis_actors::domain::{
@@ -15,6 +15,9 @@ use crate::web::{
     guard::{By, Who},
     model::{self, token, user::View},
 };
+
+pub(crate) mod change;
+pub(crate) mod list;
 
 /// The caller, as servers and services see their visitors (`spec/rest-api.md` 4.2).
 pub(crate) async fn who_am_i(call: &Call) -> Answer {

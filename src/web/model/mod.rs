@@ -1,6 +1,7 @@
 //! JSON shapes under their wire names, made from domain values (`spec/rest-api.md` 2). The names and quirks are
 //! JupyterHub's and live nowhere else.
 
+pub(crate) mod group;
 pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod share;
