@@ -163,7 +163,7 @@ fn relog(logs: &LogHandle, log: &Log) -> Result<Option<OwnedFd>, String> {
     if let Some(file) = &file {
         logs.set_output(file.try_clone().map_err(failed)?.into());
     }
-    logs.set_level(&log.level).map_err(|error| error.to_string())?;
+    logs.follow(log).map_err(|error| error.to_string())?;
     Ok(file)
 }
 

@@ -138,7 +138,7 @@ const TABLE: &[(&str, Class)] = &[
     ("root.role_memory", Live),
     ("shutdown.servers", Live),
     ("log.level", Live),
-    ("log.format", Restart("one log file holds lines of one form")),
+    ("log.format", Live),
     ("log.file", Live),
 ];
 

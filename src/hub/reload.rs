@@ -29,7 +29,7 @@ pub(super) struct Live {
     pub(super) services: Services,
     /// For its templates.
     pub(super) app: Arc<App>,
-    /// For the level.
+    /// For their level and form.
     pub(super) logs: LogHandle,
 }
 
@@ -44,7 +44,7 @@ impl Live {
             self.authenticator.replace(&new.auth);
         }
         self.spawner.store(Arc::new(new.spawner.clone()));
-        if let Err(error) = self.logs.set_level(&new.log.level) {
+        if let Err(error) = self.logs.follow(&new.log) {
             kept.push(format!("log.level: {error}"));
         }
         self.services.want(&new);

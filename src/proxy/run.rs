@@ -354,7 +354,7 @@ impl Role {
             .map_err(|error| format!("configuration not readable: {error}"))?;
         let tls = acceptor(&slice).map_err(|error| format!("certificate: {}", chain(&error)))?;
         if let Some(logs) = &self.logs {
-            logs.set_level(&slice.log.level).map_err(|error| format!("log.level: {error}"))?;
+            logs.follow(&slice.log).map_err(|error| format!("log.level: {error}"))?;
             if let Some(file) = fds.next() {
                 logs.set_output(file.into());
             }

@@ -2,7 +2,7 @@
 //!
 //! No reader can harm the writer. Hub and proxy write through a thread with a bounded queue ([`init`]); root, which has
 //! one thread and no other, writes only when that cannot block ([`init_root`]). Both count what they drop and say so
-//! as soon as they can; both survive a reader that is gone. The level changes while the process runs.
+//! as soon as they can; both survive a reader that is gone. Level and form of the lines change while the process runs.
 //!
 //! How a line looks is in `line` and `journal`, where it goes in `sink`; `tap` is for who listens while it happens,
 //! `counts` for the metrics. A panic is an event like any other, not some lines of text between them.
@@ -14,9 +14,11 @@ mod sink;
 mod tap;
 
 use std::{
-    error::Error, fmt, fs::File, io, os::fd::OwnedFd, panic, path::Path, thread, time::Duration,
+    error::Error, fmt, fs::File, io, os::fd::OwnedFd, panic, path::Path, sync::Arc, thread,
+    time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tracing::{Dispatch, level_filters::LevelFilter, warn};
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt, reload};
@@ -60,15 +62,27 @@ pub enum LogsError {
 )]
 pub struct BadLevel(String);
 
+/// The form of the lines from now on.
+type Form = Arc<ArcSwap<LogFormat>>;
+
 /// Changes a running process's logs.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
     filter: reload::Handle<EnvFilter, Registry>,
+    form: Form,
     sink: Sink,
     taps: Taps,
 }
 
 impl LogHandle {
+    /// Level and form, from the next line on. A wrong level changes nothing. (`log.file` is opened by somebody else: see
+    /// [`LogHandle::set_output`].)
+    pub fn follow(&self, log: &Log) -> Result<(), BadLevel> {
+        self.set_level(&log.level)?;
+        self.form.store(Arc::new(log.format));
+        Ok(())
+    }
+
     /// Takes effect for the next line. A wrong level changes nothing.
     pub fn set_level(&self, level: &str) -> Result<(), BadLevel> {
         let filter = parse_level(level)?;
@@ -95,14 +109,16 @@ impl LogHandle {
 
 /// Sets up the logs of the hub and the proxy; makes a thread.
 pub fn init(role: &'static str, log: &Log, output: Output) -> Result<LogHandle, LogsError> {
-    let sink = Sink::Queue(Queue::begin(open(log, output)?, notice(role, log))?);
-    install(role, log, sink)
+    let form = form(log);
+    let sink = Sink::Queue(Queue::begin(open(output)?, notice(role, &form))?);
+    install(role, log, form, sink)
 }
 
 /// Sets up the logs of root: no thread, and a line that would block is dropped.
 pub fn init_root(log: &Log, output: Output) -> Result<LogHandle, LogsError> {
-    let sink = Sink::Direct(Direct::new(open(log, output)?, notice("root", log)));
-    install("root", log, sink)
+    let form = form(log);
+    let sink = Sink::Direct(Direct::new(open(output)?, notice("root", &form)));
+    install("root", log, form, sink)
 }
 
 /// Is this a level, or a filter? For the check of the configuration.
@@ -123,8 +139,12 @@ pub fn chain(error: &dyn Error) -> impl fmt::Display {
     })
 }
 
-fn install(role: &'static str, log: &Log, sink: Sink) -> Result<LogHandle, LogsError> {
-    let (dispatch, handle) = build(role, log, sink)?;
+fn form(log: &Log) -> Form {
+    Arc::new(ArcSwap::from_pointee(log.format))
+}
+
+fn install(role: &'static str, log: &Log, form: Form, sink: Sink) -> Result<LogHandle, LogsError> {
+    let (dispatch, handle) = build(role, log, form, sink)?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogsError::Twice)?;
     panic::set_hook(Box::new(|panicked| {
         let place = panicked.location().map(ToString::to_string);
@@ -135,14 +155,19 @@ fn install(role: &'static str, log: &Log, sink: Sink) -> Result<LogHandle, LogsE
     Ok(handle)
 }
 
-fn build(role: &'static str, log: &Log, sink: Sink) -> Result<(Dispatch, LogHandle), BadLevel> {
+fn build(
+    role: &'static str,
+    log: &Log,
+    form: Form,
+    sink: Sink,
+) -> Result<(Dispatch, LogHandle), BadLevel> {
     let (filter, changer) = reload::Layer::new(parse_level(&log.level)?);
     let taps = Taps::default();
-    let lines = Lines { role, format: log.format, sink: sink.clone(), taps: taps.clone() };
+    let lines = Lines { role, form: form.clone(), sink: sink.clone(), taps: taps.clone() };
     // Each with a filter of its own: what the log hides is counted all the same.
     let counts = Counts::default().with_filter(LevelFilter::INFO);
     let dispatch = Dispatch::new(Registry::default().with(lines.with_filter(filter)).with(counts));
-    Ok((dispatch, LogHandle { filter: changer, sink, taps }))
+    Ok((dispatch, LogHandle { filter: changer, form, sink, taps }))
 }
 
 /// The library takes a word that is no level for a module's name, and would log nothing else.
@@ -158,22 +183,19 @@ fn parse_level(level: &str) -> Result<EnvFilter, BadLevel> {
     EnvFilter::builder().parse(level).map_err(|_| bad())
 }
 
-fn notice(role: &'static str, log: &Log) -> impl Fn(u64) -> Line + Send + 'static {
-    let format = log.format;
-    move |dropped| line::dropped(role, format, dropped)
+fn notice(role: &'static str, form: &Form) -> impl Fn(u64) -> Line + Send + 'static {
+    let form = form.clone();
+    move |dropped| line::dropped(role, **form.load(), dropped)
 }
 
-fn open(log: &Log, output: Output) -> io::Result<Out> {
+fn open(output: Output) -> io::Result<Out> {
     use std::os::fd::AsFd as _;
     let file = match output {
         Output::Stderr => io::stderr().as_fd().try_clone_to_owned()?.into(),
         Output::File(file) => file,
     };
-    let journal = match log.format {
-        LogFormat::Journald => Some(Journal::at(Path::new(journal::SOCKET))?),
-        LogFormat::Json | LogFormat::Text => None,
-    };
-    Ok(Out { file, journal })
+    // Also where lines go to the file so far: the next reload may send them there, and must not fail.
+    Ok(Out { file, journal: Journal::at(Path::new(journal::SOCKET))? })
 }
 
 #[cfg(test)]

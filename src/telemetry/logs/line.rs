@@ -21,7 +21,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{chain, journal, sink::Sink, tap::Taps};
+use super::{Form, chain, journal, sink::Sink, tap::Taps};
 use crate::config::sections::LogFormat;
 
 /// Longest value, in bytes; more is cut off.
@@ -31,7 +31,7 @@ const RESERVED: &[&str] = &["time", "level", "role", "target", "event"];
 /// Turns events into lines and hands them on.
 pub(super) struct Lines {
     pub(super) role: &'static str,
-    pub(super) format: LogFormat,
+    pub(super) form: Form,
     pub(super) sink: Sink,
     pub(super) taps: Taps,
 }
@@ -82,7 +82,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let metadata = event.metadata();
         self.taps.tell(self.role, *metadata.level(), metadata.target(), &fields);
         self.sink.write(whole(
-            self.format,
+            **self.form.load(),
             self.role,
             *metadata.level(),
             metadata.target(),

@@ -36,14 +36,14 @@ type Notice = Box<dyn Fn(u64) -> Line + Send>;
 pub(super) struct Out {
     pub(super) file: File,
     /// Asked first, for lines that have a form for it.
-    pub(super) journal: Option<Journal>,
+    pub(super) journal: Journal,
 }
 
 impl Out {
     /// The line is where it belongs, or lost (false); waits as long as that takes. `torn`: the last one has no end.
     fn patient(&mut self, line: &Line, torn: &mut bool) -> bool {
-        if let (Some(journal), Some(datagram)) = (&self.journal, &line.datagram)
-            && journal.patient(datagram) == Sent::Done
+        if let Some(datagram) = &line.datagram
+            && self.journal.patient(datagram) == Sent::Done
         {
             return true;
         }
@@ -242,8 +242,8 @@ impl Direct {
 impl Inner {
     /// False if it could not be written now.
     fn take(&mut self, line: &Line) -> bool {
-        if let (Some(journal), Some(datagram)) = (&self.out.journal, &line.datagram) {
-            match journal.at_once(datagram) {
+        if let Some(datagram) = &line.datagram {
+            match self.out.journal.at_once(datagram) {
                 Sent::Done => return true,
                 Sent::Busy => return false,
                 Sent::Refused => {}

@@ -18,17 +18,19 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// Logs of a process of its own, as far as this thread sees.
 fn logs(format: LogFormat, threaded: bool, file: File) -> (Dispatch, LogHandle) {
-    logs_to(format, threaded, Out { file, journal: None })
+    let journal = Journal::at(Path::new("/nobody/listens")).unwrap();
+    logs_to(format, threaded, Out { file, journal })
 }
 
 fn logs_to(format: LogFormat, threaded: bool, out: Out) -> (Dispatch, LogHandle) {
     let log = Log { format, ..Log::default() };
+    let form = form(&log);
     let sink = if threaded {
-        Sink::Queue(Queue::begin(out, notice("hub", &log)).unwrap())
+        Sink::Queue(Queue::begin(out, notice("hub", &form)).unwrap())
     } else {
-        Sink::Direct(Direct::new(out, notice("hub", &log)))
+        Sink::Direct(Direct::new(out, notice("hub", &form)))
     };
-    build("hub", &log, sink).unwrap()
+    build("hub", &log, form, sink).unwrap()
 }
 
 fn written(format: LogFormat, act: impl FnOnce(&LogHandle)) -> Vec<String> {
@@ -106,6 +108,34 @@ fn a_level_changes_at_once() {
     });
     let events: Vec<_> = lines.iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
     assert_eq!(events, ["now", "still"]);
+}
+
+#[test]
+fn the_form_of_lines_changes_at_once() {
+    for threaded in [true, false] {
+        let (_folder, there, file, dispatch, handle) = journal(threaded);
+        let all = |format| Log { format, level: "info".to_owned(), ..Log::default() };
+        tracing::dispatcher::with_default(&dispatch, || {
+            handle.follow(&all(LogFormat::Text)).unwrap();
+            info!("for people");
+            handle.follow(&all(LogFormat::Json)).unwrap();
+            info!("for machines");
+            assert!(handle.follow(&Log { level: "verbose".to_owned(), ..Log::default() }).is_err());
+            info!("still for machines");
+            handle.follow(&all(LogFormat::Journald)).unwrap();
+            info!("for the journal");
+        });
+        assert!(handle.flush(LONG));
+        let text = text_of(&file);
+        let [first, rest @ ..] = &text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert!(first.ends_with("for people"), "{first}");
+        let rest: Vec<Value> = rest.iter().map(|it| serde_json::from_str(it).unwrap()).collect();
+        let events: Vec<_> = rest.iter().map(|it| it["event"].as_str().unwrap()).collect();
+        assert_eq!(events, ["for machines", "still for machines"]);
+        let mut datagram = [0; 4_096];
+        let length = there.recv(&mut datagram).unwrap();
+        assert_eq!(fields(&datagram[..length])["EVENT"], "for the journal");
+    }
 }
 
 #[test]
@@ -354,7 +384,7 @@ fn journal(threaded: bool) -> (tempfile::TempDir, UnixDatagram, File, Dispatch, 
     let there = UnixDatagram::bind(&path).unwrap();
     there.set_read_timeout(Some(LONG)).unwrap();
     let file = tempfile::tempfile().unwrap();
-    let journal = Some(Journal::at(&path).unwrap());
+    let journal = Journal::at(&path).unwrap();
     let out = Out { file: file.try_clone().unwrap(), journal };
     let (dispatch, handle) = logs_to(LogFormat::Journald, threaded, out);
     (folder, there, file, dispatch, handle)
