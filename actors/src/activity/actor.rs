@@ -130,9 +130,6 @@ async fn apart(notes: &Notes, store: &store::Client, bad: &Quarantine<String>, g
     }
 }
 
-#[cfg(test)]
-crate::supervise::poison::takes_poison!(Actor);
-
 impl actix::Actor for Actor {
     type Context = Context<Self>;
 

@@ -97,9 +97,6 @@ impl Actor {
     }
 }
 
-#[cfg(test)]
-crate::supervise::poison::takes_poison!(Actor);
-
 impl actix::Actor for Actor {
     type Context = Context<Self>;
 

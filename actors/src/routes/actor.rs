@@ -179,9 +179,6 @@ pub(super) fn recorded(image: &Image, facts: &Facts) -> Table {
     routes.chain(services).collect()
 }
 
-#[cfg(test)]
-crate::supervise::poison::takes_poison!(Actor);
-
 impl actix::Actor for Actor {
     type Context = Context<Self>;
 

@@ -14,8 +14,6 @@ pub mod faults;
 pub mod health;
 pub mod message;
 pub mod name;
-#[cfg(test)]
-pub(crate) mod poison;
 pub mod quarantine;
 pub mod spec;
 pub mod start;

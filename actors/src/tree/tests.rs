@@ -7,7 +7,6 @@ use crate::{
     domain::{OrderId, Secret, ServerKey, ServerName, User},
     ports::Credentials,
     spawners::{Ask, Begun, StartRefused, StopAsk},
-    supervise::{Limits, Name, Unavailable, poison::Poison},
     testing::{
         ManualClock, MemoryJournal, MemoryRoutes, ScriptedAuthenticator, ScriptedProbe,
         ScriptedSpawner, SeededEntropy,
@@ -140,19 +139,6 @@ impl Busy {
         Self { tree, journal, world, probe, proxy, key, order }
     }
 
-    /// Poisons this actor: who asked hears that it died, and it is back within its backoff.
-    async fn poison<A>(&self, name: &Name<A>)
-    where
-        A: actix::Actor<Context = actix::Context<A>> + actix::Handler<Poison>,
-    {
-        let died = answered(name.ask(Poison, LONG)).await;
-        assert!(matches!(died, Err(Unavailable::Died(_))), "{died:?}");
-        let limit = Limits::default().longest_delay;
-        let begun = tokio::time::Instant::now();
-        until("back", || name.is_up()).await;
-        assert!(begun.elapsed() <= limit, "back after {:?}", begun.elapsed());
-    }
-
     /// Everybody works, and nothing that ran was touched.
     async fn is_well(&self) {
         assert_eq!(self.world.alive(), std::slice::from_ref(&self.order));
@@ -175,56 +161,6 @@ impl Busy {
         assert_eq!(self.world.alive(), []);
         self.tree.shutdown().await.unwrap();
     }
-}
-
-#[test]
-fn a_panic_of_activity_loses_no_note() {
-    System::new().block_on(async {
-        let hub = Busy::new().await;
-        let at = hub.tree.store.image().server(&hub.key).unwrap().last_activity.unwrap();
-        hub.tree.activity.server(&hub.key, at.plus(LONG));
-        hub.poison(&hub.tree.activity.name).await;
-        answered(hub.tree.activity.flush(LONG)).await.unwrap();
-        let noted = hub.journal.image().server(&hub.key).unwrap().last_activity;
-        assert_eq!(noted, Some(at.plus(LONG)));
-        hub.ends_well().await;
-    });
-}
-
-#[test]
-fn a_panic_of_routes_leaves_every_proxy_known_and_filled() {
-    System::new().block_on(async {
-        let hub = Busy::new().await;
-        hub.proxy.forget_all();
-        hub.poison(&hub.tree.routes.name).await;
-        until("filled again", || hub.proxy.routes().len() == 1).await;
-        hub.ends_well().await;
-    });
-}
-
-#[test]
-fn a_panic_of_logins_is_answered_and_the_next_attempt_works() {
-    System::new().block_on(async {
-        let hub = Busy::new().await;
-        let beside = sign_in(&hub.tree, "Bob");
-        let ((), beside) = tokio::join!(hub.poison(&hub.tree.logins.name), beside);
-        use logins::SignInRefused::Unavailable as Gone;
-        assert!(matches!(beside, Ok(_) | Err(Gone(_))), "{beside:?}");
-        hub.ends_well().await;
-    });
-}
-
-#[test]
-fn a_panic_of_the_registry_costs_nobody_a_server() {
-    System::new().block_on(async {
-        let hub = Busy::new().await;
-        let eve = sign_in(&hub.tree, "Eve").await.unwrap();
-        let eves = ServerKey { user: eve.id, ..hub.key.clone() };
-        let beside = hub.tree.spawners.stop(eves, StopAsk::default());
-        let ((), beside) = tokio::join!(hub.poison(&hub.tree.spawners.name), answered(beside));
-        assert!(beside.is_err(), "it does not run");
-        hub.ends_well().await;
-    });
 }
 
 #[test]
@@ -261,25 +197,5 @@ fn a_panic_of_the_store_loses_the_change_in_hand_and_nothing_else() {
         assert_eq!(hub.journal.image(), before, "whoever is refused has left nothing");
         assert_eq!(*hub.tree.store.image(), before);
         hub.ends_well().await;
-    });
-}
-
-#[test]
-fn a_storm_of_panics_ends_the_tree_by_name() {
-    System::new().block_on(async {
-        let Busy { mut tree, world, .. } = Busy::new().await;
-        let name = tree.routes.name.clone();
-        let storm = async {
-            loop {
-                let _ = name.ask(Poison, LONG).await;
-            }
-        };
-        let ended = tokio::select! {
-            ended = answered(tree.ended()) => ended,
-            () = storm => unreachable!("it goes on for ever"),
-        };
-        let escalated = ended.unwrap_err();
-        assert_eq!((escalated.supervisor, escalated.child), ("tree", "routes"));
-        assert_eq!(world.alive().len(), 1, "servers outlive the hub");
     });
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::domain::{Cause, ServerState};
 use crate::supervise::{
-    Escalated,
+    Escalated, Limits, Name,
     faults::{self, Act, Faults},
     health::Condition,
 };
@@ -117,6 +117,21 @@ impl Busy {
             other => panic!("say here how {other} comes about"),
         }
         refusals
+    }
+
+    /// The actor of this name dies of what is asked of it: who asked hears that, and it is back within its backoff.
+    async fn fell<A: actix::Actor, T: std::fmt::Debug, E: std::fmt::Debug>(
+        &self,
+        (name, point): (&Name<A>, &str),
+        ask: impl Future<Output = Result<T, E>>,
+    ) {
+        faults::arm(point, Act::Panic, 1);
+        let died = format!("{:?}", answered(ask).await.unwrap_err());
+        assert!(died.contains("Died"), "{point}: {died}");
+        let begun = Instant::now();
+        until("back", || name.is_up()).await;
+        let limit = Limits::default().longest_delay;
+        assert!(begun.elapsed() <= limit, "{point}: back after {:?}", begun.elapsed());
     }
 
     fn restarts(&self, actor: &str) -> u64 {
@@ -239,4 +254,61 @@ fn row_08_a_storm_of_panics_in_any_actor_ends_the_tree_by_name_and_hangs_nobody(
             );
         });
     }
+}
+
+#[test]
+fn a_panic_of_activity_loses_no_note() {
+    System::new().block_on(async {
+        let _own = Faults::isolated();
+        let hub = Busy::new().await;
+        let activity = &hub.tree.activity;
+        let at = hub.tree.store.image().server(&hub.key).unwrap().last_activity.unwrap();
+        activity.server(&hub.key, at.plus(LONG));
+        hub.fell((&activity.name, "activity:Flush"), activity.flush(LONG)).await;
+        answered(activity.flush(LONG)).await.unwrap();
+        let noted = hub.journal.image().server(&hub.key).unwrap().last_activity;
+        assert_eq!(noted, Some(at.plus(LONG)));
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_panic_of_routes_leaves_every_proxy_known_and_filled() {
+    System::new().block_on(async {
+        let _own = Faults::isolated();
+        let hub = Busy::new().await;
+        let routes = &hub.tree.routes;
+        hub.proxy.forget_all();
+        hub.fell((&routes.name, "routes:Recovered"), routes.recovered()).await;
+        until("filled again", || hub.proxy.routes().len() == 1).await;
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_panic_of_logins_is_answered_and_the_next_attempt_works() {
+    System::new().block_on(async {
+        let _own = Faults::isolated();
+        let hub = Busy::new().await;
+        let attempt = (&hub.tree.logins.name, "logins:Attempt");
+        let fell = hub.fell(attempt, sign_in(&hub.tree, "Eve"));
+        let ((), beside) = tokio::join!(fell, sign_in(&hub.tree, "Bob"));
+        use logins::SignInRefused::Unavailable as Gone;
+        assert!(matches!(beside, Ok(_) | Err(Gone(_))), "{beside:?}");
+        hub.ends_well().await;
+    });
+}
+
+#[test]
+fn a_panic_of_the_registry_costs_nobody_a_server() {
+    System::new().block_on(async {
+        let _own = Faults::isolated();
+        let hub = Busy::new().await;
+        let (eves, spawners) = (hub.eves().await, &hub.tree.spawners);
+        let stop = || spawners.stop(eves.clone(), StopAsk::default());
+        let fell = hub.fell((&spawners.name, "spawners:Stop"), stop());
+        let ((), beside) = tokio::join!(fell, answered(stop()));
+        assert!(beside.is_err(), "it does not run");
+        hub.ends_well().await;
+    });
 }
