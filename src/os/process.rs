@@ -376,10 +376,28 @@ fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
+/// Descriptors that connections never take: links, listeners, the store, logs, name lookups.
+const NOT_FOR_CONNECTIONS: u64 = 96;
+
+/// How many descriptors we might have, softly and hard, until now: from now on as many as may be had.
+pub fn take_open_files() -> io::Result<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // What may not be had is not needed to go on.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    Ok((soft, hard))
+}
+
 /// How many descriptors we may have; takes as many as may be had.
 pub fn open_files() -> u64 {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+    let taken = take_open_files().and_then(|_| Ok(getrlimit(Resource::RLIMIT_NOFILE)?));
+    taken.map_or(1024, |(soft, _)| soft)
+}
+
+/// For how many connections, at most `most`, so many descriptors are enough: each may need two, its own and the one of
+/// whom it is carried to. With ever so few descriptors some are let in.
+pub fn connections(open_files: u64, most: u64) -> usize {
+    let room = (open_files.saturating_sub(NOT_FOR_CONNECTIONS) / 2).clamp(8, most);
+    usize::try_from(room).unwrap_or(8)
 }
 
 /// Has it children now? Where the kernel does not tell, they are taken to be there.

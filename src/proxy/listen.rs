@@ -32,8 +32,6 @@ use crate::os::process;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Wait after an accept that failed for want of something.
 const BREATHER: Duration = Duration::from_millis(100);
-/// Descriptors that connections never take: links, listeners, logs, name lookups.
-const RESERVE: u64 = 96;
 /// Most connections at once, whatever the limit of descriptors.
 const MOST: u64 = 200_000;
 /// While draining, a request may still arrive on an unused connection for so long.
@@ -64,10 +62,9 @@ pub(super) enum Leave {
     Empty,
 }
 
-/// Each connection may need two descriptors, its own and its backend's. Takes as many as we may have.
+/// Takes as many descriptors as we may have.
 pub(super) fn most_connections() -> usize {
-    let most = (process::open_files().saturating_sub(RESERVE) / 2).clamp(8, MOST);
-    usize::try_from(most).unwrap_or(8)
+    process::connections(process::open_files(), MOST)
 }
 
 /// Lets visitors in, as long as there is room; the others wait in the socket's queue. Why it ended.

@@ -17,7 +17,6 @@ use jovis_actors::domain::Secret;
 use nix::{
     sys::{
         prctl,
-        resource::{Resource, getrlimit, setrlimit},
         stat::{Mode, umask},
     },
     unistd::Uid,
@@ -32,7 +31,10 @@ use crate::{
         sections::Log,
     },
     ipc::control::Filter,
-    os::users::{self, Account},
+    os::{
+        process,
+        users::{self, Account},
+    },
 };
 
 mod baggage;
@@ -147,8 +149,7 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
         // Servers run as nobody else, and nothing parts root, hub and proxy.
         warn!(uid = we.uid, only = %hub.name, "not started by root");
     }
-    let (soft, hard) =
-        getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| failed("open files")(e.to_string()))?;
+    let open_files = process::take_open_files().map_err(|e| failed("open files")(e.to_string()))?;
     let open = Mode::from_bits_truncate(0o022);
     let setting = birth::Setting {
         we,
@@ -157,10 +158,9 @@ fn begin(setup: Setup) -> Result<events::Root, StartError> {
             .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
             .collect(),
         umask: umask(open),
-        open_files: (soft, hard),
+        open_files,
         servers_oom: memory::prefer_servers(),
     };
-    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     prctl::set_child_subreaper(true).map_err(|e| failed("subreaper")(e.to_string()))?;
     let (state_path, state) = place::state(config, &we, &hub)?;
     let (run, lock) = place::runtime(config, &we, &state_path)?;

@@ -35,12 +35,11 @@ use super::{
     room::{Room, Seat},
     router,
 };
+use crate::os::process;
 
 /// Connections at once, per listener: user servers cannot shut browsers out. For further ones those make place that
 /// only wait, see [`Room`].
 const CONNECTIONS: u64 = 4_096;
-/// Descriptors that connections never take: links, the store, logs, looks at servers.
-const RESERVE: u64 = 96;
 /// Seconds a request's head may take on the API's port.
 const HEAD: Duration = Duration::from_secs(15);
 /// The same for our proxy, which keeps connections open between requests.
@@ -71,8 +70,8 @@ pub async fn serve(
     app: Arc<App>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let each = (open_files.saturating_sub(RESERVE) / 2).clamp(8, CONNECTIONS);
-    serve_within(usize::try_from(each).unwrap_or(8), listeners, app, shutdown).await;
+    let each = process::connections(open_files, CONNECTIONS);
+    serve_within(each, listeners, app, shutdown).await;
 }
 
 /// The same with room for so many connections per listener.
