@@ -3,8 +3,6 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
-    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,28 +16,13 @@ use nix::sys::signal::Signal;
 use crate::{
     as_root,
     support::{
-        Account, PATIENCE, Plan, Site, Visitor,
+        Account, PATIENCE, Plan, Site, Visitor, done,
+        ledger::{issue, listed, tokens_of},
+        said,
         scale::{promise, scaled},
         wait_until,
     },
 };
-
-/// Runs the command line beside a hub's, with that one's configuration.
-fn jovis(file: &Path, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jovis"));
-    command.arg("-f").arg(file).args(words).output().expect("the binary is built")
-}
-
-/// What it said, if it went well.
-fn said(output: &Output) -> String {
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{}: {out}{err}", output.status);
-    out
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// The checksum in the words of `jovis restore`.
 fn checksum(words: &str) -> String {
@@ -47,25 +30,14 @@ fn checksum(words: &str) -> String {
     line.split_whitespace().last().expect("it does").to_owned()
 }
 
-/// Makes a token: its number and its secret.
-fn issue(visitor: &mut Visitor, path: &str) -> Option<(String, String)> {
-    let token = visitor.cookie("_xsrf", "/hub/").unwrap_or_default();
-    let headers = [("X-Xsrftoken", token.as_str()), ("Content-Type", "application/json")];
-    let answer = visitor.send("POST", path, &headers, br#"{"note": "kept"}"#).ok()?;
-    if answer.status != 201 {
-        assert!(matches!(answer.status, 502..=504), "{}: {}", answer.status, answer.text());
-        return None;
-    }
-    let word = |name: &str| answer.json()[name].as_str().expect("it has one").to_owned();
-    Some((word("id"), word("token")))
-}
-
-/// The numbers of this user's tokens, by the API.
-fn listed(visitor: &mut Visitor, path: &str) -> BTreeSet<String> {
-    let answer = visitor.api("GET", path, "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let tokens = answer.json()["api_tokens"].as_array().expect("a list").clone();
-    tokens.iter().map(|it| it["id"].as_str().expect("an id").to_owned()).collect()
+/// A token that was acknowledged: its number and its secret.
+fn issued(visitor: &mut Visitor, path: &str) -> Option<(String, String)> {
+    issue(visitor, path)
+        .map_err(|answer| {
+            let promised = answer.is_none_or(|answer| matches!(answer.status, 502..=504));
+            assert!(promised, "an answer that is none");
+        })
+        .ok()
 }
 
 fn stop(site: &mut Site) {
@@ -80,24 +52,24 @@ fn row_53_a_backup_restored_on_another_machine_holds_the_same() {
     let mut here = Plan::quick().start();
     let mut visitor = here.visitor();
     visitor.sign_in(&account);
-    let path = format!("/hub/api/users/{}/tokens", account.name);
-    let made: Vec<_> = (0..30).map(|_| issue(&mut visitor, &path).expect("it is made")).collect();
+    let path = tokens_of(&account);
+    let made: Vec<_> = (0..30).map(|_| issued(&mut visitor, &path).expect("it is made")).collect();
     stop(&mut here);
     let backup = here.folder().join("it.backup");
     let name = backup.to_str().expect("a plain path");
-    let written = said(&jovis(&here.file, &["backup", name]));
+    let written = done(&here.jovis(&["backup", name]));
     assert!(written.contains("1 users"), "{written}");
-    let again = jovis(&here.file, &["backup", name]);
-    assert!(!again.status.success() && text(&again.stderr).contains("is there already"));
-    let verified = said(&jovis(&here.file, &["restore", "--verify", name]));
+    let again = here.jovis(&["backup", name]);
+    assert!(!again.status.success() && said(&again).contains("is there already"));
+    let verified = done(&here.jovis(&["restore", "--verify", name]));
     let state = here.state_dir();
-    let of_store = said(&jovis(&here.file, &["restore", "--verify", state.to_str().unwrap()]));
+    let of_store = done(&here.jovis(&["restore", "--verify", state.to_str().unwrap()]));
     assert_eq!(checksum(&verified), checksum(&of_store), "the backup is the store");
 
     // Another machine: its own folder, its own account for the hub, its own key for cookies.
     let mut there = Plan::quick().set("root.hub_user", &format!("{:?}", other_hub.name)).prepare();
     let begun = Instant::now();
-    said(&jovis(&there.file, &["restore", name]));
+    done(&there.jovis(&["restore", name]));
     let took = begun.elapsed();
     there.start();
     let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(there.state_dir()).unwrap());
@@ -107,22 +79,22 @@ fn row_53_a_backup_restored_on_another_machine_holds_the_same() {
         let me = there.visitor().send("GET", "/hub/api/user", &[("Authorization", &token)], b"");
         assert_eq!(me.expect("an answer").json()["name"], account.name.as_str());
     }
-    let running = jovis(&there.file, &["restore", name]);
+    let running = there.jovis(&["restore", name]);
     assert!(!running.status.success(), "a running hub's store is left alone");
-    assert!(text(&running.stderr).contains("another process has the store"), "{running:?}");
+    assert!(said(&running).contains("another process has the store"), "{running:?}");
     let mut newcomer = there.visitor();
     newcomer.sign_in(&account);
-    assert!(issue(&mut newcomer, &path).is_some(), "it goes on from there");
+    assert!(issued(&mut newcomer, &path).is_some(), "it goes on from there");
     stop(&mut there);
 
     // And back again: what was there stays.
-    let told = said(&jovis(&there.file, &["restore", name]));
+    let told = done(&there.jovis(&["restore", name]));
     assert_eq!(checksum(&told), checksum(&verified));
     let aside = told.lines().last().and_then(|line| line.split(' ').next_back()).expect("a folder");
-    let kept = said(&jovis(&there.file, &["restore", "--verify", aside]));
+    let kept = done(&there.jovis(&["restore", "--verify", aside]));
     assert_ne!(checksum(&kept), checksum(&verified));
     let now = there.state_dir();
-    let now = said(&jovis(&there.file, &["restore", "--verify", now.to_str().unwrap()]));
+    let now = done(&there.jovis(&["restore", "--verify", now.to_str().unwrap()]));
     assert_eq!(checksum(&now), checksum(&verified));
     there.start();
     println!("row 53: {} tokens restored on another machine, same checksum, {took:?}", made.len());
@@ -135,8 +107,9 @@ fn row_53_a_running_hub_is_backed_up_and_nobody_waits() {
     let site = Plan::quick().start();
     let mut visitor = site.visitor();
     visitor.sign_in(&account);
-    let path = format!("/hub/api/users/{}/tokens", account.name);
-    let before: Vec<_> = (0..50).map(|_| issue(&mut visitor, &path).expect("it is made")).collect();
+    let path = tokens_of(&account);
+    let before: Vec<_> =
+        (0..50).map(|_| issued(&mut visitor, &path).expect("it is made")).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let writer = {
         let (stop, path, mut visitor) = (stop.clone(), path.clone(), visitor.clone());
@@ -144,7 +117,7 @@ fn row_53_a_running_hub_is_backed_up_and_nobody_waits() {
             let (mut slowest, mut made) = (Duration::ZERO, 0);
             while !stop.load(Ordering::Acquire) {
                 let begun = Instant::now();
-                issue(&mut visitor, &path).expect("it is made");
+                issued(&mut visitor, &path).expect("it is made");
                 slowest = slowest.max(begun.elapsed());
                 made += 1;
             }
@@ -154,17 +127,17 @@ fn row_53_a_running_hub_is_backed_up_and_nobody_waits() {
     let backup = site.folder().join("it.backup");
     let name = backup.to_str().expect("a plain path");
     let begun = Instant::now();
-    let written = said(&jovis(&site.file, &["backup", name]));
+    let written = done(&site.jovis(&["backup", name]));
     let took = begun.elapsed();
     stop.store(true, Ordering::Release);
     let (slowest, meanwhile) = writer.join().expect("every change was made");
     assert!(slowest < promise(Duration::from_secs(1)), "{slowest:?}");
     site.hub().kill();
-    let verified = said(&jovis(&site.file, &["restore", "--verify", name]));
+    let verified = done(&site.jovis(&["restore", "--verify", name]));
     assert!(written.contains("1 users") && verified.contains("whole and undamaged"), "{verified}");
 
     let mut there = Plan::quick().prepare();
-    said(&jovis(&there.file, &["restore", name]));
+    done(&there.jovis(&["restore", name]));
     there.start();
     for (_, secret) in &before {
         let token = format!("token {secret}");
@@ -184,18 +157,18 @@ fn row_53_a_damaged_backup_is_refused_and_changes_nothing() {
     stop(&mut site);
     let (backup, state) = (site.folder().join("it.backup"), site.state_dir());
     let (name, store) = (backup.to_str().unwrap(), state.to_str().unwrap());
-    said(&jovis(&site.file, &["backup", name]));
-    let before = checksum(&said(&jovis(&site.file, &["restore", "--verify", store])));
+    done(&site.jovis(&["backup", name]));
+    let before = checksum(&done(&site.jovis(&["restore", "--verify", store])));
     let mut bytes = fs::read(&backup).unwrap();
     let middle = bytes.len() - 20;
     bytes[middle] ^= 1;
     fs::write(&backup, bytes).unwrap();
     for words in [&["restore", "--verify", name][..], &["restore", name]] {
-        let refused = jovis(&site.file, words);
+        let refused = site.jovis(words);
         assert_eq!(refused.status.code(), Some(1));
-        assert!(text(&refused.stderr).contains("is no backup"), "{}", text(&refused.stderr));
+        assert!(said(&refused).contains("is no backup"), "{}", said(&refused));
     }
-    assert_eq!(checksum(&said(&jovis(&site.file, &["restore", "--verify", store]))), before);
+    assert_eq!(checksum(&done(&site.jovis(&["restore", "--verify", store]))), before);
     site.start();
 }
 
@@ -206,7 +179,7 @@ fn row_02_a_hub_killed_at_any_commit_of_its_store_has_lost_nothing() {
     let site = Plan::quick().start();
     let mut visitor = site.visitor();
     visitor.sign_in(&account);
-    let path = format!("/hub/api/users/{}/tokens", account.name);
+    let path = tokens_of(&account);
     let mut acknowledged = BTreeSet::new();
     let (mut kills, mut slowest) = (0, Duration::ZERO);
     for nth in 1..=scaled(2, 20) {
@@ -215,7 +188,7 @@ fn row_02_a_hub_killed_at_any_commit_of_its_store_has_lost_nothing() {
             site.arm(&format!("{point} kill {nth}"));
             let begun = Instant::now();
             while hub.lives() {
-                acknowledged.extend(issue(&mut visitor, &path).map(|(id, _)| id));
+                acknowledged.extend(issued(&mut visitor, &path).map(|(id, _)| id));
                 assert!(begun.elapsed() < PATIENCE, "{point} was not passed {nth} times");
             }
             let killed = Instant::now();

@@ -20,10 +20,10 @@ use nix::sys::signal::Signal;
 
 use crate::{
     as_root,
-    hub_crash::{compare, write_down},
     support::{
         PATIENCE, Plan, Site,
         crowd::Crowd,
+        ledger::{compare, write_down},
         load::{Load, Mix},
         process::Process,
         scale::{full, scaled},

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    process::{Child, Output},
+    process::Child,
     time::{Duration, Instant},
 };
 
@@ -12,17 +12,11 @@ use serde_json::{Value, json};
 
 use crate::{
     as_root,
-    support::{Account, Line, Log, PATIENCE, Plan, Site, Talk, process::Process, wait_until},
+    support::{
+        Account, Line, Log, PATIENCE, Plan, Site, Talk, code, process::Process, said, wait_until,
+    },
     with_server,
 };
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("it was not killed")
-}
 
 /// Changes hub.ron so.
 fn change(site: &Site, from: &str, to: &str) {

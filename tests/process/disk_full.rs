@@ -14,6 +14,7 @@ use crate::{
     as_root,
     support::{
         Account, Answer, Line, PATIENCE, Plan, Site, Visitor, Volume,
+        ledger::{issue, listed, tokens_of},
         scale::{promise, scaled},
         wait_until,
     },
@@ -28,18 +29,15 @@ fn plan(volume: &Volume) -> Plan {
     Plan::quick().set("hub.state_dir", &format!("{:?}", volume.path()))
 }
 
-fn tokens_of(account: &Account) -> String {
-    format!("/hub/api/users/{}/tokens", account.name)
-}
-
 /// Asks for a token; its id if that was acknowledged, nothing if it was refused as promised.
-fn issue(visitor: &mut Visitor, path: &str) -> Option<String> {
-    let answer = visitor.api("POST", path, r#"{"note": "kept"}"#);
-    if answer.status == 201 {
-        return Some(answer.json()["id"].as_str().expect("it has an id").to_owned());
+fn asked(visitor: &mut Visitor, path: &str) -> Option<String> {
+    match issue(visitor, path) {
+        Ok((id, _)) => Some(id),
+        Err(answer) => {
+            refused(&answer.expect("an answer"));
+            None
+        }
     }
-    refused(&answer);
-    None
 }
 
 /// 507 or 503, and when to ask again.
@@ -95,7 +93,7 @@ impl Writer {
                     if book.acknowledged.len() < KEPT { None } else { oldest() }
                 };
                 let (made, gone) = match surplus {
-                    None => (issue(&mut visitor, &path), None),
+                    None => (asked(&mut visitor, &path), None),
                     Some(id) => (None, Some(id).filter(|id| revoke(&mut visitor, &path, id))),
                 };
                 let pause = if made.is_some() || gone.is_some() { 5 } else { 20 };
@@ -129,14 +127,6 @@ impl Writer {
         self.thread.take().expect("once").join().expect("every answer was one that is promised");
         self.book.lock().expect("no holder panics").clone()
     }
-}
-
-/// The numbers of this user's tokens, by the API.
-fn listed(visitor: &mut Visitor, path: &str) -> BTreeSet<String> {
-    let answer = visitor.api("GET", path, "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let tokens = answer.json()["api_tokens"].as_array().expect("a list").clone();
-    tokens.iter().map(|it| it["id"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// All that does not need room works.
@@ -227,7 +217,7 @@ fn row_12_a_hub_starts_on_a_full_disk() {
     visitor.sign_in(&account);
     let path = tokens_of(&account);
     let made: Vec<_> =
-        (0..20).map(|_| issue(&mut visitor, &path).expect("there is room")).collect();
+        (0..20).map(|_| asked(&mut visitor, &path).expect("there is room")).collect();
     site.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(site.ended(PATIENCE).success());
     let full = volume.fill();
@@ -239,14 +229,14 @@ fn row_12_a_hub_starts_on_a_full_disk() {
     site.visitor().sign_in(&account);
     let mut first = None;
     wait_until("a change is refused", PATIENCE, || {
-        first = first.take().or(issue(&mut visitor, &path));
-        issue(&mut visitor, &path).is_none()
+        first = first.take().or(asked(&mut visitor, &path));
+        asked(&mut visitor, &path).is_none()
     });
     assert_eq!(visitor.get("/hub/home").status, 200);
     let hub = site.hub();
     drop(full);
     let back =
-        wait_until("changes are taken", promise(RECOVERY), || issue(&mut visitor, &path).is_some());
+        wait_until("changes are taken", promise(RECOVERY), || asked(&mut visitor, &path).is_some());
     assert_eq!(site.hub(), hub, "without a restart");
     kill_hub(&site);
     let there = listed(&mut visitor, &path);
@@ -271,11 +261,11 @@ fn row_12_a_volume_without_inodes_is_like_a_full_one() {
     let book = writer.end();
     kill_hub(&site);
     all_but_changes_work(&site, &account, &mut visitor);
-    assert_eq!(issue(&mut visitor, &path), None);
+    assert_eq!(asked(&mut visitor, &path), None);
     let hub = site.hub();
     drop(full);
     let back =
-        wait_until("changes are taken", promise(RECOVERY), || issue(&mut visitor, &path).is_some());
+        wait_until("changes are taken", promise(RECOVERY), || asked(&mut visitor, &path).is_some());
     assert_eq!(site.hub(), hub, "without a restart");
     let there = listed(&mut visitor, &path);
     assert_eq!(book.acknowledged.difference(&there).count(), 0);

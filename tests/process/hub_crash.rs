@@ -2,10 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +13,7 @@ use crate::{
     support::{
         Account, Line, PATIENCE, Plan, Site,
         crowd::Crowd,
+        ledger::{Over, compare, one_each, tokens_of, write_down},
         load::{Load, Mix},
         scale::{promise, scaled},
         wait_for, wait_until,
@@ -145,7 +142,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
     let site = Plan::quick().start();
     let mut visitor = site.visitor();
     visitor.sign_in(&account);
-    let path = format!("/hub/api/users/{}/tokens", account.name);
+    let path = tokens_of(&account);
     let made = visitor.api("POST", &path, r#"{"note": "kept"}"#);
     assert_eq!(made.status, 201, "{}", made.text());
     site.hub().kill();
@@ -177,38 +174,6 @@ fn a_hub_that_is_killed_again_and_again_comes_back() {
     assert_eq!((site.server(), site.proxy()), (server, proxy));
 }
 
-/// Tells a thread to end when it goes, also in a panic.
-#[derive(Default)]
-struct Over(Arc<AtomicBool>);
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Writes tokens all the time, and keeps in mind what was acknowledged.
-pub(crate) fn write_down(crowd: &Crowd, stop: &AtomicBool) -> (BTreeMap<String, String>, u32) {
-    let (mut kept, mut unknown) = (BTreeMap::new(), 0);
-    for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let name = &crowd.names[number % crowd.names.len()];
-        let note = format!("note {number}");
-        let body = format!(r#"{{"note": "{note}"}}"#);
-        match crowd.api("POST", &format!("/users/{name}/tokens"), &body) {
-            Ok(answer) if answer.status == 201 => drop(kept.insert(note, name.clone())),
-            // nothing was promised: it may be there or not
-            Ok(answer) if answer.status == 503 => unknown += 1,
-            Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
-            Err(_) => unknown += 1,
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    (kept, unknown)
-}
-
 /// What the log tells of a fault (I8): its lines but for those of requests, up to the moment the hub is complete again.
 fn tale(site: &Site, mark: usize) -> Vec<String> {
     let complete = |line: &Line| line.is("routes complete");
@@ -217,23 +182,6 @@ fn tale(site: &Site, mark: usize) -> Vec<String> {
     let told = told.filter(|line| line.text("level").is_some_and(|level| level != "DEBUG"));
     let events = told.filter_map(|line| line.text("event"));
     events.filter(|event| event != "request answered").collect()
-}
-
-/// Is everything that was acknowledged there, once?
-pub(crate) fn compare(crowd: &Crowd, kept: &BTreeMap<String, String>) {
-    let mut found: BTreeMap<String, u32> = BTreeMap::new();
-    for name in &crowd.names {
-        let all = crowd.api("GET", &format!("/users/{name}/tokens"), "").expect("an answer");
-        for token in all.json()["api_tokens"].as_array().expect("a list") {
-            let note = token["note"].as_str().unwrap_or_default().to_owned();
-            if note.starts_with("note ") {
-                *found.entry(note).or_default() += 1;
-            }
-        }
-    }
-    let lost: Vec<_> = kept.keys().filter(|note| !found.contains_key(*note)).collect();
-    let doubled: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(lost.is_empty() && doubled.is_empty(), "lost {lost:?}, doubled {doubled:?}");
 }
 
 #[test]
@@ -322,17 +270,6 @@ fn prepared(people: usize) -> (Site, Crowd) {
     let crowd = Crowd::of(&site, "anna", people);
     crowd.start_all();
     (site, crowd)
-}
-
-/// Writes a token for everybody; what was acknowledged.
-fn one_each(crowd: &Crowd, round: usize, kept: &mut BTreeMap<String, String>) {
-    for name in &crowd.names {
-        let note = format!("note {name} {round}");
-        let body = format!(r#"{{"note": "{note}"}}"#);
-        let made = crowd.api("POST", &format!("/users/{name}/tokens"), &body).expect("an answer");
-        assert_eq!(made.status, 201, "{}", made.text());
-        kept.insert(note, name.clone());
-    }
 }
 
 #[test]

@@ -103,19 +103,6 @@ fn strays(site: &Site) -> Vec<Process> {
     site.root().descendants().into_iter().filter(|process| !kept.contains(process)).collect()
 }
 
-/// Children of root that have ended and were not collected.
-fn zombies(site: &Site) -> usize {
-    let root = site.root().pid.to_string();
-    let stats = fs::read_dir("/proc").expect("there is a /proc").flatten();
-    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
-    stats
-        .filter(|stat| {
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
-            fields.get(1) == Some(&"Z") && fields.get(2) == Some(&root.as_str())
-        })
-        .count()
-}
-
 #[test]
 fn row_36_a_module_that_hangs_delays_nobody_else() {
     as_root!();
@@ -166,7 +153,7 @@ fn row_36_a_module_that_hangs_delays_nobody_else() {
         );
     }
     wait_until("no helper is left", PATIENCE, || strays(&site).is_empty());
-    assert_eq!(zombies(&site), 0);
+    assert_eq!(site.root().zombies(), 0);
     wait_until("no descriptor is left", PATIENCE, || {
         let now = [site.root().descriptors(), site.hub().descriptors()];
         now[0] <= fds[0] && now[1] <= fds[1] + 2
@@ -204,7 +191,7 @@ fn row_36_a_crowd_that_hangs_does_not_keep_tokens_out() {
         assert!(status >= 500 || status == 429, "{status}");
     }
     wait_until("no helper is left", PATIENCE, || strays(&site).is_empty());
-    assert_eq!(zombies(&site), 0);
+    assert_eq!(site.root().zombies(), 0);
 }
 
 #[test]
@@ -228,7 +215,7 @@ fn row_37_whatever_a_module_does_only_its_own_login_suffers() {
         assert!(began.elapsed() < Duration::from_secs(4) + scale::promise(Duration::from_secs(1)));
         assert_eq!([site.root(), site.hub(), site.proxy()], ours, "{name}");
         wait_until("nothing of it is left", PATIENCE, || strays(&site).is_empty());
-        assert_eq!(zombies(&site), 0, "{name}");
+        assert_eq!(site.root().zombies(), 0, "{name}");
         assert_eq!(site.visitor().sign_in_as("good", "x").status, 302, "after {name}");
     }
     // What a module prints is nobody's word.

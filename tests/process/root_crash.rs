@@ -15,6 +15,7 @@ use crate::{
     support::{
         PATIENCE, Plan, Site,
         crowd::Crowd,
+        ledger::compare,
         process::Process,
         scale::{promise, scaled},
         wait_until,
@@ -185,7 +186,7 @@ fn row_06_everything_killed_at_once_comes_back_with_nothing_lost() {
             });
         }
         assert!(crowd.processes().is_empty(), "none is started unasked");
-        crate::hub_crash::compare(&crowd, &kept);
+        compare(&crowd, &kept);
         for home in &homes {
             let text = fs::read_to_string(home).expect("homes are not touched");
             assert_eq!(text, format!("written in round {round}"));

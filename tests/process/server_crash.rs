@@ -10,17 +10,12 @@ use std::{
 use crate::{
     as_root,
     support::{
-        PATIENCE, Plan, Site, Visitor,
+        PATIENCE, Plan, Visitor,
         crowd::Crowd,
         scale::{promise, scaled},
         wait_until,
     },
 };
-
-/// Children of root that have ended and that it has not waited for.
-fn zombies(site: &Site) -> usize {
-    site.root().zombies()
-}
 
 /// What its owner's browser is shown at the server's address.
 fn page(visitor: &mut Visitor, name: &str) -> (u16, String) {
@@ -68,7 +63,7 @@ fn row_05_the_death_of_a_server_is_known_within_a_second_and_is_no_bad_gateway()
         known[known.len() / 2]
     );
     assert!(longest <= promise(Duration::from_secs(1)), "{known:?}");
-    wait_until("no zombie is left", PATIENCE, || zombies(&site) == 0);
+    wait_until("no zombie is left", PATIENCE, || site.root().zombies() == 0);
 }
 
 #[test]
@@ -127,7 +122,7 @@ fn row_05_a_server_that_was_killed_is_back_at_the_same_url() {
     }
     println!("row 5: {people} killed at once, all served again after {:.1?}", killed.elapsed());
     assert_eq!(crowd.processes().len(), people);
-    wait_until("no zombie is left", PATIENCE, || zombies(&site) == 0);
+    wait_until("no zombie is left", PATIENCE, || site.root().zombies() == 0);
 }
 
 #[test]

@@ -10,10 +10,10 @@
 //! | `faults.rs` | panics, kills and stalls in a running hub, at named points |
 //! | `process.rs` | the process table, read from /proc |
 //! | `http.rs` | [`Visitor`]: a browser without a window; [`Socket`]: one upgraded connection |
-//! | `scale.rs` | how much of a promise a run shows |
 //! | `volume.rs` | a small volume of its own, to be filled up |
 //! | `script.rs` | running the Python scripts of `tests/browser` |
 //! | `crowd.rs` | [`crowd::Crowd`]: many users with cheap servers (`fake_server.rs`) |
+//! | `ledger.rs` | what was acknowledged, and whether it is there |
 //! | `load.rs` | [`load::Load`]: sockets, requests and downloads that go on while something breaks |
 //! | `scale.rs` | scaled down in `make test`, whole in `make chaos` |
 //! | `fake_singleuser.py` | a user server that is quick and misbehaves on request |
@@ -27,6 +27,7 @@ pub mod crowd;
 #[cfg(feature = "faults")]
 mod faults;
 mod http;
+pub mod ledger;
 pub mod load;
 mod log;
 mod operator;
@@ -39,7 +40,7 @@ mod volume;
 pub use account::Account;
 pub use http::{Answer, Socket, Visitor};
 pub use log::{Line, Log};
-pub use operator::Talk;
+pub use operator::{Talk, code, done, said};
 pub use script::Script;
 pub use site::{Plan, Site, python_home};
 pub use volume::{Full, Volume};

@@ -57,6 +57,22 @@ impl Talk {
     }
 }
 
+/// Everything a command said.
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+/// How it ended.
+pub fn code(output: &Output) -> i32 {
+    output.status.code().expect("it was not killed")
+}
+
+/// Everything it said, if it did what it was to do.
+pub fn done(output: &Output) -> String {
+    assert!(output.status.success(), "{}: {}", output.status, said(output));
+    said(output)
+}
+
 impl Site {
     /// Where its control socket is.
     pub fn control_socket(&self) -> PathBuf {
