@@ -13,7 +13,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -141,12 +141,8 @@ pub fn examine(path: &Path) -> Result<Held, RestoreError> {
     } else {
         (None, 0)
     };
-    let (mut image, mut reader) = (Image::default(), records::Reader::default());
-    let outcome = snapshot::parse(BufReader::new(file), about.len() - begins, |record| {
-        image.apply(&reader.decode(record)?);
-        Ok(())
-    });
-    let at = outcome.map_err(|error| match error {
+    let outcome = snapshot::load(file, about.len() - begins);
+    let (at, image) = outcome.map_err(|error| match error {
         SnapshotError::Disk(error) => reading(error),
         SnapshotError::Record(error) => refuse(error.to_string()),
         other => refuse(other.to_string()),

@@ -923,6 +923,23 @@ fn any_write() -> impl Strategy<Value = Write> {
 }
 
 proptest! {
+    #[test]
+    fn gathering_is_applying_one_after_the_other(
+        writes in proptest::collection::vec(any_write(), 0..60),
+    ) {
+        prop_assert_eq!(Image::gather(writes.clone()), image_of(&writes));
+        let image = image_of(&writes);
+        prop_assert_eq!(Image::gather(image.writes()), image);
+    }
+
+    #[test]
+    fn any_write_is_read_as_it_was_written(write in any_write()) {
+        let bytes = super::records::encode(&write).unwrap();
+        prop_assert_eq!(super::records::decode(&bytes), Ok(write));
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

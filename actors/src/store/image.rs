@@ -11,6 +11,8 @@ use crate::domain::{
     TokenHash, TokenId, User, UserId, Username, scope::Membership,
 };
 
+mod gather;
+
 /// One physical change: the new value of a record, or its end. Nothing is decided twice, and applying twice does no harm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Write {
