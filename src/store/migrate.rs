@@ -14,7 +14,8 @@
 //! The way back to the older release is `jovis restore STATE/store.format-N`, run with that release. An older release
 //! refuses records of a newer one with a word.
 //!
-//! To change a record's form: raise `records::VERSION`, add a step to [`STEPS`], keep the old fixtures.
+//! To change a record's form: raise `records::VERSION`, add a step to [`STEPS`], keep the old fixtures. Steps see JSON, also
+//! of what is packed.
 
 use std::{
     fs, io,
@@ -28,6 +29,7 @@ use super::{
     disk::{self, Disk, failed},
     guard::{self, Mark},
     open::{Paths, newer},
+    packed::{self, Known},
     records::{BadRecord, VERSION, sum},
 };
 
@@ -36,9 +38,9 @@ type Step = fn(&mut Value) -> Result<(), String>;
 
 /// The first leads from version [`OLDEST`] to the next one, and so on up to [`VERSION`].
 #[cfg(not(test))]
-const STEPS: &[Step] = &[];
+const STEPS: &[Step] = &[from_1];
 #[cfg(test)]
-const STEPS: &[Step] = &[tests::from_0];
+const STEPS: &[Step] = &[tests::from_0, from_1];
 
 /// The oldest version there is a way from.
 #[cfg(not(test))]
@@ -49,12 +51,22 @@ const OLDEST: u8 = 0;
 
 const _: () = assert!(OLDEST as usize + STEPS.len() == VERSION as usize, "a step for each version");
 
+/// Version 2 only packs what version 1 had as JSON.
+#[expect(clippy::unnecessary_wraps, reason = "it is a step")]
+fn from_1(_: &mut Value) -> Result<(), String> {
+    Ok(())
+}
+
 /// A record of an older version.
-pub(super) fn decode(version: u8, json: &[u8]) -> Result<Write, BadRecord> {
+pub(super) fn decode(version: u8, bytes: &[u8]) -> Result<Write, BadRecord> {
     let unreadable = |why: String| BadRecord::Unreadable(format!("version {version}: {why}"));
     let skip = version.checked_sub(OLDEST).ok_or_else(|| unreadable("unknown".to_owned()))?;
-    let mut value: Value =
-        serde_json::from_slice(json).map_err(|error| unreadable(error.to_string()))?;
+    let value = if packed::is_packed(bytes) {
+        serde_json::to_value(packed::decode(bytes, &mut Known::default())?)
+    } else {
+        serde_json::from_slice(bytes)
+    };
+    let mut value = value.map_err(|error| unreadable(error.to_string()))?;
     for step in STEPS.iter().skip(usize::from(skip)) {
         step(&mut value).map_err(unreadable)?;
     }

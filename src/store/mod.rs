@@ -28,6 +28,7 @@ mod guard;
 mod journal;
 mod migrate;
 mod open;
+mod packed;
 mod peek;
 mod port;
 mod records;

@@ -1,18 +1,23 @@
-//! One [`Write`] as bytes (a version, then JSON), its key in sled, and the checksums used all over the store.
+//! One [`Write`] as bytes (a version, then its packed form or JSON), its key in sled, and the checksums used all over the
+//! store.
 
-use std::{collections::HashSet, hash::Hash, sync::Arc};
+use std::sync::Arc;
 
 use jovis_actors::{
-    domain::{ClientId, GroupId, Scope, ShareKey, SharedWith, UserId},
+    domain::{GroupId, ShareKey, SharedWith, UserId},
     store::Write,
 };
 use ring::digest;
 use thiserror::Error;
 
-use super::migrate;
+use super::{
+    migrate,
+    packed::{self, Known},
+};
 
-/// Version of the form of a record. An older one is read for ever; a newer one is refused.
-pub(super) const VERSION: u8 = 1;
+/// Version of the form of a record. An older one is read for ever; a newer one is refused. 1: JSON; 2: users and tokens
+/// [packed](packed).
+pub(super) const VERSION: u8 = 2;
 
 /// Longest record, in bytes. A change that would make a longer one is refused before it is decided on with others.
 pub(super) const LIMIT: usize = 256 * 1024;
@@ -50,54 +55,43 @@ pub(super) fn first_16(full: &[u8]) -> Sum {
 
 /// A write as bytes.
 pub(super) fn encode(write: &Write) -> Result<Vec<u8>, BadRecord> {
-    let mut bytes = vec![VERSION];
-    serde_json::to_writer(&mut bytes, write)
-        .map_err(|error| BadRecord::Unreadable(error.to_string()))?;
+    let mut bytes = Vec::with_capacity(160);
+    bytes.push(VERSION);
+    if !packed::encode(write, &mut bytes)? {
+        serde_json::to_writer(&mut bytes, write)
+            .map_err(|error| BadRecord::Unreadable(error.to_string()))?;
+    }
     if bytes.len() > LIMIT { Err(BadRecord::TooLong(bytes.len())) } else { Ok(bytes) }
 }
 
 /// Bytes as a write.
 pub(super) fn decode(bytes: &[u8]) -> Result<Write, BadRecord> {
-    match bytes.split_first() {
-        Some((&VERSION, json)) => {
-            serde_json::from_slice(json).map_err(|error| BadRecord::Unreadable(error.to_string()))
-        }
-        Some((&newer, _)) if newer > VERSION => Err(BadRecord::Newer(newer)),
-        Some((&older, json)) => migrate::decode(older, json),
-        None => Err(BadRecord::Unreadable("no bytes".to_owned())),
-    }
+    Reader::default().decode(bytes)
 }
 
-/// Reads many records, and lets those that say the same share it: a million tokens have few notes, scopes, sessions and
-/// clients.
+/// Reads many records, and lets those that say the same share it.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
-    texts: HashSet<Arc<str>>,
-    scopes: HashSet<Arc<[Scope]>>,
-    clients: HashSet<ClientId>,
-}
+pub(super) struct Reader(Known);
 
 impl Reader {
     /// As [`decode`].
     pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Write, BadRecord> {
-        let mut write = decode(bytes)?;
+        let mut write = match bytes.split_first() {
+            Some((&VERSION, rest)) if packed::is_packed(rest) => {
+                return packed::decode(rest, &mut self.0);
+            }
+            Some((&VERSION, json)) => serde_json::from_slice(json)
+                .map_err(|error| BadRecord::Unreadable(error.to_string()))?,
+            Some((&newer, _)) if newer > VERSION => return Err(BadRecord::Newer(newer)),
+            Some((&older, rest)) => migrate::decode(older, rest)?,
+            None => return Err(BadRecord::Unreadable("no bytes".to_owned())),
+        };
         if let Write::Token(token) = &mut write
             && let Some(token) = Arc::get_mut(token)
         {
-            share(&mut self.texts, &mut token.note);
-            share(&mut self.scopes, &mut token.scopes);
-            token.session.iter_mut().for_each(|it| share(&mut self.texts, it));
-            token.client.iter_mut().for_each(|it| share(&mut self.clients, it));
+            self.0.share(token);
         }
         Ok(write)
-    }
-}
-
-/// Replaces it by what is known and equal.
-fn share<T: Eq + Hash + Clone>(known: &mut HashSet<T>, value: &mut T) {
-    match known.get(value) {
-        Some(same) => value.clone_from(same),
-        None => drop(known.insert(value.clone())),
     }
 }
 
@@ -189,22 +183,40 @@ mod tests {
     use super::*;
     use crate::store::tests::one_of_each;
 
-    /// One record of each kind as release 0.1 wrote it, a line each.
+    /// One record of each kind as JSON, a line each, which was their form in version 1.
     const OLD: &str = include_str!("../../tests/fixtures/records-1.txt");
+    /// The same in version 2: what is packed in hexadecimal digits.
+    const PRESENT: &str = include_str!("../../tests/fixtures/records-2.txt");
 
     #[test]
     fn records_of_older_releases_load() {
         let old: Vec<Write> =
             OLD.lines().map(|line| decode(&[&[1], line.as_bytes()].concat()).unwrap()).collect();
         assert_eq!(old, one_of_each());
+        let bytes = |line: &str| match line.strip_prefix("packed ") {
+            Some(digits) => {
+                let pairs = digits.as_bytes().chunks(2).map(|it| std::str::from_utf8(it).unwrap());
+                pairs.map(|it| u8::from_str_radix(it, 16).unwrap()).collect()
+            }
+            None => line.as_bytes().to_vec(),
+        };
+        let old: Vec<Write> =
+            PRESENT.lines().map(|line| decode(&[vec![2], bytes(line)].concat()).unwrap()).collect();
+        assert_eq!(old, one_of_each());
     }
 
     #[test]
     fn what_is_written_is_what_the_fixture_holds() {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes[1..].to_vec()).unwrap();
+        let text = |bytes: Vec<u8>| match &bytes[1..] {
+            it if packed::is_packed(it) => {
+                let digits: String = it.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("packed {digits}")
+            }
+            json => String::from_utf8(json.to_vec()).unwrap(),
+        };
         let new: Vec<String> =
             one_of_each().iter().map(|write| text(encode(write).unwrap())).collect();
-        let old: Vec<&str> = OLD.lines().collect();
+        let old: Vec<&str> = PRESENT.lines().collect();
         assert_eq!(
             new, old,
             "a changed form needs a new version, a decoder for the old, a new fixture"
@@ -213,8 +225,8 @@ mod tests {
 
     #[test]
     fn other_bytes_are_refused() {
-        assert_eq!(decode(&[2, b'{', b'}']), Err(BadRecord::Newer(2)));
-        for bad in [&b""[..], b"\0", b"\x01", b"\x01{}", b"\x01{\"User\":1}"] {
+        assert_eq!(decode(&[3, b'{', b'}']), Err(BadRecord::Newer(3)));
+        for bad in [&b""[..], b"\0", b"\x02", b"\x02{}", b"\x02{\"User\":1}", b"\x02\x03"] {
             assert!(matches!(decode(bad), Err(BadRecord::Unreadable(_))), "{bad:?}");
         }
     }

@@ -10,7 +10,7 @@
 //! | [`vocabulary`] | the table of scopes, what each brings with it, an operator's own |
 //! | [`granted`] | what somebody holds, what it covers, what two holdings have in common |
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,12 @@ impl Scope {
     /// Is it a scope, and is its filter one?
     pub fn is_known(&self, vocabulary: &Vocabulary) -> bool {
         Raw::of(vocabulary, self).is_some()
+    }
+}
+
+impl Borrow<str> for Scope {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
