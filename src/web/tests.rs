@@ -18,6 +18,8 @@ mod groups;
 mod hardening;
 mod machinery;
 mod people;
+mod matrix;
+mod reference;
 mod servers;
 mod services;
 mod shares;

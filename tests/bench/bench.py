@@ -1,6 +1,6 @@
 """jovis beside JupyterHub with configurable-http-proxy: both as whole systems, taking turns, in one run.
 
-Called by `.ci/bench` as `bench.py FOLDER HOME`: a folder of its own that holds the programs `jovis` and `load`, and the
+Called by `.ci/bench` as `bench.py FOLDER HOME` (then `api.py`, which is about the REST API): a folder of its own that holds the programs `jovis` and `load`, and the
 folder that `.ci/install` fills. Both sides sign in by "dummy" and start servers by "simple"; the user server is the same
 on both, `load serve`, which is there at once. All traffic stays on 127.0.0.1. Prints a table: medians, and the median of
 the ratios of neighbouring runs with the lowest and the highest of them.
@@ -16,6 +16,7 @@ PAIRS = int(os.environ.get("PAIRS", 5))
 SECONDS = float(os.environ.get("SECONDS_EACH", 3))
 USER = "bench" if os.geteuid() == 0 else getpass.getuser()
 TICKS = os.sysconf("SC_CLK_TCK")
+PORTS = 50  # of each side; user servers get the most of them
 
 
 def say(text):
@@ -42,7 +43,7 @@ def listens(url):
 
 def free_ports(count):
     """The first of so many free ports in a row, below those the kernel draws from."""
-    for base in range(12000 + os.getpid() % 100 * 100, 32000, 100):
+    for base in range(12000 + os.getpid() % 100 * 100, 32000, max(100, count)):
         try:
             for port in range(base, base + count):
                 with socket.socket() as probe:
@@ -78,7 +79,7 @@ class Hub:
     def __init__(self, label):
         self.folder, self.known, self.root, self.token = FOLDER / f"{self.name}-{label}", {}, None, None
         self.folder.mkdir()
-        self.port = free_ports(50)
+        self.port = free_ports(PORTS)
         self.label = f"bench-{os.getpid()}-{self.port}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.configure()
@@ -172,9 +173,9 @@ class Jovis(Hub):
         (self.folder / "hub.ron").write_text(f"""(
             hub: (name: "{self.label}", ip: "127.0.0.1", port: {self.port}, hub_port: {self.port + 1},
                   state_dir: "{self.folder}/state"),
-            auth: (class: Dummy(), allow_all: true),
+            auth: (class: Dummy(), allow_all: true, admin_users: ["{USER}"]),
             spawner: (class: Simple(home_dir_template: "{FOLDER}/home/{self.name}-{{username}}"),
-                      cmd: ["{LOAD}", "serve"], ports: ({self.port + 3}, {self.port + 49})),
+                      cmd: ["{LOAD}", "serve"], ports: ({self.port + 3}, {self.port + PORTS - 1})),
         )""")
 
     def command(self):
@@ -198,6 +199,7 @@ class JupyterHub(Hub):
 c.JupyterHub.bind_url = "{self.url}/"
 c.JupyterHub.hub_port = {self.port + 1}
 c.JupyterHub.authenticator_class, c.Authenticator.allow_all = "dummy", True
+c.Authenticator.admin_users = {{"{USER}"}}
 c.JupyterHub.spawner_class, c.Spawner.cmd = "simple", ["{LOAD}", "serve"]
 c.SimpleLocalProcessSpawner.home_dir_template = "{FOLDER}/home/{self.name}-{{username}}"
 c.ConfigurableHTTPProxy.command = {[str(word) for word in proxy]}
@@ -338,14 +340,20 @@ def main():
         for hub in hubs:
             hub.stop()
 
+    table(lines)
+    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load before the start {busy:.1f}, {PAIRS} pairs.")
+    print(f"The user server alone, no proxy before it: {bare[0]:,.0f} requests/s, {bare[1]:,.0f} MiB/s.")
+
+
+def table(lines):
+    """Medians, and the median of the ratios of neighbouring runs with the lowest and the highest of them."""
     print("| | jovis | JupyterHub + CHP | jovis better by | lowest to highest |\n|---|---:|---:|---:|---:|")
     for name, (more, ours, theirs) in lines.items():
         ratios = [a / b if more else b / a for a, b in zip(ours, theirs)]
         cells = (statistics.median(values) for values in (ours, theirs, ratios))
         ours, theirs, ratio = (f"{cell:,.0f}" if cell >= 100 else f"{cell:.3g}" for cell in cells)
         print(f"| {name} | {ours} | {theirs} | {ratio} × | {min(ratios):.3g} to {max(ratios):.3g} |")
-    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load before the start {busy:.1f}, {PAIRS} pairs.")
-    print(f"The user server alone, no proxy before it: {bare[0]:,.0f} requests/s, {bare[1]:,.0f} MiB/s.")
 
 
-main()
+if __name__ == "__main__":
+    main()

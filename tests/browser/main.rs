@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 pub mod support;
 
+mod clients;
+
 use std::{
     fs,
     path::PathBuf,

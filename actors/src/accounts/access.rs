@@ -132,3 +132,6 @@ fn shared(image: &Image, vocabulary: &Vocabulary, share: &Share) -> Option<(Filt
     let given = Grants::of(vocabulary, &texts).to(&Holder::default());
     given.parts().next().map(|(filter, mask)| (filter.clone(), mask))
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,10 +186,59 @@ fn json(scopes: &[Scope]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::domain::{ClientId, ServiceName};
 
     fn facts() -> Facts {
         Facts { base_url: "/pre/".to_owned(), public_host: String::new() }
+    }
+
+    fn a_name() -> impl Strategy<Value = Username> {
+        let letters = prop::sample::select(vec![
+            "a", "b", "-", "--", ".", "@", "~", "_", "+", "%", "%2", "%2b", "%40", "5", " ", "ü",
+            "lab", "A",
+        ]);
+        prop::collection::vec(letters, 1..5)
+            .prop_filter_map("no name", |letters| Username::new(&letters.concat()).ok())
+    }
+
+    fn a_server() -> impl Strategy<Value = ServerName> {
+        let letters = prop::sample::select(vec!["a", "b", "-", "1", "lab"]);
+        prop::collection::vec(letters, 0..4)
+            .prop_filter_map("no name", |letters| ServerName::new(&letters.concat()).ok())
+    }
+
+    proptest! {
+        /// CVE-2026-108752 and its kind: `alice-prod`, and alice's server `prod`.
+        #[test]
+        fn names_that_differ_lead_to_different_places(
+            one in (a_name(), a_server()), other in (a_name(), a_server()),
+            service in a_name(),
+        ) {
+            let facts = facts();
+            let client = |it: &(Username, ServerName)| ClientId::of_server(&it.0, &it.1);
+            let prefix = |it: &(Username, ServerName)| facts.prefix(&it.0, &it.1);
+            let route = |it: &(Username, ServerName)| facts.route(&it.0, &it.1);
+            let same = one == other;
+            prop_assert_eq!(client(&one) == client(&other), same, "{:?}", client(&one));
+            prop_assert_eq!(prefix(&one) == prefix(&other), same, "{}", prefix(&one));
+            prop_assert_eq!(route(&one) == route(&other), same, "{}", route(&one));
+            // What a browser asks for is decoded once and then finds the route.
+            let decoded = quote::unquote(&prefix(&one)).unwrap();
+            prop_assert_eq!(RouteSpec::new(&decoded), route(&one));
+            let service = ServiceName::new(service.as_str()).unwrap();
+            prop_assert_ne!(ClientId::of_service(&service), client(&one));
+        }
+
+        #[test]
+        fn services_have_clients_of_their_own(one in a_name(), other in a_name()) {
+            let client = |name: &Username| {
+                ClientId::of_service(&ServiceName::new(name.as_str()).unwrap())
+            };
+            prop_assert_eq!(client(&one) == client(&other), one == other);
+        }
     }
 
     fn settings() -> Settings {
