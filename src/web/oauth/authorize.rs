@@ -28,12 +28,12 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
         None
     };
     let pkce = call.settings.hub.oauth_require_pkce;
-    let mut asked = match request::check(&call.image, &call.query, pkce) {
+    let user = call.person()?.clone();
+    let mut asked = match request::check(&call.image, &call.policy, &user, &call.query, pkce) {
         Ok(asked) => asked,
         Err(Wrong::Fatal(why)) => return Err(Error::bad(why)),
         Err(Wrong::Told { target }) => return Ok(private(answer::found(&target))),
     };
-    let user = call.person()?.clone();
     // The reference checks this on GET only; here a forged POST gets no code either.
     let held = access::of_user(&call.image, &call.policy, &user);
     if !request::has_access(&call.image, &asked.client, &held) {
@@ -42,7 +42,7 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
     }
     let consented = answers.is_some();
     if let Some(scopes) = answers {
-        if !request::allowed(&call.image, &asked.client, &scopes) {
+        if !request::allowed(&call.image, &call.policy, &asked.client, &user, &scopes) {
             let mut pairs = vec![("error", "invalid_scope")];
             pairs.extend(asked.state.as_deref().map(|state| ("state", state)));
             let target = form::with_query(&asked.client.redirect_uri, &form::encode(pairs));
@@ -92,11 +92,17 @@ fn consent(call: &mut Call, asked: &Asked) -> Answer {
     let client = Some(&asked.client);
     let effective = access::of_scopes(&call.image, &call.policy, &owner, &asked.scopes, client)
         .unwrap_or_default();
+    let vocabulary = call.policy.vocabulary();
+    let told = effective.names(vocabulary).into_iter().map(|scope| {
+        let base = scope.split('!').next().unwrap_or_default();
+        json!({"about": vocabulary.description(base), "scope": scope})
+    });
+    let told: Vec<_> = told.collect();
     let values = json!({
         "client": asked.client.description,
         "redirect_uri": asked.client.redirect_uri,
         "scopes": scopes,
-        "effective": effective.names(call.policy.vocabulary()),
+        "effective": told,
         "action": call.uri(),
     });
     let mut out = pages::page(call, "oauth.html", StatusCode::OK, values)?;

@@ -57,8 +57,14 @@ pub(crate) fn led_to_host(image: &Image, hub: &str, next: &str) -> Option<String
 /// Scopes of identity every OAuth token has.
 const IDENTITY: [&str; 2] = ["read:users:name!user", "read:users:groups!user"];
 
-/// Checks `query`. `pkce`: must there be a challenge?
-pub(crate) fn check(image: &Image, query: &Form, pkce: bool) -> Result<Asked, Wrong> {
+/// Checks `query`, sent by the browser of `user`. `pkce`: must there be a challenge?
+pub(crate) fn check(
+    image: &Image,
+    policy: &Policy,
+    user: &User,
+    query: &Form,
+    pkce: bool,
+) -> Result<Asked, Wrong> {
     for name in [
         "client_id",
         "response_type",
@@ -103,8 +109,8 @@ pub(crate) fn check(image: &Image, query: &Form, pkce: bool) -> Result<Asked, Wr
         None => default_scopes(image, &client),
         Some(text) => {
             let names = text.split_ascii_whitespace().filter(|name| *name != "identify");
-            let asked: Vec<Scope> = names.map(Scope::new).collect();
-            if !allowed(image, &client, &asked) {
+            let asked = meant(policy, &names.collect::<Vec<_>>());
+            if !allowed(image, policy, &client, user, &asked) {
                 return Err(told("invalid_scope", "the client may not ask for this"));
             }
             with_required(image, &client, asked)
@@ -155,10 +161,37 @@ pub(crate) fn with_required(
     scopes
 }
 
-/// May the client ask for these at all?
-pub(crate) fn allowed(image: &Image, client: &OAuthClient, asked: &[Scope]) -> bool {
-    let required = required(image, client);
-    asked.iter().all(|it| client.allowed_scopes.contains(it) || required.contains(it))
+/// What these words mean: scopes, or, where one of them is none, the scopes of the roles of these names. What is neither
+/// stays as it is, and is allowed to nobody.
+fn meant(policy: &Policy, names: &[&str]) -> Vec<Scope> {
+    let scopes: Vec<Scope> = names.iter().map(|name| Scope::new(name)).collect();
+    if scopes.iter().all(|scope| scope.is_known(policy.vocabulary())) {
+        return scopes;
+    }
+    let roles: Option<Vec<_>> = names.iter().map(|name| policy.role(name)).collect();
+    roles.map_or(scopes, |roles| roles.iter().flat_map(|role| role.scopes.clone()).collect())
+}
+
+/// May the client ask `user` for these at all? For what stands in its list, and for what lies within that.
+pub(crate) fn allowed(
+    image: &Image,
+    policy: &Policy,
+    client: &OAuthClient,
+    user: &User,
+    asked: &[Scope],
+) -> bool {
+    let listed: Vec<Scope> =
+        client.allowed_scopes.iter().cloned().chain(required(image, client)).collect();
+    let holder = Holder::user(&user.name).by_client(client, access::name_of_owner(image, client));
+    let most = Grants::of(policy.vocabulary(), &listed).to(&holder);
+    asked.iter().all(|it| {
+        let within = || {
+            let grants = Grants::of(policy.vocabulary(), [it]);
+            let known = it.is_known(policy.vocabulary()) && !grants.inherits();
+            known && grants.to(&holder).is_within(&most, image)
+        };
+        listed.contains(it) || within()
+    })
 }
 
 /// May whoever holds this enter what the client stands for?
@@ -213,10 +246,12 @@ pub(crate) fn needs_consent(image: &Image, asked: &Asked, user: &User, now: Mome
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use proptest::prelude::*;
 
     use jovis_actors::{
-        domain::{Owner, ServerName, Token, TokenHash, TokenId, UserId, Username},
+        domain::{Owner, ServerName, Token, TokenHash, TokenId, UserId, Username, role::RoleEntry},
         store::Write,
     };
 
@@ -260,7 +295,18 @@ mod tests {
     }
 
     fn ask(query: &str) -> Result<Asked, Wrong> {
-        check(&image(), &Form::parse(query).unwrap(), false)
+        asks(&image(), &Policy::default(), 1, query, false)
+    }
+
+    fn asks(
+        image: &Image,
+        policy: &Policy,
+        user: u64,
+        query: &str,
+        pkce: bool,
+    ) -> Result<Asked, Wrong> {
+        let user = image.user(UserId(user)).unwrap();
+        check(image, policy, user, &Form::parse(query).unwrap(), pkce)
     }
 
     fn told(query: &str) -> String {
@@ -346,7 +392,7 @@ mod tests {
         for bad in ["admin:users", "inherit", "read:users", "access:servers!server=eve/"] {
             assert!(told(&format!("{GOOD}&scope={bad}")).contains("error=invalid_scope"), "{bad}");
         }
-        let strict = check(&image(), &Form::parse(GOOD).unwrap(), true);
+        let strict = asks(&image(), &Policy::default(), 1, GOOD, true);
         assert!(matches!(strict, Err(Wrong::Told { .. })));
     }
 
@@ -390,5 +436,111 @@ mod tests {
             Scope::new("read:users:name!user"),
         ];
         assert_eq!(granted(&image, &Policy::default(), &client, bob, scopes.clone()), scopes[1..]);
+    }
+
+    /// Bob's server's client, which may ask for these.
+    fn image_allowing(scopes: &[&str]) -> Image {
+        let mut image = image();
+        let mut client = ask(GOOD).unwrap().client;
+        client.allowed_scopes = scopes.iter().map(|text| Scope::new(text)).collect();
+        image.apply(&Write::Client(Arc::new(client)));
+        image
+    }
+
+    fn reader(scopes: &[&str]) -> Policy {
+        let entry = RoleEntry {
+            name: "reader".to_owned(),
+            scopes: Some(scopes.iter().map(|it| (*it).to_owned()).collect()),
+            ..RoleEntry::default()
+        };
+        Policy::new(&[entry], &[], &BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn a_role_may_be_asked_for_by_its_name() {
+        let image = image_allowing(&["read:users!user", "servers!user"]);
+        let policy = reader(&["read:users!user", "read:servers!user"]);
+        let asked = |scope: &str| asks(&image, &policy, 1, &format!("{GOOD}&scope={scope}"), false);
+        let texts: Vec<_> =
+            asked("reader").unwrap().scopes.iter().map(ToString::to_string).collect();
+        assert_eq!(texts[..2], ["read:users!user", "read:servers!user"]);
+        assert_eq!(texts.len(), 5, "and the required ones: {texts:?}");
+        assert_eq!(asked("identify+reader").unwrap().scopes.len(), 5);
+        for bad in ["reader+read:users!user", "reader+nobody", "admin", "nobody", "user", "token"] {
+            let told = matches!(asked(bad), Err(Wrong::Told { target }) if target.contains("invalid_scope"));
+            assert!(told, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_lies_within_the_list_may_be_asked_for() {
+        let image = image_allowing(&["servers!user", "inherit"]);
+        let policy = Policy::default();
+        let asked = |scope: &str| asks(&image, &policy, 1, &format!("{GOOD}&scope={scope}"), false);
+        for good in [
+            "read:servers!user",
+            "read:servers!server=bob/lab",
+            "start:servers!user=bob",
+            "inherit",
+        ] {
+            assert!(asked(good).is_ok(), "{good}");
+        }
+        for bad in ["servers", "servers!user=eve", "tokens!user", "read:servers!group=lab", "self"]
+        {
+            assert!(asked(bad).is_err(), "{bad}");
+        }
+        let plain = asks(&image, &policy, 1, GOOD, false).unwrap();
+        assert_eq!(plain.scopes, [Scope::new("inherit")], "unasked, it is all that is listed");
+    }
+
+    const SCOPES: &[&str] = &[
+        "read:users!user",
+        "read:users",
+        "servers!user",
+        "servers",
+        "read:servers!server=bob/",
+        "users:activity!user",
+        "access:servers!server",
+        "access:servers",
+        "tokens!user",
+        "list:users",
+        "admin:users",
+        "self",
+        "(no_scope)",
+        "read:users:name!user=eve",
+        "access:servers!user=eve",
+    ];
+
+    fn some() -> impl Strategy<Value = Vec<&'static str>> {
+        prop::collection::vec(prop::sample::select(SCOPES), 0..5)
+    }
+
+    proptest! {
+        /// Never beyond the user, nor beyond the client's list, whatever is asked for.
+        #[test]
+        fn a_token_lies_within_user_client_and_request(
+            listed in some(), words in some(), user in 1..4_u64,
+        ) {
+            let image = image_allowing(&listed);
+            let policy = Policy::default();
+            let query = format!("{GOOD}&scope={}", words.join("+"));
+            let Ok(asked) = asks(&image, &policy, user, &query, false) else { return Ok(()) };
+            let user = image.user(UserId(user)).unwrap().clone();
+            let client = &asked.client;
+            let scopes = granted(&image, &policy, client, &user, asked.scopes.clone());
+            let owner = Owner::User(user.id);
+            let does = access::of_scopes(&image, &policy, &owner, &scopes, Some(client)).unwrap();
+            prop_assert!(does.is_within(&access::of_user(&image, &policy, &user), &image));
+            let most: Vec<_> =
+                client.allowed_scopes.iter().cloned().chain(required(&image, client)).collect();
+            let holder = Holder::user(&user.name).by_client(client, access::name_of_owner(&image, client));
+            let most = Grants::of(policy.vocabulary(), &most).to(&holder);
+            prop_assert!(does.is_within(&most, &image), "{:?} beyond {:?}", scopes, listed);
+            if !words.is_empty() {
+                let named: Vec<_> = words.iter().map(|it| Scope::new(it)).chain(required(&image, client)).collect();
+                let named = Grants::of(policy.vocabulary(), &named).to(&holder);
+                prop_assert!(does.is_within(&named, &image), "{:?} beyond {:?}", scopes, words);
+            }
+        }
     }
 }
