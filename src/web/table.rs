@@ -230,10 +230,12 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Open, "/error/{code?}").get(to!(pages::error::proxy, "code")),
         row(Open, "/health").also("/api/health").peek(to!(pages::outside::health)),
         row(Server, "/metrics").also("/api/metrics").get(to!(api::metrics::show)),
+        row(Anybody, "/api-docs").get(to!(pages::api_docs::show)),
         row(Open, "/logo").peek(to!(statics::logo)),
         row(Open, "/static/{file?}").peek(to!(statics::file, "file")),
         // The REST API (`spec/rest-api.md`).
         row(ApiRoot, "/api").also("/api/").get(to!(api::hub::root)),
+        row(ApiRoot, "/api/openapi.json").get(to!(api::describe::serve)),
         row(Api, "/api/info").get(to!(api::hub::info)).needs(&["read:hub"]),
         row(Api, "/api/user").get(to!(api::users::who_am_i)),
         row(Api, "/api/users")

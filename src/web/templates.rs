@@ -18,6 +18,7 @@ macro_rules! built_in {
 /// Names and texts of ours.
 const OURS: &[(&str, &str)] = built_in![
     "404.html",
+    "api_docs.html",
     "accept-share.html",
     "error.html",
     "home.html",

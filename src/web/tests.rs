@@ -19,6 +19,8 @@ mod hardening;
 mod machinery;
 mod people;
 mod matrix;
+mod openapi;
+mod provider;
 mod reference;
 mod servers;
 mod services;

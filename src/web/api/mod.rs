@@ -15,6 +15,7 @@ pub(crate) mod activity;
 pub(crate) mod authorizations;
 pub(crate) mod fields;
 pub(crate) mod groups;
+pub(crate) mod describe;
 pub(crate) mod hub;
 pub(crate) mod metrics;
 pub(crate) mod named;

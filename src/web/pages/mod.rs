@@ -14,6 +14,7 @@ use super::{
 };
 
 pub(crate) mod accept;
+pub(crate) mod api_docs;
 pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod login;

@@ -16,6 +16,7 @@ use jovis_actors::{
 };
 
 use crate::web::{
+    api::describe,
     table::{self, Deed, Door, Needs, Of, Row},
     testing::{Hub, Reply},
 };
@@ -51,6 +52,7 @@ const OTHER: &[&str] =
 /// Methods that want no scope: who comes how far, and why that is right.
 const UNSCOPED: &[(&str, &str, Unscoped, &str)] = &[
     ("GET", "/api", Unscoped::Everybody, "servers look here before they can prove anything"),
+    ("GET", "/api/openapi.json", Unscoped::Everybody, "what the API is stands in public anyway"),
     ("GET", "/api/user", Unscoped::Known, "who is known may ask who that is"),
     ("GET", "/api/authorizations/token/{token?}", Unscoped::Tokens, OLD),
     ("POST", "/api/authorizations/token/{token?}", Unscoped::Everybody, MOVED),
@@ -333,10 +335,13 @@ async fn everybody_comes_as_far_as_their_scopes_say() {
                 Needs::Nothing => (want == Verdict::Lacking) == (reply.status == 403),
                 _ => got == want,
             };
-            if !right || reply.status >= 500 {
+            let operation = describe::operation(&row, &deed);
+            let told = operation.map(|it| describe::statuses(&row, &deed, it));
+            let told = told.is_none_or(|statuses| statuses.contains(&reply.status));
+            if !right || !told || reply.status >= 500 {
                 let (status, text) = (reply.status, &reply.text);
                 let line = format!(
-                    "{} {path} by {caller:?}: {want:?} wanted: {status} {text}",
+                    "{} {path} by {caller:?}: {want:?} wanted, described: {told}: {status} {text}",
                     deed.method
                 );
                 wrong.push(line);
