@@ -66,7 +66,7 @@ impl Plan {
         plan.fake(&["ok"])
     }
 
-    /// Sets one setting, `section.name`, to a value written in RON.
+    /// Sets one setting, `section.name` or a section that is a list, to a value written in RON.
     pub fn set(mut self, setting: &'static str, value: &str) -> Self {
         self.put(setting, value);
         self
@@ -117,7 +117,7 @@ impl Plan {
     }
 
     fn put(&mut self, setting: &'static str, value: &str) {
-        let (section, name) = setting.split_once('.').expect("a setting is section.name");
+        let (section, name) = setting.split_once('.').unwrap_or((setting, WHOLE));
         self.settings.entry(section).or_default().insert(name.to_owned(), value.to_owned());
     }
 
@@ -128,6 +128,10 @@ impl Plan {
     fn ron(&self) -> String {
         let mut text = "(\n".to_owned();
         for (section, settings) in &self.settings {
+            if let Some(value) = settings.get(WHOLE) {
+                writeln!(text, "    {section}: {value},").expect("a string takes everything");
+                continue;
+            }
             let pairs = settings.iter().map(|(name, value)| format!("        {name}: {value},\n"));
             let lines = pairs.collect::<String>();
             write!(text, "    {section}: (\n{lines}    ),\n").expect("a string takes everything");
@@ -416,6 +420,9 @@ impl Drop for Site {
         let _ = fs::remove_dir_all(&self.runtime);
     }
 }
+
+/// Stands for the name of a setting that is a section's whole value.
+const WHOLE: &str = "";
 
 /// Ports each hub has to itself: the public one and its user servers'.
 const PORTS: u16 = 40;

@@ -50,7 +50,9 @@ pub(crate) fn differences(exchange: &str, reference: &Seen, ours: &Seen) -> Vec<
         });
     };
     let (theirs, our) = (reference.0.get("status"), ours.0.get("status"));
-    if theirs != our || reference.0["status"].is_null() {
+    // where a hub is silent, both being so is no agreement
+    let silent = |seen: &Seen| seen.0["why"].as_str().is_some_and(|it| it.starts_with("no answer"));
+    if theirs != our || silent(reference) {
         add("status", theirs, our);
     } else {
         walk("", Some(&reference.0), Some(&ours.0), &mut add);

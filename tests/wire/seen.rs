@@ -174,6 +174,7 @@ impl Words {
             }
             Value::String(_) if FOR_PEOPLE.contains(&key) => json!("words"),
             Value::String(text) if SECRETS.contains(&key) => json!(secret(&text)),
+            Value::String(text) if key == "target" => json!(addresses(&text)),
             Value::String(text) if key == "id" || key == "token_id" => json!(id(&text)),
             Value::String(text) => match moment(&text) {
                 Some(moment) => json!(moment),
@@ -205,7 +206,9 @@ fn id(text: &str) -> String {
 /// A moment as the API writes it, if it is near: then what matters is how far off. What lies far in the past was sent
 /// by a test, and must come back as it is.
 fn moment(text: &str) -> Option<String> {
-    let shape = text.len() == 20 || (text.len() == 27 && text.as_bytes()[19] == b'.');
+    // whole seconds, milliseconds (what a proxy tells), microseconds
+    let fraction = text.as_bytes().get(19) == Some(&b'.');
+    let shape = text.len() == 20 || (matches!(text.len(), 24 | 27) && fraction);
     if !(shape && text.ends_with('Z') && text.as_bytes()[10] == b'T') {
         return None;
     }

@@ -105,4 +105,26 @@ pub(crate) fn ours() -> Plan {
         .set("hub.allow_named_servers", "true")
         .set("hub.slow_spawn_timeout", "1")
         .set("hub.slow_stop_timeout", "1")
+        .set("hub.custom_scopes", &by_name(&custom_scopes()))
+        .set("services", &list(&services()))
+        .set("roles", &list(&roles()))
+        .set("load_groups", &by_name(&groups()))
+}
+
+/// One entry in RON: its own names bare; what is within them is text, numbers, lists and maps, which JSON writes alike.
+fn entry(value: &Value) -> String {
+    let fields = value.as_object().into_iter().flatten();
+    let fields = fields.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>();
+    format!("({})", fields.join(", "))
+}
+
+fn list(values: &Value) -> String {
+    let entries = values.as_array().into_iter().flatten().map(entry).collect::<Vec<_>>();
+    format!("[{}]", entries.join(", "))
+}
+
+fn by_name(values: &Value) -> String {
+    let entries = values.as_object().into_iter().flatten();
+    let entries = entries.map(|(name, value)| format!("{name:?}: {}", entry(value)));
+    format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
 }

@@ -42,7 +42,7 @@ pub(crate) fn area() -> Area {
     it.page("cookie:bob", "GET /hub/spawn/paul");
     it.page("cookie:paul", "GET /hub/spawn/nobody-at-all");
     it.page("cookie:paul", "POST /hub/spawn").form("a=b");
-    it.page("cookie:paul", "GET /hub/spawn?next=%2Fhub%2Fhome&a=b");
+    it.ask("paul", "POST /users/paul/server");
     it.ask("paul", "GET /users/paul/server").until("/ready", true);
     it.page("cookie:paul", "GET /hub/spawn?next=%2Fhub%2Fhome");
     it.page("cookie:paul", "GET /hub/spawn-pending/paul");
