@@ -4,7 +4,10 @@ use std::fmt;
 
 use http::StatusCode;
 use jovis_actors::{
-    accounts::{CodeRefused, GroupRefused, ServerRefused, ServiceRefused, ShareRefused, TokenRefused, UserRefused},
+    accounts::{
+        CodeRefused, GroupRefused, ServerRefused, ServiceRefused, ShareRefused, TokenRefused,
+        UserRefused,
+    },
     logins::SignInRefused,
     ports::StoreError,
     routes::RouteError,

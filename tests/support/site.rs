@@ -85,8 +85,13 @@ impl Plan {
     }
 
     /// The real thing: `jupyterhub-singleuser` of the environment that `.ci/install` makes.
-    pub fn notebooks(mut self) -> Self {
-        self.path = format!("{}/env/bin:{}", python_home().display(), self.path);
+    pub fn notebooks(self) -> Self {
+        self.notebooks_of("env")
+    }
+
+    /// The same of another environment.
+    pub fn notebooks_of(mut self, env: &str) -> Self {
+        self.path = format!("{}/{env}/bin:{}", python_home().display(), self.path);
         self.command(&["jupyterhub-singleuser"])
             .set("spawner.start_timeout", "120")
             .set("spawner.http_timeout", "120")

@@ -13,9 +13,9 @@ use super::{call::Call, error::Error};
 
 pub(crate) mod activity;
 pub(crate) mod authorizations;
+pub(crate) mod describe;
 pub(crate) mod fields;
 pub(crate) mod groups;
-pub(crate) mod describe;
 pub(crate) mod hub;
 pub(crate) mod metrics;
 pub(crate) mod named;

@@ -97,7 +97,8 @@ fn town() -> Town {
 #[test]
 fn scopes_are_about_the_server_and_held_by_who_shares_it() {
     let Town { image, eve, lab, .. } = town();
-    let cases: &[(&[&str], &[&str], Result<&[&str], &str>)] = &[
+    type Wanted = Result<&'static [&'static str], &'static str>;
+    let cases: &[(&[&str], &[&str], Wanted)] = &[
         (&[], &["shares!user=bob"], Ok(&["access:servers"])),
         (&[], &["access:servers!server=bob/lab"], Ok(&["access:servers"])),
         (
