@@ -508,8 +508,9 @@ fn unsafe_is_in_os_only() {
 /// 3,600 since operators ask root itself over its control socket: a hub that is paused or dead cannot answer for it.
 /// 4,900 and not 3,600 since root can become another program and go back: what it takes along, the trial before, the
 /// roll-back after, one proxy after the other; and since it speaks with systemd.
+/// 5,100 and not 5,000 since services of the configuration are started here too: their programs are root's to know.
 /// Lower it when it can be lowered; raising it wants a reason here.
-const PRIVILEGED: usize = 5_000;
+const PRIVILEGED: usize = 5_100;
 
 #[test]
 fn the_privileged_part_stays_small() {

@@ -192,7 +192,8 @@ mod tests {
     fn records_of_older_releases_load() {
         let old: Vec<Write> =
             OLD.lines().map(|line| decode(&[&[1], line.as_bytes()].concat()).unwrap()).collect();
-        assert_eq!(old, one_of_each());
+        // There were no groups, services and shares then.
+        assert_eq!(old, one_of_each()[..11]);
         let bytes = |line: &str| match line.strip_prefix("packed ") {
             Some(digits) => {
                 let pairs = digits.as_bytes().chunks(2).map(|it| std::str::from_utf8(it).unwrap());

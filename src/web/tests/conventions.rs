@@ -208,7 +208,7 @@ async fn a_form_of_a_browser_is_nobodys() {
         (Some("text/plain"), 403),
         (Some("application/x-www-form-urlencoded"), 403),
         (Some("multipart/form-data; boundary=x"), 403),
-        (Some(""), 403),
+        (Some(""), 201),
     ]
     .into_iter()
     .enumerate()
