@@ -2,6 +2,7 @@
 //! functions.
 
 pub mod fd;
+pub mod memory;
 pub mod packets;
 #[cfg(feature = "pam")]
 pub mod pam;

@@ -10,10 +10,11 @@
 //! been synced is written once more, into a new segment, before it counts ([`Journal::secure`]).
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io,
     ops::Range,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -25,7 +26,7 @@ use super::{
     segment::{self, BadHeader, Header, Point},
 };
 
-/// A frame of the journal with its records.
+/// A frame of the journal.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// Number of its first write.
@@ -35,14 +36,8 @@ pub(super) struct Entry {
     /// The place where it ends.
     pub(super) end: Point,
     segment: usize,
-    records: Range<usize>,
-}
-
-impl Entry {
     /// Where its bytes stand in the segment, its head included.
-    fn frame(&self) -> Range<usize> {
-        self.records.start - segment::FRAME_HEAD..self.records.end
-    }
+    frame: Range<usize>,
 }
 
 /// Everything the journal's files hold.
@@ -56,7 +51,10 @@ pub(super) struct Found {
     pub(super) notes: Vec<String>,
     /// How many segments there are.
     pub(super) segments: usize,
-    bytes: Vec<Vec<u8>>,
+    /// Those that hold nothing a base needs are let go: see [`read`].
+    bytes: Vec<Option<Vec<u8>>>,
+    /// Bytes of frames that the next snapshot takes in.
+    grown: u64,
     files: Vec<Segment>,
     next: u64,
 }
@@ -74,14 +72,33 @@ impl Found {
         self.reaches.max(self.entries.last().map_or(0, |last| last.end.sequence))
     }
 
-    /// The records of a frame, as bytes; `None` inside would be a mistake of the writer.
-    pub(super) fn records(&self, entry: &Entry) -> impl Iterator<Item = Option<&[u8]>> {
-        segment::records(&self.bytes[entry.segment][entry.records.clone()])
+    /// The bytes of a frame with its head, as they were when they were checked.
+    pub(super) fn frame(&self, entry: &Entry) -> Result<Cow<'_, [u8]>, StoreError> {
+        if let Some(bytes) = &self.bytes[entry.segment] {
+            return Ok(Cow::Borrowed(&bytes[entry.frame.clone()]));
+        }
+        let path = &self.files[entry.segment].path;
+        let mut bytes = vec![0; entry.frame.len()];
+        File::open(path)
+            .and_then(|file| file.read_exact_at(&mut bytes, entry.frame.start as u64))
+            .map_err(failed("read the journal"))?;
+        if segment::chain(&bytes) != Some(entry.end.chain) {
+            return Err(StoreError::Disk {
+                doing: "read the journal",
+                error: format!("{} changes while it is read", path.display()),
+            });
+        }
+        Ok(Cow::Owned(bytes))
     }
 }
 
-/// Reads all segments. `acknowledged`: nothing behind this write counts, where that is known.
-pub(super) fn read(folder: &Path, acknowledged: Option<u64>) -> Result<Found, StoreError> {
+/// Reads all segments. `acknowledged`: nothing behind this write counts, where that is known. What ends with `settled` or
+/// earlier is checked like the rest, but not kept in memory: a snapshot seems to hold it.
+pub(super) fn read(
+    folder: &Path,
+    acknowledged: Option<u64>,
+    settled: u64,
+) -> Result<Found, StoreError> {
     let reading = failed("read the journal");
     let mut found = Found { next: 1, ..Found::default() };
     let mut scans = Vec::new();
@@ -110,7 +127,8 @@ pub(super) fn read(folder: &Path, acknowledged: Option<u64>) -> Result<Found, St
         found.reaches = found.reaches.max(from.map_or(0, |from| from.sequence));
         found.next = found.next.max(number + 1);
         found.files.push(Segment { path, from: from.map(|it| it.sequence) });
-        found.bytes.push(bytes);
+        let needed = scan.frames.iter().any(|frame| frame.end.sequence > settled);
+        found.bytes.push(needed.then_some(bytes));
         scans.push(scan);
     }
     found.segments = scans.len();
@@ -139,11 +157,13 @@ pub(super) fn read(folder: &Path, acknowledged: Option<u64>) -> Result<Found, St
                     before: frame.before,
                     end: frame.end,
                     segment: index,
-                    records: frame.records,
+                    frame: frame.records.start - segment::FRAME_HEAD..frame.records.end,
                 }
             }),
         );
     }
+    let behind = found.entries.iter().filter(|entry| entry.end.sequence > settled);
+    found.grown = behind.map(|entry| entry.frame.len() as u64).sum();
     Ok(found)
 }
 
@@ -171,9 +191,8 @@ struct Open {
 impl Journal {
     /// Continues from `at`, in a new segment of at most about `limit` bytes that is made when first needed.
     pub(super) fn new(disk: Disk, folder: PathBuf, found: &Found, at: Point, limit: u64) -> Self {
-        let grown = found.bytes.iter().map(|it| it.len() as u64).sum();
-        let files = found.files.clone();
-        Self { disk, folder, open: None, files, next: found.next, limit, at, grown }
+        let (files, next, grown) = (found.files.clone(), found.next, found.grown);
+        Self { disk, folder, open: None, files, next, limit, at, grown }
     }
 
     /// Makes one group durable. After an error nothing more can be appended.
@@ -244,7 +263,7 @@ impl Journal {
         let mut file = self.disk.create(&beside).map_err(&securing)?;
         let mut bytes = Header { number: self.next, from }.encode();
         for entry in &uncertain {
-            bytes.extend(&found.bytes[entry.segment][entry.frame()]);
+            bytes.extend(&*found.frame(entry)?);
         }
         self.disk.write(&mut file, &bytes).map_err(&securing)?;
         self.disk.sync(&file).map_err(&securing)?;

@@ -7,8 +7,8 @@
 //!   store.mark            how far the store has been (about once a second): it never starts emptier than that
 //!   store.reserve         room that is given up when the disk is full
 //!   journal/N.log         every change, in order; synced before anybody is answered
-//!   sled/                 the same records by key, lazily; the usual base at opening
-//!   snapshots/N.snap      the image after change N, verified; two are kept; the base when sled is not to be trusted
+//!   sled/                 the same records by key, lazily; the base where snapshot and journal are not enough
+//!   snapshots/N.snap      the image after change N, verified; two are kept; the newest is the usual base at opening
 //! ```
 //!
 //! The journal is the truth; sled and snapshots spare us reading all of it. Each of the three can prove by a checksum
@@ -23,6 +23,7 @@
 //! To change a record's form: see `migrate`.
 
 mod backup;
+mod decode;
 mod disk;
 mod guard;
 mod journal;

@@ -1,29 +1,36 @@
 //! What is the truth? Chooses the base, replays the journal behind it, and repairs what disagrees.
 //!
 //! ```text
-//! floor      how far the store has been at least: mark, snapshots' names, segments' headers, sled
-//! bases      sled if all its records are right; else the newest good snapshot; else the older one; else nothing,
-//!            if the journal reaches back to the first write
+//! floor      how far the store has been at least: mark, snapshots' names, segments' headers, sled's place
+//! bases      the newest good snapshot; else the older one; else nothing, if the journal reaches back to the first write;
+//!            else sled, if all its records are right
 //! a base     counts if the journal continues it without a gap, in the same chain, up to the floor
 //! no base    stop, and say how to restore
 //! ```
+//!
+//! A snapshot comes before sled because a start waits for it: one file from its beginning to its end, under one sum,
+//! decoded by as many threads as there are, a million records in less than a second. sled takes four for that, and is
+//! verified by its own thread once people are served; what it says about its place counts at once, so that a sled that
+//! knows more than the files is asked for all of it.
 //!
 //! Nothing is changed on disk before a base counts.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    thread,
 };
 
 use jovis_actors::{ports::StoreError, store::Image};
 
 use super::{
+    decode,
     disk::{Disk, failed},
     guard::{self, Mark},
     journal::{self, Entry, Found},
     records::{self, BadRecord},
-    segment::Point,
-    sled::{self, Base, Opened},
+    segment::{self, Point},
+    sled::{self, Bad, Base, Opened},
     snapshot::{self, SnapshotError},
 };
 
@@ -80,9 +87,13 @@ pub(super) fn open(
     acknowledged: Option<Point>,
 ) -> Result<Truth, StoreError> {
     let mark = guard::mark(&paths.dir)?;
-    let found = journal::read(&paths.journal, acknowledged.map(|it| it.sequence))?;
     let snapshots = snapshot::list(&paths.snapshots).map_err(failed("list the snapshots"))?;
     let had_sled = paths.sled.join("db").exists();
+    // Beside the rest. A missing one is made later: opening would make it now.
+    let sled = had_sled.then(|| sled::begin(&paths.sled));
+    let (found, first) = read_files(paths, &snapshots, acknowledged);
+    let opened = sled.map(sled::Opening::wait);
+    let found = found?;
     let fresh = acknowledged.is_none()
         && !guard::has_begun(lock)
         && mark == Mark::Missing
@@ -105,75 +116,54 @@ pub(super) fn open(
         .max(found.reaches)
         .max(snapshots.last().map_or(0, |(number, _)| *number))
         .max(acknowledged.map_or(0, |it| it.sequence));
-    let durable_by_mark = marked.max(acknowledged.map_or(0, |it| it.sequence));
-    let mut floor = durable;
 
-    // A missing database is made later: opening would make it now.
-    let (mut base, mut sled_image, mut sled_bad) = (None, None, None);
-    if had_sled {
-        match sled::open(&paths.sled) {
-            Opened::Good(good, image) => (base, sled_image) = (Some(good), Some(image)),
-            Opened::Empty(empty) => {
-                drop(empty);
-                sled_bad = Some("it was empty".to_owned());
-            }
-            Opened::Unavailable(why) => {
-                repairs.push(format!("sled cannot be opened for now: {why}"));
-            }
-            Opened::Damaged(why) => sled_bad = Some(why),
-            Opened::Newer(version) => return Err(newer("sled", version.into())),
+    let (mut base, mut sled_bad) = (None, None);
+    match opened {
+        None => {}
+        Some(Opened::Found(good)) => base = Some(good),
+        Some(Opened::Empty(empty)) => {
+            drop(empty);
+            sled_bad = Some("it was empty".to_owned());
         }
+        Some(Opened::Unavailable(why)) => {
+            repairs.push(format!("sled cannot be opened for now: {why}"));
+        }
+        Some(Opened::Bad(Bad::Damaged(why))) => sled_bad = Some(why),
+        Some(Opened::Bad(Bad::Newer(version))) => return Err(newer("sled", version.into())),
     }
-    floor = floor.max(base.as_ref().map_or(0, |base| base.at().sequence));
 
-    let mut reasons = Vec::new();
-    let mut newest = snapshots.last().map(|(number, _)| *number);
-    let mut truth = None;
-    if let (Some(good), Some(image)) = (&base, sled_image) {
-        match replay(good.at(), *image, &found, floor) {
-            Ok(done) => truth = Some(done),
-            Err(Unfit::Fatal(error)) => return Err(error),
-            Err(Unfit::Gap(why)) => reasons.push(format!("from sled: {why}")),
-        }
-    }
-    let from_sled = truth.is_some();
-    for (number, path) in snapshots.iter().rev() {
-        if truth.is_some() {
-            break;
-        }
-        let name = format!("snapshot {number}");
-        match snapshot::read(path) {
-            // The journal always reaches as far as the newest snapshot. One that does not has lost its end, and with it
-            // perhaps more than the snapshot holds; unless the mark is of a backup that was put in place.
-            Ok((at, _)) if found.end() < at.sequence && durable_by_mark < at.sequence => {
-                reasons.push(format!(
-                    "from {name}: the journal ends with change {}, so that what came after the snapshot is not known",
-                    found.end()
-                ));
+    let mut files = Files {
+        found: &found,
+        snapshots: &snapshots,
+        durable,
+        durable_by_mark: marked.max(acknowledged.map_or(0, |it| it.sequence)),
+        // An empty store has nothing but a mark.
+        may_be_empty: mark == Mark::Sequence(0),
+        newest: snapshots.last().map(|(number, _)| *number),
+        repairs: &mut repairs,
+        reasons: Vec::new(),
+    };
+    let mut truth = files.truth(first)?;
+    let (newest, mut reasons) = (files.newest, files.reasons);
+    let (mut floor, mut from_sled) = (durable, false);
+    if let Some(sled) = &mut base
+        && truth.as_ref().is_none_or(|(_, at)| at.sequence < sled.at().sequence)
+    {
+        match sled.read() {
+            Ok(image) => {
+                floor = floor.max(sled.at().sequence);
+                let from_files = truth.take().filter(|(_, at)| at.sequence >= floor);
+                match replay(sled.at(), image, &found, floor) {
+                    Ok(done) => (truth, from_sled) = (Some(done), true),
+                    Err(Unfit::Fatal(error)) => return Err(error),
+                    Err(Unfit::Gap(why)) => {
+                        reasons.push(format!("from sled: {why}"));
+                        truth = from_files;
+                    }
+                }
             }
-            Ok((at, image)) => match replay(at, image, &found, floor) {
-                Ok(done) => truth = Some(done),
-                Err(Unfit::Fatal(error)) => return Err(error),
-                Err(Unfit::Gap(why)) => reasons.push(format!("from {name}: {why}")),
-            },
-            Err(SnapshotError::Newer(version)) => return Err(newer(&name, version)),
-            Err(SnapshotError::Record(BadRecord::Newer(version))) => {
-                return Err(newer(&name, version.into()));
-            }
-            Err(error) => {
-                // A new one is due.
-                newest = None;
-                repairs.push(format!("{name} is unusable: {error}"));
-                reasons.push(format!("{name}: {error}"));
-            }
-        }
-    }
-    if truth.is_none() {
-        match replay(Point::default(), Image::default(), &found, floor) {
-            Ok(done) if done.1.sequence > 0 || mark == Mark::Sequence(0) => truth = Some(done),
-            Ok(_) => reasons.push("nothing is left that holds a record".to_owned()),
-            Err(Unfit::Fatal(error)) => return Err(error),
-            Err(Unfit::Gap(why)) => reasons.push(format!("from the journal alone: {why}")),
+            Err(Bad::Newer(version)) => return Err(newer("sled", version.into())),
+            Err(Bad::Damaged(why)) => (base, sled_bad) = (None, Some(why)),
         }
     }
     if let Some(why) = &sled_bad {
@@ -204,11 +194,19 @@ pub(super) fn open(
         }
     }
     let base = match base {
-        Some(base) if from_sled => catch_up(base, &found, at, &mut repairs),
-        Some(_) => {
-            drop(base);
-            renew(disk, paths, "its place does not fit the journal", &image, at, &mut repairs)
-        }
+        Some(base) => match way(&found, base.at()) {
+            Ok((entries, end)) if end == at => match catch_up(base, &found, &entries, from_sled) {
+                Ok(base) => Some(base),
+                Err(error) => {
+                    repairs.push(format!("sled cannot be brought up to date: {error}"));
+                    None
+                }
+            },
+            Ok(_) | Err(_) => {
+                drop(base);
+                renew(disk, paths, "its place does not fit the journal", &image, at, &mut repairs)
+            }
+        },
         None => match sled_bad {
             Some(why) => renew(disk, paths, &why, &image, at, &mut repairs),
             // Unavailable for now.
@@ -221,6 +219,91 @@ pub(super) fn open(
         let _ = guard::note_begun(disk, lock);
     }
     Ok(Truth { image, at, found, base, snapshot: newest, marked, durable, repairs })
+}
+
+/// All segments of the journal, and the newest snapshot.
+type FilesRead = (Result<Found, StoreError>, Option<Result<(Point, Image), SnapshotError>>);
+
+/// Reads what nearly every opening needs, side by side.
+fn read_files(
+    paths: &Paths,
+    snapshots: &[(u64, PathBuf)],
+    acknowledged: Option<Point>,
+) -> FilesRead {
+    let settled = snapshots.last().map_or(0, |(number, _)| *number);
+    thread::scope(|scope| {
+        let newest = snapshots.last().map(|(_, path)| {
+            let thread = thread::Builder::new().name("snapshot".to_owned());
+            thread.spawn_scoped(scope, || snapshot::read(path))
+        });
+        let known = acknowledged.map(|it| it.sequence);
+        let found = journal::read(&paths.journal, known, settled);
+        let newest = newest.map(|thread| match thread {
+            Ok(thread) => thread.join().unwrap_or(Err(SnapshotError::Damaged)),
+            Err(error) => Err(SnapshotError::Disk(error)),
+        });
+        (found, newest)
+    })
+}
+
+/// Snapshots and journal, without sled.
+struct Files<'a> {
+    found: &'a Found,
+    snapshots: &'a [(u64, PathBuf)],
+    durable: u64,
+    durable_by_mark: u64,
+    may_be_empty: bool,
+    /// The newest snapshot, unless a new one is due.
+    newest: Option<u64>,
+    repairs: &'a mut Vec<String>,
+    /// Why what does not count does not.
+    reasons: Vec<String>,
+}
+
+impl Files<'_> {
+    /// What they make, if that is all that is known to be durable. The newest snapshot was read already.
+    fn truth(
+        &mut self,
+        mut newest: Option<Result<(Point, Image), SnapshotError>>,
+    ) -> Result<Option<(Image, Point)>, StoreError> {
+        for (number, path) in self.snapshots.iter().rev() {
+            let name = format!("snapshot {number}");
+            match newest.take().unwrap_or_else(|| snapshot::read(path)) {
+                // The journal always reaches as far as the newest snapshot. One that does not has lost its end, and with
+                // it perhaps more than the snapshot holds; unless the mark is of a backup that was put in place.
+                Ok((at, _))
+                    if self.found.end() < at.sequence && self.durable_by_mark < at.sequence =>
+                {
+                    self.reasons.push(format!(
+                        "from {name}: the journal ends with change {}, so that what came after the snapshot is not known",
+                        self.found.end()
+                    ));
+                }
+                Ok((at, image)) => match replay(at, image, self.found, self.durable) {
+                    Ok(done) => return Ok(Some(done)),
+                    Err(Unfit::Fatal(error)) => return Err(error),
+                    Err(Unfit::Gap(why)) => self.reasons.push(format!("from {name}: {why}")),
+                },
+                Err(SnapshotError::Newer(version)) => return Err(newer(&name, version)),
+                Err(SnapshotError::Record(BadRecord::Newer(version))) => {
+                    return Err(newer(&name, version.into()));
+                }
+                Err(error) => {
+                    // A new one is due.
+                    self.newest = None;
+                    self.repairs.push(format!("{name} is unusable: {error}"));
+                    self.reasons.push(format!("{name}: {error}"));
+                }
+            }
+        }
+        match replay(Point::default(), Image::default(), self.found, self.durable) {
+            Ok(done) if done.1.sequence > 0 || self.may_be_empty => return Ok(Some(done)),
+            Ok(_) => self.reasons.push("nothing is left that holds a record".to_owned()),
+            Err(Unfit::Fatal(error)) => return Err(error),
+            Err(Unfit::Gap(why)) => self.reasons.push(format!("from the journal alone: {why}")),
+        }
+        Ok(None)
+    }
 }
 
 /// A new store: the mark first, so that from now on an empty folder is a loss. The lock says so too, which nobody
@@ -248,79 +331,94 @@ fn begin(disk: &Disk, paths: &Paths, lock: &File, found: Found) -> Result<Truth,
     })
 }
 
-/// Applies the journal's frames behind `at`, which must continue it and reach `floor`.
-pub(super) fn replay(
-    mut at: Point,
-    mut image: Image,
-    found: &Found,
-    floor: u64,
-) -> Result<(Image, Point), Unfit> {
+/// The frames that lead on from this place, one after the other without a gap, and where they end; or what is missing.
+fn way(found: &Found, from: Point) -> Result<(Vec<&Entry>, Point), String> {
+    let (mut entries, mut at) = (Vec::new(), from);
     for entry in &found.entries {
         if entry.end.sequence == at.sequence && entry.end.chain != at.chain {
-            return Err(Unfit::Gap(format!(
-                "the journal has another change {} than this",
-                at.sequence
-            )));
+            return Err(format!("the journal has another change {} than this", at.sequence));
         }
         if entry.end.sequence <= at.sequence {
             continue;
         }
         if entry.first != at.sequence + 1 || entry.before != at.chain {
-            return Err(Unfit::Gap(format!(
+            return Err(format!(
                 "changes {} to {} are not in the journal",
                 at.sequence + 1,
                 entry.first.saturating_sub(1).max(at.sequence + 1)
-            )));
+            ));
         }
-        for write in writes(found, entry).map_err(Unfit::Fatal)? {
-            image.apply(&write);
-        }
+        entries.push(entry);
         at = entry.end;
     }
-    if at.sequence < floor {
+    Ok((entries, at))
+}
+
+/// Applies the journal's frames behind `at`, which must continue it and reach `floor`.
+pub(super) fn replay(
+    at: Point,
+    mut image: Image,
+    found: &Found,
+    floor: u64,
+) -> Result<(Image, Point), Unfit> {
+    let (entries, end) = way(found, at).map_err(Unfit::Gap)?;
+    if end.sequence < floor {
         return Err(Unfit::Gap(format!(
             "changes {} to {floor} are not in the journal",
-            at.sequence + 1
+            end.sequence + 1
         )));
     }
-    Ok((image, at))
-}
-
-/// A frame's records as writes.
-fn writes(found: &Found, entry: &Entry) -> Result<Vec<jovis_actors::store::Write>, StoreError> {
-    found
-        .records(entry)
-        .map(|record| {
-            let record = record.ok_or(BadRecord::Unreadable("a wrong length".to_owned()));
-            match record.and_then(records::decode) {
-                Err(BadRecord::Newer(version)) => Err(newer("the journal", version.into())),
-                other => other.map_err(|error| {
-                    StoreError::Damaged(format!("the journal behind {}: {error}", entry.first))
-                }),
+    let fed = decode::all(|take| {
+        for entry in entries {
+            let frame = found.frame(entry)?;
+            for record in segment::records(&frame[segment::FRAME_HEAD..]) {
+                take(record.ok_or_else(|| unreadable(entry.first, &"a wrong length"))?);
             }
+        }
+        Ok(())
+    });
+    let (fed, decoded) = fed.map_err(failed("read the journal")).map_err(Unfit::Fatal)?;
+    fed.map_err(Unfit::Fatal)?;
+    let decoded = decoded.map_err(|error| {
+        Unfit::Fatal(match error {
+            BadRecord::Newer(version) => newer("the journal", version.into()),
+            other => unreadable(at.sequence + 1, &other),
         })
-        .collect()
+    })?;
+    // More than there was: then all of it is made at once.
+    if end.sequence - at.sequence > image.len() as u64 {
+        return Ok((Image::gather(image.writes().chain(decoded)), end));
+    }
+    decoded.for_each(|write| image.apply(&write));
+    Ok((image, end))
 }
 
-/// Brings sled up to the end of the journal; without it if that fails.
+fn unreadable(behind: u64, why: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Damaged(format!("the journal behind {behind}: {why}"))
+}
+
+/// Has sled do what the journal holds behind its place, and before that, unless all of it was just read, look through
+/// its records.
 fn catch_up(
     mut base: Box<Base>,
     found: &Found,
-    at: Point,
-    repairs: &mut Vec<String>,
-) -> Option<Box<Base>> {
-    for entry in &found.entries {
-        if entry.end.sequence <= base.at().sequence {
-            continue;
-        }
-        let group = writes(found, entry).ok()?;
-        let bytes = found.records(entry).flatten().map(<[u8]>::to_vec);
-        if let Err(error) = base.apply(group.iter().zip(bytes), entry.end) {
-            repairs.push(format!("sled cannot be brought up to date: {error}"));
-            return None;
-        }
+    entries: &[&Entry],
+    verified: bool,
+) -> Result<Box<Base>, String> {
+    if !verified {
+        base.verify()?;
     }
-    (base.at() == at).then_some(base)
+    for entry in entries {
+        let frame = found.frame(entry).map_err(|error| error.to_string())?;
+        let records = segment::records(&frame[segment::FRAME_HEAD..]);
+        let group: Result<Vec<_>, BadRecord> = records
+            .flatten()
+            .map(|record| Ok((records::decode(record)?, record.to_vec())))
+            .collect();
+        let group = group.map_err(|error| error.to_string())?;
+        base.apply(group.iter().map(|(write, record)| (write, record.clone())), entry.end)?;
+    }
+    Ok(base)
 }
 
 /// Sets sled aside, if it is there, and makes it anew from the image; without it if that fails.

@@ -8,7 +8,7 @@
 //! A field that is not there has its default, one that is not known is refused. To add a field: a tag nobody had, in
 //! writing and reading, and what `records` asks for whenever a form changes. A tag is never given twice.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{borrow::Borrow, collections::HashSet, hash::Hash, sync::Arc};
 
 use jovis_actors::{
     domain::{
@@ -323,44 +323,36 @@ pub(super) struct Known {
     scopes_here: Vec<Scope>,
 }
 
+/// What is known and equal to this, or else this, made and known from now on.
+fn one_of<T, K>(known: &mut HashSet<T>, key: &K, make: impl FnOnce(&K) -> T) -> T
+where
+    T: Borrow<K> + Clone + Eq + Hash,
+    K: Eq + Hash + ?Sized,
+{
+    if let Some(same) = known.get(key) {
+        return same.clone();
+    }
+    let new = make(key);
+    known.insert(new.clone());
+    new
+}
+
 impl Known {
-    /// This text.
-    pub(super) fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(same) = self.texts.get(text) {
-            return same.clone();
-        }
-        let new: Arc<str> = text.into();
-        self.texts.insert(new.clone());
-        new
+    fn text(&mut self, text: &str) -> Arc<str> {
+        one_of(&mut self.texts, text, |text| text.into())
     }
 
-    /// The client of this name.
-    pub(super) fn client(&mut self, text: &str) -> ClientId {
-        if let Some(same) = self.clients.get(text) {
-            return same.clone();
-        }
-        let new = ClientId::claimed(text);
-        self.clients.insert(new.clone());
-        new
+    fn client(&mut self, text: &str) -> ClientId {
+        one_of(&mut self.clients, text, ClientId::claimed)
     }
 
     fn scope(&mut self, text: &str) -> Scope {
-        if let Some(same) = self.scopes.get(text) {
-            return same.clone();
-        }
-        let new = Scope::new(text);
-        self.scopes.insert(new.clone());
-        new
+        one_of(&mut self.scopes, text, Scope::new)
     }
 
     /// Those of the token in hand, as a list.
     fn scopes(&mut self) -> Arc<[Scope]> {
-        if let Some(same) = self.lists.get(&*self.scopes_here) {
-            return same.clone();
-        }
-        let new: Arc<[Scope]> = self.scopes_here.as_slice().into();
-        self.lists.insert(new.clone());
-        new
+        one_of(&mut self.lists, &self.scopes_here[..], |scopes| scopes.into())
     }
 
     /// The same for what was read otherwise.

@@ -15,8 +15,9 @@ use super::{
 
 /// The whole of it, and where it stands.
 pub(super) fn peek(paths: &Paths) -> Result<(Image, Point), StoreError> {
-    let found = journal::read(&paths.journal, None)?;
     let snapshots = snapshot::list(&paths.snapshots).map_err(failed("list the snapshots"))?;
+    let newest = snapshots.last().map_or(0, |(number, _)| *number);
+    let found = journal::read(&paths.journal, None, newest)?;
     let marked = match guard::mark(&paths.dir)? {
         Mark::Sequence(sequence) => sequence,
         Mark::Missing if found.segments == 0 && snapshots.is_empty() => {
@@ -25,7 +26,6 @@ pub(super) fn peek(paths: &Paths) -> Result<(Image, Point), StoreError> {
         }
         Mark::Missing | Mark::Unreadable => 0,
     };
-    let newest = snapshots.last().map_or(0, |(number, _)| *number);
     let floor = marked.max(found.reaches).max(newest);
     let mut reasons = Vec::new();
     for (number, path) in snapshots.iter().rev() {

@@ -1,6 +1,7 @@
 //! The port: what happens for one group of writes, and about once a second.
 //!
 //! ```text
+//! load    see `open`; sled is verified afterwards, by its own thread
 //! append  encode -> one frame -> sync -> (durable) -> one batch to sled -> Ok
 //! idle    flush and sync sled; note the mark; take in a finished snapshot and drop what it makes needless;
 //!         begin a snapshot if one is due; keep the reserve; make a lost sled anew
@@ -35,9 +36,12 @@ use super::{
     sled::Base,
     snapshot::{self, Running, SnapshotError},
 };
-use crate::telemetry::{
-    chain,
-    metrics::{self, COMMITS},
+use crate::{
+    os::memory,
+    telemetry::{
+        chain,
+        metrics::{self, COMMITS},
+    },
 };
 
 /// How much and how often. Tests take smaller ones.
@@ -109,7 +113,9 @@ pub(super) struct Open {
     /// What was found and not yet written once more, for lack of room, and how far it is known to be durable.
     unsecured: Option<Box<(Found, u64)>>,
     base: Option<Box<Base>>,
-    /// When to try again after sled was lost.
+    /// Why sled was lost.
+    base_lost: String,
+    /// When to try again after that.
     base_again: Instant,
     marked: u64,
     /// Newest snapshot, if any.
@@ -254,28 +260,8 @@ impl DiskJournal {
         Ok(())
     }
 
-    /// What was being done when this was called is over, one way or another.
-    fn close(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        if let Some((running, _)) = open.running {
-            let _ = running.finish();
-        }
-        // Another segment is begun only when this one is settled.
-        self.tail = open.journal.into_tail().or(self.tail.take());
-    }
-
-    /// Cuts off what a failed append may have left behind, and waits until that is on the medium.
-    fn disown(&mut self) -> io::Result<()> {
-        if let Some((file, length)) = &self.tail {
-            self.disk.cut(file, *length)?;
-        }
-        self.tail = None;
-        Ok(())
-    }
-}
-
-impl Port for DiskJournal {
-    fn load(&mut self) -> Result<Loaded, StoreError> {
+    /// See [`load`](Port::load).
+    fn load_all(&mut self) -> Result<Loaded, StoreError> {
         self.close();
         self.prepare()?;
         if let Err(error) = snapshot::sweep(&self.disk, &self.paths.snapshots) {
@@ -332,6 +318,7 @@ impl Port for DiskJournal {
             journal,
             unsecured,
             base: truth.base,
+            base_lost: "it could not be used".to_owned(),
             base_again: now + self.limits.pause,
             marked: truth.marked,
             snapshot: truth.snapshot,
@@ -342,6 +329,34 @@ impl Port for DiskJournal {
             roomy: false,
         });
         Ok(Loaded { image, sequence: at.sequence, repairs: truth.repairs })
+    }
+
+    /// What was being done when this was called is over, one way or another.
+    fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        if let Some((running, _)) = open.running {
+            let _ = running.finish();
+        }
+        // Another segment is begun only when this one is settled.
+        self.tail = open.journal.into_tail().or(self.tail.take());
+    }
+
+    /// Cuts off what a failed append may have left behind, and waits until that is on the medium.
+    fn disown(&mut self) -> io::Result<()> {
+        if let Some((file, length)) = &self.tail {
+            self.disk.cut(file, *length)?;
+        }
+        self.tail = None;
+        Ok(())
+    }
+}
+
+impl Port for DiskJournal {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        let loaded = self.load_all();
+        // For a moment all records were there as bytes too.
+        memory::give_back();
+        loaded
     }
 
     fn fits(&self, write: &Write) -> Result<(), String> {
@@ -442,7 +457,7 @@ impl Port for DiskJournal {
             // Not before there is room: what is on disk may be whole.
             if open.base.is_none() && open.roomy && now >= open.base_again {
                 let mut said = Vec::new();
-                let why = "it had failed while in use";
+                let why = &open.base_lost;
                 open.base = open::renew(&self.disk, &self.paths, why, image, at, &mut said);
                 open.base_again = now + self.limits.pause;
                 for what in said {
@@ -464,6 +479,7 @@ impl Open {
         if let Some(Err(error)) = outcome {
             warn!(%error, "sled left behind");
             self.base = None;
+            self.base_lost = error;
             self.base_again = Instant::now() + pause;
         }
     }

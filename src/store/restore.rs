@@ -97,7 +97,7 @@ impl Held {
     ///
     /// The journal is of another history, or begins too late, or ends before `to`.
     pub fn follow(self, journal: &Path, to: Option<u64>) -> Result<Self, RestoreError> {
-        let found = journal::read(journal, to)?;
+        let found = journal::read(journal, to, 0)?;
         let (image, at) = replay(self.at, self.image, &found, 0).map_err(|error| match error {
             Unfit::Gap(why) => RestoreError::Gap(why),
             Unfit::Fatal(error) => RestoreError::Store(error),

@@ -134,6 +134,11 @@ fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame> {
     Some(Frame { first, before: sum_at(head, 20), end: Point { sequence, chain }, records })
 }
 
+/// The sum of the frame that these bytes are; none if they are not just that.
+pub(super) fn chain(bytes: &[u8]) -> Option<Sum> {
+    frame_at(bytes, 0).filter(|frame| frame.records.end == bytes.len()).map(|it| it.end.chain)
+}
+
 /// What a segment's bytes hold.
 #[derive(Debug)]
 pub(super) struct Scan {

@@ -8,20 +8,20 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
-    mem,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use jovis_actors::store::{Image, Write};
+use jovis_actors::store::Image;
 use ring::digest;
 use thiserror::Error;
 
 use super::{
+    decode,
     disk::{self, Disk},
     records::{self, BadRecord, Sum, first_16},
-    segment::{self, Point, sum_at, u32_at, u64_at},
+    segment::{Point, sum_at, u32_at, u64_at},
 };
 
 /// How many good snapshots are kept.
@@ -31,10 +31,6 @@ const MAGIC: &[u8; 8] = b"JOVISSNP";
 const HEAD: u64 = 44;
 /// Bytes handed to the file at once.
 const CHUNK: usize = 256 * 1024;
-/// Threads that decode while one reads.
-const DECODERS: usize = 2;
-/// Batches of a chunk's size that may wait for each.
-const AHEAD: usize = 2;
 
 /// Why there is no snapshot.
 #[derive(Debug, Error)]
@@ -72,57 +68,16 @@ pub(super) fn read(path: &Path) -> Result<(Point, Image), SnapshotError> {
     load(&file, length)
 }
 
-/// Reads and checks so many bytes as a snapshot: this thread reads and sums up, others decode.
+/// Reads and checks so many bytes as a snapshot.
 pub(super) fn load(from: impl Read, length: u64) -> Result<(Point, Image), SnapshotError> {
-    thread::scope(|scope| {
-        let (mut decoders, mut threads) = (Vec::new(), Vec::new());
-        for _ in 0..DECODERS {
-            let (decoder, inbox) = mpsc::sync_channel(AHEAD);
-            decoders.push(decoder);
-            let thread = thread::Builder::new().name("snapshot".to_owned());
-            threads.push(thread.spawn_scoped(scope, move || decode_all(&inbox))?);
-        }
-        let (mut batch, mut batches) = (Batch::new(), 0);
-        // One that met a record it cannot read takes no more, and says so at the end.
-        let mut hand_over = |batch: &mut Batch| {
-            let _ = decoders[batches % DECODERS].send(mem::take(batch));
-            batches += 1;
-        };
-        let at = parse(from, length, |record| {
-            batch.extend(u32::try_from(record.len()).unwrap_or(u32::MAX).to_be_bytes());
-            batch.extend(record);
-            if batch.len() >= CHUNK {
-                hand_over(&mut batch);
-            }
+    let (at, decoded) = decode::all(|take| {
+        parse(from, length, |record| {
+            take(record);
             Ok(())
-        });
-        hand_over(&mut batch);
-        drop(decoders);
-        let panicked = |_| Err(BadRecord::Unreadable("its reader panicked".to_owned()));
-        let decoded: Result<Vec<_>, _> =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect();
-        // What they met counts only if the whole turns out right.
-        let (at, decoded) = (at?, decoded?);
-        let mut decoded: Vec<_> = decoded.into_iter().map(Vec::into_iter).collect();
-        let in_turn = (0..).map_while(|turn| decoded[turn % DECODERS].next());
-        Ok((at, Image::gather(in_turn.flatten())))
-    })
-}
-
-/// Records on their way to a decoder: `length u32 | bytes`, one after the other.
-type Batch = Vec<u8>;
-
-/// All batches as they come, until no more do.
-fn decode_all(inbox: &mpsc::Receiver<Batch>) -> Result<Vec<Vec<Write>>, BadRecord> {
-    let mut reader = records::Reader::default();
-    inbox
-        .iter()
-        .map(|batch| {
-            segment::records(&batch)
-                .map(|record| reader.decode(record.expect("its length was just put before it")))
-                .collect()
         })
-        .collect()
+    })?;
+    // A record that cannot be read says nothing before the whole turns out right.
+    Ok((at?, Image::gather(decoded?)))
 }
 
 /// Is the snapshot in these bytes of this very image and place? Takes no second image in memory.

@@ -480,6 +480,67 @@ fn a_record_that_sled_lost_or_changed_is_noticed() {
 }
 
 #[test]
+fn sled_is_verified_beside_the_work_and_made_anew_if_it_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, sequence) = rested(dir.path());
+    let image = Arc::new(image);
+    let key = super::records::place(&user(24, "user23")).key;
+    let altered = super::records::encode(&user(24, "mallory")).unwrap();
+    let db = ::sled::open(dir.path().join("sled")).unwrap();
+    db.insert(&key, altered.clone()).unwrap().unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let mut subject = journal(dir.path());
+    let loaded = subject.load().unwrap();
+    assert_eq!((&loaded.image, loaded.sequence), (&*image, sequence));
+    assert_eq!(loaded.repairs, Vec::<String>::new(), "nobody waits for that");
+    // What comes meanwhile is not built on it.
+    let more = user(900, "late");
+    subject.append(sequence + 1, std::slice::from_ref(&more)).unwrap();
+    let (mut after, sequence) = (Image::clone(&image), sequence + 1);
+    after.apply(&more);
+    let after = Arc::new(after);
+    let begun = Instant::now();
+    while !dir.path().join("sled.damaged").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it was not noticed");
+        subject.idle(&after, sequence).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    drop(subject);
+    let db = ::sled::open(dir.path().join("sled")).unwrap();
+    assert_ne!(db.get(&key).unwrap().unwrap(), altered);
+    drop(db);
+    // Alone it has all of it.
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    fs::remove_dir_all(dir.path().join("snapshots")).unwrap();
+    let loaded = journal(dir.path()).load().unwrap();
+    assert_eq!((loaded.image, loaded.sequence), (Image::clone(&after), sequence));
+}
+
+#[test]
+fn what_sled_alone_knows_is_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut image, sequence) = rested(dir.path());
+    let mut subject = journal(dir.path());
+    subject.load().unwrap();
+    let segments = files(&dir.path().join("journal"));
+    // No housekeeping comes after this: the mark does not tell of it, nor does a segment's header.
+    let more = [user(900, "late"), user(901, "later")];
+    for (number, write) in (sequence + 1..).zip(&more) {
+        subject.append(number, std::slice::from_ref(write)).unwrap();
+        image.apply(write);
+    }
+    drop(subject);
+    for segment in files(&dir.path().join("journal")) {
+        if !segments.contains(&segment) {
+            fs::remove_file(dir.path().join("journal").join(segment)).unwrap();
+        }
+    }
+    let loaded = journal(dir.path()).load().unwrap();
+    assert_eq!((loaded.image, loaded.sequence), (image, sequence + 2), "{:?}", loaded.repairs);
+}
+
+#[test]
 fn parts_of_two_stores_are_not_mixed() {
     let (dir, foreign) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let story = [vec![user(1, "ada")], vec![user(2, "bob")], vec![user(3, "cleo")]];

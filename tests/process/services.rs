@@ -65,8 +65,8 @@ fn a_managed_service_is_kept_running_whatever_dies() {
     assert_eq!((&told["hub"]["kind"], &told["hub"]["name"]), (&"service".into(), &"tool".into()));
     let scopes = told["hub"]["scopes"].to_string();
     assert!(scopes.contains("list:users"), "{scopes}");
-    let bare = site.visitor().get("/services/tool?a=b");
-    assert_eq!((bare.status, bare.location().as_deref()), (301, Some("/services/tool/?a=b")));
+    // Where there is a route it counts without its last slash too, as for servers.
+    assert_eq!(site.visitor().get("/services/tool?a=b").status, 200);
     // One that cannot start keeps nobody else.
     site.log.event(0, "service not started", PATIENCE);
 

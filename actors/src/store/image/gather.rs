@@ -28,6 +28,14 @@ impl Image {
                 {
                     tokens.push(token);
                 }
+                // Users and tokens are not looked at for these.
+                other @ (Write::Server(_)
+                | Write::ServerGone(_)
+                | Write::Client(_)
+                | Write::ClientGone(_)
+                | Write::Code(_)
+                | Write::CodeGone(_)
+                | Write::IdsUsed(_)) => image.apply(&other),
                 // It may concern those before it.
                 other => {
                     image.take_users(std::mem::take(&mut users));
@@ -45,9 +53,11 @@ impl Image {
     fn take_users(&mut self, users: Vec<Arc<User>>) {
         let Some(last) = users.last() else { return };
         self.ids = self.ids.max(last.id.0);
-        for user in &users {
-            self.names.insert(user.name.clone(), user.id);
-        }
+        let mut by_name: Vec<_> = users.iter().collect();
+        // Of two with one name the later has it, as when they are applied.
+        by_name.sort_by(|one, other| one.name.cmp(&other.name).then(other.id.cmp(&one.id)));
+        by_name.dedup_by(|one, other| one.name == other.name);
+        self.names = dense(&by_name, |user| (user.name.clone(), user.id));
         self.users = dense(&users, |user| (user.id, user.clone()));
     }
 
@@ -109,6 +119,19 @@ mod tests {
                 map.iter().map(|(key, value)| (*key, *value)).eq((0..length).map(|n| (n, n + 1)))
             );
             assert!(set((0..length).rev()).iter().copied().eq(0..length));
+        }
+    }
+
+    #[test]
+    fn of_several_users_with_one_name_the_last_has_it() {
+        for users in 1..6 {
+            let user = |id| Write::User(Arc::new(crate::testing::user(id, "ada")));
+            let writes: Vec<Write> = (1..=users).map(user).collect();
+            let gathered = Image::gather(writes.clone());
+            assert_eq!(gathered.user_named("ada").unwrap().id.0, users);
+            let mut applied = Image::default();
+            writes.iter().for_each(|write| applied.apply(write));
+            assert_eq!(gathered, applied);
         }
     }
 }
