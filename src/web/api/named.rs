@@ -95,9 +95,9 @@ pub(crate) async fn needed(
     Ok(key)
 }
 
-/// Most named servers of one user; 0: any number. (No setting says so yet.)
-fn limit(_call: &Call) -> u32 {
-    0
+/// Most named servers of one user; 0: any number.
+fn limit(call: &Call) -> u32 {
+    call.settings.hub.named_server_limit_per_user
 }
 
 fn not_enabled() -> Error {

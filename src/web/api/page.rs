@@ -25,9 +25,6 @@ struct Limits {
     most: usize,
 }
 
-/// Until the configuration has them, as in JupyterHub where nothing is set.
-const LIMITS: Limits = Limits { default: 50, most: 200 };
-
 /// Which part of a list is asked for, and in which shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -43,7 +40,13 @@ impl Page {
     /// As the request has it; 400 if that is no number.
     pub(crate) fn of(call: &Call) -> Result<Self, Error> {
         let accept = call.headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
-        Self::read(accept, call.query.get("offset"), call.query.get("limit"), LIMITS)
+        let hub = &call.settings.hub;
+        let pages = |most: u32| usize::try_from(most.max(1)).unwrap_or(usize::MAX);
+        let limits = Limits {
+            default: pages(hub.api_page_default_limit),
+            most: pages(hub.api_page_max_limit),
+        };
+        Self::read(accept, call.query.get("offset"), call.query.get("limit"), limits)
     }
 
     fn read<'a>(
@@ -117,6 +120,8 @@ fn number(what: &str, text: &str) -> Result<usize, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: Limits = Limits { default: 50, most: 200 };
 
     fn read(accept: &str, offset: Option<&str>, limit: Option<&str>) -> Result<Page, u16> {
         Page::read([accept], offset, limit, LIMITS).map_err(|error| error.status.as_u16())

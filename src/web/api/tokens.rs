@@ -71,7 +71,8 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
         None => By::User(by_body(call, name, &body).await?),
     };
     let user = user(call, name)?;
-    let asked = read(&call.policy, &body, &requester, &user)?;
+    let most = call.settings.hub.token_expires_in_max_seconds.duration();
+    let asked = read(&call.policy, most, &body, &requester, &user)?;
     let secret = call.app.entropy.hex(16);
     let new = NewToken {
         owner: Owner::User(user.id),
@@ -136,8 +137,10 @@ struct Asked {
     expires_in: Option<Duration>,
 }
 
+/// `most`: no token lives longer; nothing: as long as it is asked to.
 fn read(
     policy: &Policy,
+    most: Duration,
     body: &Map<String, Value>,
     requester: &By,
     target: &User,
@@ -166,6 +169,13 @@ fn read(
                 seconds.ok_or_else(|| Error::bad("expires_in must be a positive integer"))?;
             Some(Duration::from_secs(seconds))
         }
+    };
+    let expires_in = match expires_in {
+        None if !most.is_zero() => Some(most),
+        Some(life) if !most.is_zero() && life > most => {
+            return Err(Error::bad(format!("expires_in is {} seconds at most", most.as_secs())));
+        }
+        other => other,
     };
     let scopes = match (texts("scopes")?, texts("roles")?) {
         (Some(_), Some(_)) => return Err(Error::bad("give scopes or roles, not both")),
@@ -256,7 +266,8 @@ mod tests {
     fn asked(body: Value) -> Result<Asked, u16> {
         let body = body.as_object().unwrap().clone();
         let by = By::User(person(2, "admin").into());
-        read(&Policy::default(), &body, &by, &person(1, "bob")).map_err(|it| it.status.as_u16())
+        read(&Policy::default(), Duration::ZERO, &body, &by, &person(1, "bob"))
+            .map_err(|it| it.status.as_u16())
     }
 
     #[test]

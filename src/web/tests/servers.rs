@@ -346,3 +346,35 @@ async fn a_stream_with_nothing_to_tell_is_kept_open_by_blank_lines() {
     assert_eq!(next().await, "\n\n");
     assert!(begun.elapsed() > Duration::from_secs(7), "a proxy in between waits longer");
 }
+
+#[tokio::test]
+async fn nobody_has_more_named_servers_than_the_operator_allows() {
+    let hub = Hub::with(|hub| {
+        hub.allow_named_servers = true;
+        hub.named_server_limit_per_user = 1;
+    });
+    let mut bob = hub.browser("bob").await;
+    assert_eq!(ask(&mut bob, "POST", DEFAULT, Value::Null).await.0, 201, "it does not count");
+    assert_eq!(ask(&mut bob, "POST", LAB, Value::Null).await.0, 201);
+    for name in ["two", "NO NAME"] {
+        let path = format!("/hub/api/users/bob/servers/{}", name.replace(' ', "%20"));
+        for method in ["PUT", "POST"] {
+            let (status, why) = ask(&mut bob, method, &path, Value::Null).await;
+            assert_eq!(status, 400, "{method} {name}");
+            assert!(why["message"].as_str().unwrap().starts_with("1 named servers"), "{why}");
+        }
+    }
+    assert_eq!(bob.get("/hub/spawn/bob/two").await.status, 400);
+    assert_eq!(ask(&mut bob, "DELETE", LAB, Value::Null).await.0, 204);
+    assert_eq!(ask(&mut bob, "POST", LAB, Value::Null).await.0, 201, "it is there");
+    assert_eq!(ask(&mut bob, "DELETE", DEFAULT, Value::Null).await.0, 204);
+    assert_eq!(ask(&mut bob, "PATCH", DEFAULT, json!({"name": "old"})).await.0, 400, "one more");
+    assert_eq!(ask(&mut bob, "DELETE", LAB, Value::Null).await.0, 204);
+    assert_eq!(ask(&mut bob, "PATCH", LAB, json!({"name": "two"})).await.0, 200, "as many");
+    let two = "/hub/api/users/bob/servers/two";
+    assert_eq!(ask(&mut bob, "DELETE", two, json!({"remove": true})).await.0, 204);
+    assert_eq!(ask(&mut bob, "PATCH", DEFAULT, json!({"name": "old"})).await.0, 200);
+    let mut eve = hub.browser("eve").await;
+    let eves = "/hub/api/users/eve/servers/lab";
+    assert_eq!(ask(&mut eve, "PUT", eves, Value::Null).await.0, 201, "each their own");
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-use jovis_actors::domain::Owner;
+use jovis_actors::domain::{Owner, Seconds};
 use serde_json::{Value, json};
 
 use super::machinery::give;
@@ -130,4 +130,21 @@ async fn name_and_password_in_the_body_are_enough_for_a_token() {
     }
     assert!(hub.app.doors.image().user_named("stranger").is_none(), "nobody was made");
     assert_eq!(ask(auth("root", "correct horse")).await.0, 201, "an administrator may");
+}
+
+#[tokio::test]
+async fn a_token_lives_no_longer_than_the_operator_allows() {
+    let hub = Hub::with(|hub| hub.token_expires_in_max_seconds = Seconds::new(60));
+    hub.clock.0.store(0, Ordering::SeqCst);
+    let mut bob = hub.browser("bob").await;
+    for (asked, status, ends) in [
+        (json!({}), 201, json!("1970-01-01T00:01:00Z")),
+        (json!({"expires_in": null}), 201, json!("1970-01-01T00:01:00Z")),
+        (json!({"expires_in": 60}), 201, json!("1970-01-01T00:01:00Z")),
+        (json!({"expires_in": 5}), 201, json!("1970-01-01T00:00:05Z")),
+        (json!({"expires_in": 61}), 400, Value::Null),
+    ] {
+        let (got, model) = make(&mut bob, asked.clone()).await;
+        assert_eq!((got, &model["expires_at"]), (status, &ends), "{asked}");
+    }
 }
