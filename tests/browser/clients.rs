@@ -1,10 +1,15 @@
 //! Clients made for JupyterHub, as they come from PyPI, without a change.
 
-use std::{fs, os::unix::fs::chown, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{PermissionsExt as _, chown},
+    time::Duration,
+};
 
 use crate::{
     MINUTES, alone, as_root,
-    support::{Account, Plan, Visitor, wait_for},
+    support::{Account, PATIENCE, Plan, Site, Visitor, python_home, wait_for},
 };
 
 /// A whole life of a server of this environment, seen by its user with a browser, with a token, and by somebody else.
@@ -83,4 +88,80 @@ fn a_single_user_server_of_5_5_lives_on_our_wire_unchanged() {
 fn a_single_user_server_of_6_1_lives_on_our_wire_unchanged() {
     as_root!();
     a_server_lives("env");
+}
+
+/// A hub with these further sections, started.
+fn with_sections(plan: Plan, sections: impl FnOnce(&Site) -> String) -> Site {
+    let mut site = plan.prepare();
+    let plain = fs::read_to_string(&site.file).expect("it was just written");
+    let end = plain.rfind(')').expect("it is RON");
+    let text = format!("{}{}\n)\n", &plain[..end], sections(&site));
+    fs::write(&site.file, text).expect("the folder is ours");
+    site.start();
+    site
+}
+
+#[test]
+fn the_idle_culler_culls_an_idle_server_as_a_managed_service() {
+    as_root!();
+    let account = Account::make();
+    let culler = python_home().join("singleuser-5.5/bin/jupyterhub-idle-culler");
+    let site = with_sections(Plan::quick(), |_| {
+        format!(
+            r#"    services: [(name: "culler", command: [{culler:?}, "--timeout=3", "--cull-every=1"])],
+    roles: [(name: "culling", services: ["culler"],
+             scopes: ["list:users", "read:users:activity", "read:servers", "delete:servers"])],"#
+        )
+    });
+    let mut visitor = site.visitor();
+    visitor.sign_in(&account);
+    let mark = site.log.mark();
+    let started = visitor.api("POST", &format!("/hub/api/users/{}/server", account.name), "");
+    assert!(matches!(started.status, 201 | 202), "{}", started.text());
+    let ended = site.log.event(mark, "server ended", MINUTES);
+    let cause = ended.text("cause").unwrap_or_default();
+    assert!(cause.contains("culled by culler"), "{cause}");
+    wait_for("the server has gone", PATIENCE, || (site.servers().len() <= 1).then_some(()));
+}
+
+#[test]
+fn a_service_with_jupyterhubs_own_library_knows_its_visitors() {
+    as_root!();
+    let account = Account::make();
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let port = port.port();
+    let python = python_home().join("env/bin/python3");
+    let site = with_sections(Plan::quick(), |site| {
+        let script = site.folder().join("visited.py");
+        fs::write(&script, include_str!("../support/visited.py")).expect("the folder is ours");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        format!(
+            r#"    services: [(name: "visited", url: "http://127.0.0.1:{port}", command: [{python:?}, {script:?}],
+                oauth_no_confirm: true)],
+    roles: [(name: "user", scopes: ["self", "access:services!service=visited"])],"#
+        )
+    });
+    let mut visitor = site.visitor();
+    visitor.sign_in(&account);
+    // By OAuth, as a browser.
+    let page = "/services/visited/browser";
+    let (answer, _) = wait_for("the service answers", MINUTES, || {
+        let (answer, at) = visitor.follow(page);
+        (answer.status == 200).then_some((answer, at))
+    })
+    .0;
+    let told = answer.json();
+    assert_eq!((&told["name"], &told["kind"]), (&account.name.as_str().into(), &"user".into()));
+    assert!(told["scopes"].to_string().contains("access:services!service=visited"), "{told}");
+    // By a token, as a script; not without one.
+    let made = visitor.api("POST", &format!("/hub/api/users/{}/tokens", account.name), "{}");
+    let header = format!("token {}", made.json()["token"].as_str().expect("shown once"));
+    let mut script = site.visitor();
+    let ask = |script: &mut Visitor, headers: &[(&str, &str)]| {
+        script.send("GET", "/services/visited/script", headers, b"").expect("an answer")
+    };
+    let answer = ask(&mut script, &[("Authorization", header.as_str())]);
+    assert_eq!((answer.status, answer.json()["name"].as_str()), (200, Some(account.name.as_str())));
+    let wrong = ask(&mut script, &[("Authorization", "token 0123456789abcdef0123456789abcdef")]);
+    assert!(matches!(wrong.status, 302 | 403), "{}", wrong.status);
 }

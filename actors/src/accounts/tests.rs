@@ -14,6 +14,7 @@ use crate::{
     store::Image,
 };
 
+mod holdings;
 mod people;
 
 const NOW: Moment = Moment(1_000_000_000);
