@@ -244,11 +244,6 @@ impl Policy {
         self.groups.keys().map(|name| &**name)
     }
 
-    /// Services named in the configuration's roles.
-    pub fn named_services(&self) -> impl Iterator<Item = &ServiceName> {
-        self.services.keys()
-    }
-
     /// Users whom the configuration's role `admin` names.
     pub fn admins(&self) -> &BTreeSet<Username> {
         &self.admins
