@@ -30,8 +30,9 @@ use tracing::warn;
 
 use super::{records, segment::Point};
 
-/// After a crash all that was written since sled's last rest is read.
-const OPENING: Duration = Duration::from_secs(60);
+/// After a crash all that was written since sled's last rest is read; after a call that failed sled may wait for ever.
+/// Without it the store goes on, and makes it anew.
+const OPENING: Duration = Duration::from_secs(30);
 /// How long somebody waits who closes it. It may be writing, or hang.
 const CLOSING: Duration = Duration::from_secs(2);
 /// Bytes of groups that may wait for it.

@@ -23,6 +23,9 @@ use crate::support::scale;
 /// Names the folder in which the child of the tests below works.
 const CHILD: &str = "JOVIS_CONTRACT_ANOMALIES_CHILD";
 
+/// No story stands still for so long: a sled that hangs as it opens is waited for 30 s, and there may be two in a row.
+const STILL: Duration = Duration::from_secs(90);
+
 /// Groups of a story of 201 changes.
 const GROUPS: u64 = 67;
 
@@ -201,7 +204,6 @@ impl Drop for Guard {
 }
 
 #[test]
-#[ignore = "one story stood still for a minute on a busy machine, cause not found yet: issue 3"]
 fn whichever_call_fails_a_change_is_made_or_it_is_not() {
     let dir = scratch();
     let shim = Shim::make();
@@ -224,7 +226,7 @@ fn whichever_call_fails_a_change_is_made_or_it_is_not() {
         if length != last {
             (last, since) = (length, Instant::now());
         }
-        assert!(since.elapsed() < Duration::from_secs(60), "it hangs: {}", said());
+        assert!(since.elapsed() < STILL, "it hangs: {}", said());
         std::thread::sleep(Duration::from_millis(50));
     };
     let text = said();
