@@ -1,4 +1,5 @@
-"""A person with a browser: signs in, watches the server start, computes 6*7 in JupyterLab, stops the server, signs out.
+"""A person with a browser: signs in, watches the server start, computes 6*7 in JupyterLab, comes to the hub and signs out
+by its menu, signs in again, stops the server, signs out.
 
 usage: notebook.py URL NAME SCREENSHOTS     (the password is in JOVIS_TEST_PASSWORD)
 
@@ -93,6 +94,27 @@ def compute(story, page):
     story.step("cell gave 42")
 
 
+def choose(page, command):
+    """A command of JupyterLab's file menu."""
+    page.locator(".lm-MenuBar-item", has_text="File").first.click(timeout=PAGE)
+    page.locator(f'.lm-Menu-item[data-command="{command}"]').click(timeout=PAGE)
+
+
+def use_hub_menu(story, page, name):
+    """What JupyterLab has in its menu because there is a hub: its control panel, in a page of its own, and signing out."""
+    with page.context.expect_page(timeout=PAGE) as opened:
+        choose(page, "hub:control-panel")
+    panel = opened.value
+    expect(panel.locator("#stop")).to_be_visible(timeout=PAGE)
+    assert panel.url.endswith("/hub/home"), panel.url
+    panel.close()
+    choose(page, "hub:logout")
+    page.wait_for_selector("#username_input", timeout=PAGE)
+    page.goto(page.url.split("/hub/")[0] + f"/user/{name}/lab")
+    page.wait_for_selector("#username_input", timeout=PAGE)
+    story.step("signed out by the menu")
+
+
 def stop(story, page, url):
     page.goto(url + "hub/home")
     page.locator("#stop").click(timeout=PAGE)
@@ -124,6 +146,9 @@ def main():
             sign_in(story, page, url, name, password)
             start(story, page, name)
             compute(story, page)
+            use_hub_menu(story, page, name)
+            sign_in(story, page, url, name, password)
+            start(story, page, name)
             stop(story, page, url)
             sign_out(story, page, url)
         except (Error, AssertionError):
