@@ -70,6 +70,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     let mut say = Say { effective, findings: Vec::new() };
     let config = &effective.config;
     network::addresses(&mut say, config, world);
+    network::headers(&mut say, config);
     network::tls(&mut say, config, world);
     hub(&mut say, config, world);
     people::auth(&mut say, config, world);

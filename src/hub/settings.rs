@@ -7,7 +7,8 @@ use std::{
 };
 
 use jovis_actors::{
-    domain::Username,
+    accounts,
+    domain::{Scope, Username, role::SERVER},
     janitor,
     logins::{self, Rules},
     routes,
@@ -86,7 +87,24 @@ fn spawner(slice: &HubSlice) -> spawner::Settings {
         disable_user_config: from.disable_user_config,
         environment: from.environment.clone(),
         admin_access: slice.hub.admin_access,
+        server_token_scopes: server_token_scopes(slice),
+        oauth_client_allowed_scopes: scopes(&from.oauth_client_allowed_scopes),
         ..spawner::Settings::default()
+    }
+}
+
+fn scopes(texts: &[String]) -> Vec<Scope> {
+    texts.iter().map(|text| Scope::new(text)).collect()
+}
+
+/// Those of the setting, else of the role `server`, else the default ones.
+fn server_token_scopes(slice: &HubSlice) -> Vec<Scope> {
+    let role = slice.roles.iter().find(|role| role.name == SERVER);
+    let role = role.and_then(|role| role.scopes.as_deref());
+    match (slice.spawner.server_token_scopes.as_slice(), role) {
+        ([], None) => accounts::SERVER_SCOPES.map(Scope::new).into(),
+        ([], Some(role)) => scopes(role),
+        (own, _) => scopes(own),
     }
 }
 

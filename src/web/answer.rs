@@ -1,6 +1,8 @@
 //! Answers: the usual bodies, and the headers every answer of the hub carries (`spec/rest-api.md` 1.8,
 //! `spec/oauth-and-cookies.md` 10, stricter by `SECURITY.md` (d)).
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use ring::digest::{SHA256, digest};
@@ -146,10 +148,22 @@ pub(crate) fn with_cookies(mut answer: Response<Body>, cookies: Vec<String>) -> 
     answer
 }
 
-/// Puts on what every answer carries; what a handler has set stays.
-pub(crate) fn finish(answer: &mut Response<Body>, hub: &str, request: &str) {
+/// Puts on what every answer carries; what a handler has set stays, but for what the operator has `configured`.
+pub(crate) fn finish(
+    answer: &mut Response<Body>,
+    hub: &str,
+    request: &str,
+    configured: &BTreeMap<String, String>,
+) {
     let cookies = answer.extensions_mut().remove::<Cookies>().unwrap_or_default();
     let headers = answer.headers_mut();
+    for (name, value) in configured {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        {
+            headers.insert(name, value);
+        }
+    }
     let mut add = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.entry(HeaderName::from_static(name)).or_insert(value);

@@ -8,6 +8,7 @@ use std::{
 
 use axum::{body::Body, extract::OriginalUri};
 use http::{HeaderMap, Method, Request, header, request};
+use http_body_util::BodyExt as _;
 use jovis_actors::{
     accounts::Decided,
     domain::{Moment, Policy, quote},
@@ -40,6 +41,10 @@ const DEEPEST: usize = 64;
 
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// So many bytes of a body that is too large are read all the same.
+const SWALLOWED: usize = 16 << 20;
+/// And for so long.
+const SWALLOW_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One request.
 pub(crate) struct Call {
@@ -181,18 +186,42 @@ impl Call {
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(Error::too_large());
         }
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(body) = body else { return Ok(bytes::Bytes::new()) };
-        let read = axum::body::to_bytes(body, limit);
-        match tokio::time::timeout(BODY_PATIENCE, read).await {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) => {
-                let long = std::error::Error::source(&error)
-                    .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
-                Err(if long { Error::too_large() } else { Error::bad("the body broke off") })
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(left) = body else { return Ok(bytes::Bytes::new()) };
+        let mut read = bytes::BytesMut::new();
+        let reading = async {
+            while let Some(frame) = left.frame().await {
+                let frame = frame.map_err(|_| Error::bad("the body broke off"))?;
+                let Some(data) = frame.data_ref() else { continue };
+                if read.len() + data.len() > limit {
+                    return Err(Error::too_large());
+                }
+                read.extend_from_slice(data);
             }
-            Err(_) => Err(Error::bad("the body did not arrive in time")),
-        }
+            Ok(())
+        };
+        let late = |_| Err(Error::bad("the body did not arrive in time"));
+        tokio::time::timeout(BODY_PATIENCE, reading).await.unwrap_or_else(late)?;
+        *body = None;
+        Ok(read.freeze())
+    }
+
+    /// Reads what nobody wanted of the body, up to a bound: a client that is still sending when its connection is closed
+    /// would not hear why.
+    pub(crate) async fn swallow(&mut self) {
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut body) = body else { return };
+        let read = async {
+            let mut left = SWALLOWED;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whoever is slower than this does without the words.
+        let _ = tokio::time::timeout(SWALLOW_PATIENCE, read).await;
     }
 
     /// The body as JSON; nothing and `null` are nothing.

@@ -57,6 +57,8 @@ pub(crate) trait Doors: Send + Sync {
     fn check_routes(&self) -> Boxed<'_, Result<(), RouteError>>;
     /// See [`Halt::halt`].
     fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), Error>>;
+    /// Uses that are noted and not recorded yet.
+    fn notes(&self) -> &activity::Notes;
     /// A user did something.
     fn user_used(&self, user: UserId, at: Moment);
     /// A server was used.
@@ -143,6 +145,10 @@ impl Doors for Actors {
 
     fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), Error>> {
         Box::pin(async move { self.halt.halt(servers).await.map_err(Error::unable) })
+    }
+
+    fn notes(&self) -> &activity::Notes {
+        self.activity.notes()
     }
 
     fn user_used(&self, user: UserId, at: Moment) {

@@ -41,6 +41,23 @@ impl Form {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Everything, as text again, with these values under these names: in their places, and at the end where they had
+    /// none.
+    pub(crate) fn with(&self, set: &[(&str, &str)]) -> String {
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        let value = |name| set.iter().find(|(which, _)| *which == name).map(|(_, value)| *value);
+        for (name, old) in self.pairs() {
+            match value(name) {
+                None => pairs.push((name, old)),
+                Some(_) if pairs.iter().any(|(which, _)| *which == name) => {}
+                Some(new) => pairs.push((name, new)),
+            }
+        }
+        let known: Vec<_> = pairs.iter().map(|(name, _)| *name).collect();
+        pairs.extend(set.iter().filter(|(name, _)| !known.contains(name)));
+        encode(pairs)
+    }
+
     /// Everything but these names, as text again; empty if nothing is left.
     pub(crate) fn without(&self, names: &[&str]) -> String {
         encode(self.pairs().filter(|(name, _)| !names.contains(name)))
@@ -76,6 +93,7 @@ mod tests {
         assert_eq!(form.get("c"), Some(""));
         assert!(form.repeats("a") && !form.repeats("b"));
         assert_eq!(form.without(&["_xsrf", "c", "a"]), "b=%26%3D");
+        assert_eq!(form.with(&[("a", "9"), ("n", "")]), "a=9&b=%26%3D&c=&_xsrf=x&n=");
         assert!(Form::parse("a=%ff").is_err());
     }
 

@@ -53,6 +53,7 @@ fn hub(app: &App) -> String {
 async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response<Body> {
     let begun = Instant::now();
     let hub = hub(&app);
+    let settings = app.settings.load_full();
     let via = request.extensions().get::<Via>().copied();
     let id = via.and_then(|via| call::request_id(request.headers(), via));
     let id = id.unwrap_or_else(|| app.entropy.hex(8));
@@ -89,7 +90,7 @@ async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
             answer::api_error(&Error::failed("Internal Server Error"))
         }
     };
-    answer::finish(&mut out, &hub, &id);
+    answer::finish(&mut out, &hub, &id, &settings.hub.headers);
     let (status, elapsed_ms) = (out.status().as_u16(), begun.elapsed().as_millis() as u64);
     let handler = out.extensions().get::<Handler>().map_or("none", |handler| handler.0);
     let code = out.status();
@@ -209,6 +210,9 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
         let out = dispatch_page(&row, &names, &mut call).await;
         out.unwrap_or_else(|error| pages::error::show(&call, &error))
     };
+    if out.status().is_client_error() {
+        call.swallow().await;
+    }
     let mut out = answer::with_cookies(out, call.set);
     out.extensions_mut().insert(Handler(row.paths[0]));
     out
@@ -247,7 +251,7 @@ async fn dispatch(row: &Row, names: &Names, call: &mut Call) -> Answer {
     }
     call.identify(Proof::Any, true);
     let by_token = call.who.as_ref().is_some_and(|who| who.token.is_some());
-    if !by_token && !call.cookie_counts() && row.door != Door::ApiClient {
+    if !by_token && (row.door == Door::ApiClient || !call.cookie_counts()) {
         call.who = None;
     }
     let asked = call.who.is_some() || call.headers.contains_key("origin");

@@ -44,7 +44,7 @@ pub(crate) enum Door {
     ApiRoot,
     /// The REST API, where a `POST` checks the form token itself: the caller may prove who it is in the body.
     ApiLate,
-    /// The REST API for OAuth clients, who prove who they are in the body. Cookies are held against a caller.
+    /// The REST API for OAuth clients, who prove who they are in the body. Cookies say nothing there.
     ApiClient,
 }
 

@@ -16,6 +16,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use jovis_actors::{
     accounts::{NewCode, RedeemRefused, Redeemed, Redemption},
+    activity,
     domain::{
         Cause, ClientId, Moment, OAuthClient, OAuthCode, OrderId, Owner, Route, Scope, Secret,
         Server, ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId,
@@ -68,6 +69,7 @@ pub(crate) struct Doubles {
     pub(crate) refuse_start: Mutex<Option<StartRefused>>,
     pub(crate) used: Mutex<Vec<String>>,
     pub(crate) seen: Mutex<Vec<Credentials>>,
+    notes: activity::Notes,
     reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
     pub(crate) routes: Mutex<Vec<Route>>,
     /// What was asked of the machinery, in its order.
@@ -342,6 +344,10 @@ impl Doors for Fake {
         Box::pin(async { Ok(()) })
     }
 
+    fn notes(&self) -> &activity::Notes {
+        &self.0.notes
+    }
+
     fn user_used(&self, user: UserId, at: Moment) {
         self.0.used.lock().unwrap().push(format!("user {} {}", user.0, at.0));
     }
@@ -426,6 +432,7 @@ impl Hub {
             refuse_start: Mutex::default(),
             used: Mutex::default(),
             seen: Mutex::default(),
+            notes: activity::Notes::default(),
             reports: Mutex::default(),
             routes: Mutex::default(),
             asked: Mutex::default(),

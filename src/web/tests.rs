@@ -174,10 +174,10 @@ async fn a_single_user_server_lives_on_our_wire() {
     let wrong = exchange.replace(SERVER_TOKEN, "wrong");
     let refused = hub.plain("POST", "/hub/api/oauth2/token", &headers, &wrong).await;
     assert_eq!((refused.status, refused.json()), (401, json!({"error": "invalid_client"})));
-    // Browsers have no business here: neither pages of other sites nor a signed-in one without our token.
+    // Browsers have no business here: pages of other sites are refused, and being signed in proves nothing.
     let foreign = [form, ("origin", "http://evil")];
     assert_eq!(hub.plain("POST", "/hub/api/oauth2/token", &foreign, &exchange).await.status, 403);
-    assert_eq!(browser.post("/hub/api/oauth2/token", &exchange).await.status, 403);
+    assert_eq!(browser.post("/hub/api/oauth2/token", &wrong).await.status, 401);
     let done = hub.plain("POST", "/hub/api/oauth2/token", &headers, &exchange).await;
     assert_eq!(done.status, 200, "{}", done.text);
     let token = done.json()["access_token"].as_str().unwrap().to_owned();

@@ -9,6 +9,7 @@
 //! | `side.rs` | a hub to be asked, and what is known of it |
 //! | `seen.rs` | an answer without what differs from run to run |
 //! | `compare.rs` | where two answers differ |
+//! | `described.rs` | the description of the API, tried by itself |
 //! | `wanted.rs` | the differences that are wanted, with reasons; `docs/differences.md` is made from it |
 //! | `not_built.rs` | what is still to be built |
 //!
@@ -20,6 +21,7 @@ pub mod support;
 
 mod areas;
 mod compare;
+mod described;
 mod exchange;
 mod not_built;
 mod reference;

@@ -132,10 +132,14 @@ pub(crate) struct Words(Vec<(String, String)>);
 
 /// Lists whose order says nothing.
 const UNORDERED: &[&str] = &["scopes", "roles", "groups", "users"];
+/// Words in one text whose order says nothing.
+const WORDS: &[&str] = &["scope"];
 /// Texts for people: ours are our own. That there is one is compared.
 const FOR_PEOPLE: &[&str] = &["message", "html_message", "error_description"];
 /// Values given out once.
-const SECRETS: &[&str] = &["token", "code", "access_token"];
+const SECRETS: &[&str] = &["token", "code", "access_token", "session_id"];
+/// Query arguments of addresses: what is given out once, and what is for people.
+const ARGUMENTS: &[(&str, &str)] = &[("code=", "some"), ("error_description=", "words")];
 
 impl Words {
     /// Names of values, and the values.
@@ -153,7 +157,7 @@ impl Words {
         for (value, name) in &self.0 {
             text = text.replace(value, name);
         }
-        nonce(&addresses(&text))
+        nonce(&arguments(&addresses(&text)))
     }
 
     fn json(&self, value: Value, key: &str) -> Value {
@@ -176,6 +180,11 @@ impl Words {
             Value::String(text) if SECRETS.contains(&key) => json!(secret(&text)),
             Value::String(text) if key == "target" => json!(addresses(&text)),
             Value::String(text) if key == "id" || key == "token_id" => json!(id(&text)),
+            Value::String(text) if WORDS.contains(&key) => {
+                let mut words: Vec<_> = text.split(' ').collect();
+                words.sort_unstable();
+                json!(words.join(" "))
+            }
             Value::String(text) => match moment(&text) {
                 Some(moment) => json!(moment),
                 None => json!(self.plain(&text)),
@@ -186,15 +195,27 @@ impl Words {
     }
 }
 
+/// How long it is, and of what. (Whether one of 43 has a dash among its letters is chance.)
 fn secret(text: &str) -> String {
     let kind = if text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         "hex digits"
-    } else if text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+    } else if text.len() != 43 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         "letters and digits"
     } else {
         "characters"
     };
     format!("{} {kind}", text.len())
+}
+
+/// An address without what its arguments say only once, or to people.
+fn arguments(text: &str) -> String {
+    let Some((path, query)) = text.split_once('?') else { return text.to_owned() };
+    let plain = |argument: &str| {
+        let known = ARGUMENTS.iter().find(|(name, _)| argument.starts_with(name));
+        known.map_or_else(|| argument.to_owned(), |(name, what)| format!("{name}{what}"))
+    };
+    let query: Vec<_> = query.split('&').map(plain).collect();
+    format!("{path}?{}", query.join("&"))
 }
 
 /// `a17`, `sc_3`: the number says nothing.

@@ -8,7 +8,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use crate::{
-    domain::{User, UserId},
+    domain::{Moment, User, UserId},
     store::Image,
 };
 
@@ -88,14 +88,14 @@ enum Fitting {
     ByName(Vec<UserId>),
 }
 
-/// Finds them.
-pub fn search(image: &Image, what: &Search) -> Found {
+/// Finds them. `last`: when somebody was last active, as far as anybody knows.
+pub fn search(image: &Image, what: &Search, last: &dyn Fn(&User) -> Option<Moment>) -> Found {
     let fitting = fitting(image, what);
     let total = match &fitting {
         Fitting::Everybody => image.user_count(),
         Fitting::ByAge(ids) | Fitting::ByName(ids) => ids.len(),
     };
-    let mut users = page(image, fitting, what);
+    let mut users = page(image, fitting, what, last);
     if what.state == Some(State::Ready) {
         let ready =
             |user: &Arc<User>| image.servers_of(user.id).any(|server| server.state.is_ready());
@@ -151,7 +151,12 @@ fn is_active(image: &Image, user: UserId) -> bool {
     image.servers_of(user).any(|server| server.state.is_active())
 }
 
-fn page(image: &Image, fitting: Fitting, what: &Search) -> Vec<Arc<User>> {
+fn page(
+    image: &Image,
+    fitting: Fitting,
+    what: &Search,
+    last: &dyn Fn(&User) -> Option<Moment>,
+) -> Vec<Arc<User>> {
     let known = |ids: Vec<UserId>| -> Vec<Arc<User>> {
         ids.into_iter().filter_map(|id| image.user(id)).cloned().collect()
     };
@@ -169,17 +174,21 @@ fn page(image: &Image, fitting: Fitting, what: &Search) -> Vec<Arc<User>> {
             let users = ids.iter().filter_map(|id| image.user(*id)).collect();
             top(users, what, by_name).into_iter().cloned().collect()
         }
-        (Fitting::Everybody, Order::LastActivity) => by_activity(image.users(), what),
+        (Fitting::Everybody, Order::LastActivity) => by_activity(image.users(), what, last),
         (Fitting::ByAge(ids) | Fitting::ByName(ids), Order::LastActivity) => {
-            by_activity(ids.iter().filter_map(|id| image.user(*id)), what)
+            by_activity(ids.iter().filter_map(|id| image.user(*id)), what, last)
         }
     }
 }
 
-fn by_activity<'a>(users: impl Iterator<Item = &'a Arc<User>>, what: &Search) -> Vec<Arc<User>> {
+fn by_activity<'a>(
+    users: impl Iterator<Item = &'a Arc<User>>,
+    what: &Search,
+    last: &dyn Fn(&User) -> Option<Moment>,
+) -> Vec<Arc<User>> {
     // Both ways round the older of two equals comes first.
     let age = |a: UserId, b: UserId| if what.backwards { b.cmp(&a) } else { a.cmp(&b) };
-    let all = users.map(|user| (user.last_activity, user.id, user)).collect();
+    let all = users.map(|user| (last(user), user.id, user)).collect();
     let found = top(all, what, |a, b| a.0.cmp(&b.0).then(age(a.1, b.1)));
     found.into_iter().map(|(_, _, user)| user.clone()).collect()
 }

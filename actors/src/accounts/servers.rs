@@ -50,15 +50,32 @@ pub struct Beginning {
     pub prefix: String,
     /// Of its new API token, which is its client secret too.
     pub hash: TokenHash,
+    /// Scopes of that token; `!server` is filled in.
+    pub token_scopes: Vec<Scope>,
     /// What visitors' tokens may carry besides identity and access; nothing unless configured.
     pub client_scopes: Vec<Scope>,
     /// Deaths that still count.
     pub deaths: Vec<Moment>,
 }
 
-/// The scopes of role `server` for this server (`spec/rbac.md` 2). What its owner lacks is cut off at each use.
-pub fn server_scopes(user: &Username, server: &ServerName) -> Vec<Scope> {
-    vec![Scope::new("users:activity!user"), Scope::access_server(user, server)]
+/// What a server's token may do unless something else is configured: the default role `server`.
+pub const SERVER_SCOPES: [&str; 2] = [ACTIVITY, "access:servers!server"];
+
+/// Without this nobody would know that a server is used.
+const ACTIVITY: &str = "users:activity!user";
+
+/// These scopes for this server's token: `!server` filled in, telling of activity always among them (`spec/rbac.md` 7).
+/// What its owner lacks is cut off at each use.
+pub fn server_scopes(user: &Username, server: &ServerName, wanted: &[Scope]) -> Vec<Scope> {
+    let filled = |scope: &Scope| match scope.filter() {
+        Some("server") => Scope::new(&format!("{}!server={user}/{server}", scope.base())),
+        _ => scope.clone(),
+    };
+    let mut all: Vec<_> = wanted.iter().map(filled).collect();
+    if !all.iter().any(|it| [ACTIVITY, "users:activity", "inherit"].contains(&it.as_str())) {
+        all.push(Scope::new(ACTIVITY));
+    }
+    all
 }
 
 /// Records an order: the server, its API token, its OAuth client. The answer is the record as written. Visitors'
@@ -81,7 +98,7 @@ pub fn begin_server(
         id,
         owner: Owner::User(user.id),
         hash: what.hash,
-        scopes: server_scopes(&user.name, &what.key.name).into(),
+        scopes: server_scopes(&user.name, &what.key.name, &what.token_scopes).into(),
         created: now,
         expires_at: None,
         last_activity: None,

@@ -62,6 +62,7 @@ fn beginning(user: &User, server: &str, token: u8) -> Beginning {
         display_name: None,
         prefix: format!("/user/{}/{server}{slash}", user.name),
         hash: hash(token),
+        token_scopes: SERVER_SCOPES.map(Scope::new).into(),
         client_scopes: Vec::new(),
         deaths: Vec::new(),
     }
@@ -560,4 +561,21 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_servers_token_has_the_configured_scopes_and_tells_of_activity() {
+    let (user, lab) = (Username::new("bob").unwrap(), ServerName::new("lab").unwrap());
+    let scopes = |wanted: &[&str]| {
+        let wanted: Vec<_> = wanted.iter().map(|text| Scope::new(text)).collect();
+        let scopes = server_scopes(&user, &lab, &wanted);
+        scopes.iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    let usual = ["users:activity!user", "access:servers!server=bob/lab"];
+    assert_eq!(scopes(&SERVER_SCOPES), usual);
+    assert_eq!(scopes(&["read:users!user"]), ["read:users!user", "users:activity!user"]);
+    for enough in ["inherit", "users:activity", "users:activity!user"] {
+        assert_eq!(scopes(&[enough]), [enough]);
+    }
+    assert_eq!(scopes(&[]), ["users:activity!user"]);
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Actor, actor::Flush, pending::Pending};
 use crate::{
-    domain::{Moment, ServerKey, TokenId, UserId},
+    domain::{Moment, Server, ServerKey, Token, TokenId, User, UserId},
     supervise::{Name, Unavailable},
 };
 
@@ -19,6 +19,22 @@ impl Notes {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Pending) -> T) -> T {
         // A panic elsewhere leaves whole entries behind.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When this user was last active: the later of what is recorded and what is noted. (While notes are being written
+    /// they are in neither, for the time that takes.)
+    pub fn of_user(&self, user: &User) -> Option<Moment> {
+        self.with(|pending| pending.of_user(user))
+    }
+
+    /// When this server was last used, as above.
+    pub fn of_server(&self, server: &Server) -> Option<Moment> {
+        self.with(|pending| pending.of_server(server))
+    }
+
+    /// When this token was last used, as above.
+    pub fn of_token(&self, token: &Token) -> Option<Moment> {
+        self.with(|pending| pending.of_token(token))
     }
 }
 
@@ -33,6 +49,11 @@ impl Client {
     /// Notes here; the actor of this name writes.
     pub fn new(notes: Notes, name: Name<Actor>) -> Self {
         Self { notes, name }
+    }
+
+    /// What is noted and not written.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// This user did something.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use crate::{
-    domain::{Moment, ServerKey, TokenId, UserId},
+    domain::{Moment, Server, ServerKey, Token, TokenId, User, UserId},
     store::{Image, Write},
 };
 
@@ -44,6 +44,21 @@ impl Pending {
     /// This token was used.
     pub fn token(&mut self, token: TokenId, at: Moment) {
         note(&mut self.tokens, token, at);
+    }
+
+    /// When this user was last active, as far as it is recorded or noted.
+    pub fn of_user(&self, user: &User) -> Option<Moment> {
+        user.last_activity.max(self.users.get(&user.id).copied())
+    }
+
+    /// When this server was last used, as above.
+    pub fn of_server(&self, server: &Server) -> Option<Moment> {
+        server.last_activity.max(self.servers.get(&server.key).copied())
+    }
+
+    /// When this token was last used, as above.
+    pub fn of_token(&self, token: &Token) -> Option<Moment> {
+        token.last_activity.max(self.tokens.get(&token.id).copied())
     }
 
     /// Nothing noted?
@@ -117,7 +132,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Server, ServerName};
+    use crate::domain::ServerName;
 
     fn key() -> ServerKey {
         ServerKey { user: UserId(1), name: ServerName::default_server() }
@@ -139,6 +154,10 @@ mod tests {
         let mut old = Pending::default();
         old.server(key(), Moment(8));
         assert_eq!(old.writes(&image), []);
+        let server = image.server(&key()).unwrap();
+        assert_eq!(old.of_server(server), Some(Moment(9)));
+        old.server(key(), Moment(10));
+        assert_eq!(old.of_server(server), Some(Moment(10)));
     }
 
     #[test]

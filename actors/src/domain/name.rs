@@ -88,7 +88,7 @@ name!(
 name!(
     /// The name of a service, as it stands in `/services/NAME`.
     ServiceName,
-    check_url_name
+    check_service_name
 );
 name!(
     /// The name of a group. JupyterHub does not restrict it; we keep out what cannot be shown.
@@ -128,6 +128,12 @@ fn check_visible(text: &str) -> Result<(), InvalidName> {
         _ if text.chars().any(char::is_control) => Err(InvalidName::Character),
         _ => Ok(()),
     }
+}
+
+/// No percent signs, as JupyterHub has it: they would be taken for escapes sooner or later.
+fn check_service_name(text: &str) -> Result<(), InvalidName> {
+    check_url_name(text)?;
+    if text.contains('%') { Err(InvalidName::Character) } else { Ok(()) }
 }
 
 fn check_url_name(text: &str) -> Result<(), InvalidName> {
@@ -172,6 +178,7 @@ mod tests {
         for good in ["a", "alice@example.org", "a.b", "..a", "ünal", "a b", "a%b", "100%"] {
             assert!(Username::new(good).is_ok(), "{good:?}");
         }
+        assert!(ServiceName::new("a%b").is_err() && ServiceName::new("a b").is_ok());
         assert_eq!(Username::normalise("  Alice ").unwrap().as_str(), "alice");
         assert!(Username::new(&"x".repeat(256)).is_err());
     }

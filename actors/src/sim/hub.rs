@@ -245,6 +245,7 @@ impl Sim {
                     display_name: None,
                     prefix: prefix(key),
                     hash: TokenHash(hash),
+                    token_scopes: vec![],
                     client_scopes: vec![],
                     deaths,
                 };

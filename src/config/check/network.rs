@@ -1,9 +1,42 @@
 //! Addresses, ports, networks, TLS.
 
-use std::{net::IpAddr, path::Path};
+use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use super::Say;
 use crate::config::{Config, world::World};
+
+/// What an answer says of itself, and nobody else can: a configured one would break it.
+const OWN_HEADERS: &[&str] = &[
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "location",
+    "set-cookie",
+    "transfer-encoding",
+    "upgrade",
+];
+
+pub(super) fn headers(say: &mut Say<'_>, config: &Config) {
+    let mut seen = BTreeSet::new();
+    for (name, value) in &config.hub.headers {
+        let lower = name.to_ascii_lowercase();
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            say.error("hub.headers", format!("`{name}` is no name of a header"));
+        } else if OWN_HEADERS.contains(&lower.as_str()) {
+            say.error("hub.headers", format!("`{name}` is not for you to set"));
+        } else if !seen.insert(lower) {
+            say.error("hub.headers", format!("`{name}` stands there twice, in another spelling"));
+        }
+        if http::HeaderValue::from_str(value).is_err() {
+            say.error(
+                "hub.headers",
+                format!("the value of `{name}` has characters that no header has"),
+            );
+        }
+    }
+}
 
 pub(super) fn addresses(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     let hub = &config.hub;

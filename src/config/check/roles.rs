@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jovis_actors::domain::{
-    GroupName, Policy, Username,
+    GroupName, Policy, Scope, Username,
     role::{self, RoleEntry, RolesRefused},
     scope::{Custom, CustomRefused, Vocabulary},
 };
@@ -42,6 +42,15 @@ pub(super) fn roles(say: &mut Say<'_>, config: &Config) {
             "hub.extra_user_scopes",
             "without effect: `roles` sets the scopes of the role `user`",
         );
+    }
+    let vocabulary = Vocabulary::new(&custom).unwrap_or_default();
+    for (setting, scopes) in [
+        ("spawner.server_token_scopes", &config.spawner.server_token_scopes),
+        ("spawner.oauth_client_allowed_scopes", &config.spawner.oauth_client_allowed_scopes),
+    ] {
+        for text in scopes.iter().filter(|text| !Scope::new(text).is_known(&vocabulary)) {
+            say.error(setting, format!("no such scope: {text}"));
+        }
     }
     groups(say, config);
 }

@@ -391,6 +391,29 @@ fn a_broken_template_is_found_before_the_start() {
     assert!(found.words.contains("/tpl/home.html, line 2"), "{}", found.words);
 }
 
+#[test]
+fn headers_and_scopes_that_cannot_be_are_told() {
+    let text = r#"(
+    hub: (headers: {"Set-Cookie": "a=b", "X-One": "1", "x-one": "2", "X-Bad": "a\nb"}),
+    spawner: (server_token_scopes: ["self", "nonsense"], oauth_client_allowed_scopes: ["read:users!user", "nothing"]),
+)"#;
+    let words: Vec<_> = findings(text, &Fake::usual())
+        .into_iter()
+        .filter(|one| one.severity == Severity::Error)
+        .map(|one| format!("{}: {}", one.path, one.words))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "hub.headers: `Set-Cookie` is not for you to set",
+            "hub.headers: the value of `X-Bad` has characters that no header has",
+            "hub.headers: `x-one` stands there twice, in another spelling",
+            "spawner.server_token_scopes: no such scope: nonsense",
+            "spawner.oauth_client_allowed_scopes: no such scope: nothing",
+        ]
+    );
+}
+
 /// Wrong things in lists and maps of entries, with the place each is told at.
 #[test]
 fn what_is_wrong_in_an_entry_is_told_at_its_place() {
@@ -400,7 +423,7 @@ fn what_is_wrong_in_an_entry_is_told_at_its_place() {
             "custom:tool:read": (description: "Read", subscopes: ["custom:no"]),
             "own": (description: "x"),
         },
-        extra_user_scopes: ["no:scope"],
+        extra_user_scopes: ["no:scope"], headers: {"a b": "x"},
     ),
     load_roles: [
         (name: "class", scopes: ["custom:tool:read", "list:user", "servers!grp=x"]),
@@ -451,6 +474,7 @@ fn what_is_wrong_in_an_entry_is_told_at_its_place() {
             "23:76 load_groups[h].users",
             "4:55 hub.custom_scopes[custom:tool:read].subscopes",
             "5:21 hub.custom_scopes[own].description",
+            "7:42 hub.headers",
             "7:9 hub.extra_user_scopes",
         ]
     );

@@ -73,6 +73,10 @@ pub struct Hub {
     pub authenticate_prometheus: bool,
     /// Stop a user's servers when the user signs out.
     pub shutdown_on_logout: bool,
+    /// Further headers of the hub's answers, by name; one that the hub sets itself is replaced.
+    pub headers: BTreeMap<String, String>,
+    /// Answer 503 instead of 424 where a server does not run, for notebooks made for JupyterHub 1.
+    pub use_legacy_stopped_server_status_code: bool,
     /// Seconds a start request waits before it answers "pending".
     pub slow_spawn_timeout: Seconds,
     /// Seconds a stop request waits before it answers "pending".
@@ -126,6 +130,8 @@ impl Default for Hub {
             implicit_spawn_seconds: Seconds::new(0),
             authenticate_prometheus: true,
             shutdown_on_logout: false,
+            headers: BTreeMap::new(),
+            use_legacy_stopped_server_status_code: false,
             slow_spawn_timeout: Seconds::new(10),
             slow_stop_timeout: Seconds::new(10),
             activity_resolution: Seconds::new(30),

@@ -32,6 +32,11 @@ pub struct Spawner {
     pub environment: BTreeMap<String, String>,
     /// Variables servers inherit from the environment jovis was started with.
     pub env_keep: Vec<String>,
+    /// Scopes of the token a server is given, as far as its user holds them; `!server` stands for the server. Empty: those
+    /// of the role `server`. `users:activity!user` is always among them.
+    pub server_token_scopes: Vec<String>,
+    /// Scopes that a server may ask of its visitors, besides access and who they are.
+    pub oauth_client_allowed_scopes: Vec<String>,
     /// Seconds until the spawner must have produced a process.
     pub start_timeout: Seconds,
     /// Seconds the new server then has to answer its first request.
@@ -82,6 +87,8 @@ impl Default for Spawner {
                 "PYTHONPATH",
                 "VIRTUAL_ENV",
             ]),
+            server_token_scopes: Vec::new(),
+            oauth_client_allowed_scopes: Vec::new(),
             start_timeout: Seconds::new(60),
             http_timeout: Seconds::new(30),
             debug: false,

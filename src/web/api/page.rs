@@ -46,7 +46,9 @@ impl Page {
             default: pages(hub.api_page_default_limit),
             most: pages(hub.api_page_max_limit),
         };
-        Self::read(accept, call.query.get("offset"), call.query.get("limit"), limits)
+        // Of several the last one counts, as in the reference.
+        let last = |name| call.query.all(name).last();
+        Self::read(accept, last("offset"), last("limit"), limits)
     }
 
     fn read<'a>(
@@ -97,11 +99,9 @@ impl Page {
         let Self { offset, limit, .. } = *self;
         let next = offset.saturating_add(limit);
         let next = (next < total).then(|| {
-            let mut kept = query.without(&["offset", "limit"]);
-            if !kept.is_empty() {
-                kept.push('&');
-            }
-            json!({ "offset": next, "limit": limit, "url": format!("{path}?{kept}offset={next}&limit={limit}") })
+            let (offset, size) = (next.to_string(), limit.to_string());
+            let query = query.with(&[("limit", &size), ("offset", &offset)]);
+            json!({ "offset": next, "limit": limit, "url": format!("{path}?{query}") })
         });
         json!({ "offset": offset, "limit": limit, "total": total, "next": next })
     }
@@ -170,7 +170,7 @@ mod tests {
     fn the_next_page_is_named_until_there_is_none() {
         let query = Form::parse("state=active&limit=9&a=%26+b&offset=1").unwrap();
         let page = |offset| Page { offset, limit: 2, known: true };
-        let url = "https://h:1/hub/api/users?state=active&a=%26%20b&offset=4&limit=2";
+        let url = "https://h:1/hub/api/users?state=active&limit=2&a=%26%20b&offset=4";
         assert_eq!(
             page(2).pagination("https://h:1/hub/api/users", &query, 5),
             json!({"offset": 2, "limit": 2, "total": 5, "next": {"offset": 4, "limit": 2, "url": url}})
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(page(last).pagination("/", &query, 5)["next"], Value::Null, "{last}");
         }
         let bare = page(0).pagination("/x", &Form::default(), 3);
-        assert_eq!(bare["next"]["url"], "/x?offset=2&limit=2");
+        assert_eq!(bare["next"]["url"], "/x?limit=2&offset=2");
     }
 
     #[test]

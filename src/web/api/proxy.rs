@@ -66,7 +66,7 @@ fn model_of(call: &Call, route: &Route) -> (String, Value) {
             json!({
                 "user": user.name.as_str(),
                 "server_name": key.name.as_str(),
-                "last_activity": time::wire_or_null(server.and_then(|it| it.last_activity)),
+                "last_activity": time::wire_or_null(server.and_then(|it| call.app.doors.notes().of_server(it))),
             })
         }
         // Its user is being taken out: so is the route.

@@ -31,7 +31,13 @@ pub(crate) async fn show(call: &Call, name: &str, server_name: &str) -> Answer {
 pub(super) fn model(call: &Call, user: &User, server: &Server) -> Value {
     const STATE: Mask = Mask::of(&["admin:server_state"]);
     let about = Resource::Server(user.name.as_str(), server.key.name.as_str());
-    model::server::model(call.base(), user, server, call.covers(STATE, about))
+    model::server::model(
+        call.base(),
+        call.app.doors.notes(),
+        user,
+        server,
+        call.covers(STATE, about),
+    )
 }
 
 /// Starts a server; waits `slow_spawn_timeout`, then says "pending".

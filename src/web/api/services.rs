@@ -72,7 +72,7 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
 pub(crate) async fn remove(call: &mut Call, name: &str) -> Answer {
     let name = name.to_owned();
     call.change(move |image, _, _| accounts::delete_service(image, &name)).await?;
-    Ok(answer::empty(StatusCode::OK))
+    Ok(answer::bare(StatusCode::OK, "application/json"))
 }
 
 /// A service as it was asked for.

@@ -13,7 +13,7 @@ use jovis_actors::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{page::Page, said, server, user};
+use super::{page::Page, said, server, tokens::known, user};
 use crate::web::{
     answer::{self, Answer},
     call::Call,
@@ -71,6 +71,9 @@ fn may_name(call: &Call, needed: Mask, whom: Resource<'_>) -> Result<(), Error> 
 /// Takes scopes out of a share, or ends it. The answer is what remains: an empty object where nothing does.
 pub(crate) async fn revoke(call: &mut Call, owner: &str, name: &str) -> Answer {
     let asked = asked(call).await?;
+    for text in &asked.scopes {
+        known(&call.policy, text)?;
+    }
     let server = key(call, owner, name)?;
     let with = match &asked.with {
         Named::User(name) => call.image.user_named(name).map(|it| SharedWith::User(it.id)),

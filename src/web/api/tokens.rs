@@ -33,14 +33,13 @@ const TOKENS: Mask = Mask::of(&["tokens"]);
 /// All valid tokens, the longest unused first.
 pub(crate) async fn list(call: &Call, name: &str) -> Answer {
     let user = user(call, name)?;
-    let tokens: Vec<Value> = valid(call, user.id)
-        .iter()
-        .map(|token| model::token::model(&call.image, &call.policy, token))
-        .collect();
+    let tokens: Vec<Value> =
+        valid(call, user.id).iter().map(|token| model::token::model(call, token)).collect();
     Ok(answer::json(StatusCode::OK, &json!({ "api_tokens": tokens })))
 }
 
-/// The tokens of a user that still count, the longest unused first.
+/// The tokens of a user that still count, the longest unused first, as far as it is recorded: what was used just now does
+/// not change its place.
 pub(crate) fn valid(call: &Call, user: UserId) -> Vec<Arc<Token>> {
     let owner = Owner::User(user);
     let mut tokens: Vec<_> =
@@ -84,7 +83,7 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
     let issued =
         |image: &Image, policy: &Policy, now| accounts::issue_token(image, policy, new, now);
     let token = call.change(issued).await?;
-    let mut model = model::token::model(&call.image, &call.policy, &token);
+    let mut model = model::token::model(call, &token);
     model["token"] = json!(secret);
     Ok(answer::json(StatusCode::CREATED, &model))
 }
@@ -203,10 +202,11 @@ fn read(
 }
 
 /// A scope that exists.
-fn known(policy: &Policy, text: &str) -> Result<Scope, Error> {
+pub(super) fn known(policy: &Policy, text: &str) -> Result<Scope, Error> {
     let scope = Scope::new(text);
     let plain = text.len() <= 1_024 && !text.chars().any(char::is_whitespace);
-    if plain && scope.is_known(policy.vocabulary()) {
+    // For roles that word is there; a token without scopes says so by having none.
+    if plain && text != "(no_scope)" && scope.is_known(policy.vocabulary()) {
         Ok(scope)
     } else {
         Err(Error::bad(format!("no such scope: {text}")))
@@ -230,7 +230,7 @@ fn token(call: &Call, user: &User, id: &str) -> Result<Arc<Token>, Error> {
 /// One token.
 pub(crate) async fn show(call: &Call, name: &str, id: &str) -> Answer {
     let token = token(call, &*user(call, name)?, id)?;
-    Ok(answer::json(StatusCode::OK, &model::token::model(&call.image, &call.policy, &token)))
+    Ok(answer::json(StatusCode::OK, &model::token::model(call, &token)))
 }
 
 /// Ends a token; one of an OAuth client takes the others for that client with it.

@@ -5,7 +5,7 @@ use jovis_actors::domain::{
     User,
     scope::{self, Granted, Holder, Resource},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::user;
 use crate::web::{
@@ -45,7 +45,18 @@ pub(super) fn identified(call: &Call, who: &By, granted: &Granted) -> Result<Val
         By::Service(service) => {
             scope::identify(&Holder::service(&service.name), true, &mut granted);
             let held = granted.on(Resource::Service(service.name.as_str()), &*call.image);
-            model::service::model(call, service, held).ok_or_else(Error::hidden)
+            let mut model = model::service::model(call, service, held).ok_or_else(Error::hidden)?;
+            // What is said of a service to itself does not look at how it is shown to people.
+            if let Some(fields) = model.as_object_mut() {
+                let unset = |key: &str, value: &Value| match key {
+                    "display" | "url" => true,
+                    "info" => value.as_object().is_some_and(Map::is_empty),
+                    _ => false,
+                };
+                let unset = fields.iter_mut().filter(|(key, value)| unset(key, value));
+                unset.for_each(|(_, value)| *value = Value::Null);
+            }
+            Ok(model)
         }
     }
 }
@@ -57,7 +68,13 @@ pub(super) fn seen(call: &Call, user: &User, granted: &Granted) -> Option<Value>
 
 /// How the caller sees users, with these scopes.
 fn view<'a>(call: &'a Call, granted: &'a Granted) -> View<'a> {
-    View { base: call.base(), granted, policy: &call.policy, stopped_too: stopped_too(call) }
+    View {
+        base: call.base(),
+        granted,
+        policy: &call.policy,
+        notes: call.app.doors.notes(),
+        stopped_too: stopped_too(call),
+    }
 }
 
 /// One user.

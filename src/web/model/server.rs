@@ -1,6 +1,9 @@
 //! The server model (`spec/rest-api.md` 2.2).
 
-use jovis_actors::domain::{Server, User, quote};
+use jovis_actors::{
+    activity::Notes,
+    domain::{Server, User, quote},
+};
 use serde_json::{Value, json};
 
 use super::time::wire_or_null;
@@ -31,15 +34,21 @@ pub(crate) fn api_path(user: &User, server: &str) -> String {
     }
 }
 
-/// The model. `with_state`: does the caller hold `admin:server_state` on it?
-pub(crate) fn model(base: &str, user: &User, server: &Server, with_state: bool) -> Value {
+/// The model. `notes`: uses that are not recorded yet. `with_state`: does the caller hold `admin:server_state` on it?
+pub(crate) fn model(
+    base: &str,
+    notes: &Notes,
+    user: &User,
+    server: &Server,
+    with_state: bool,
+) -> Value {
     let (name, pending) = (server.key.name.as_str(), server.state.pending());
     let ready = server.state.is_ready();
     let mut model = json!({
         "name": name,
         "display_name": server.display_name,
         "full_name": format!("{}/{name}", user.name),
-        "last_activity": wire_or_null(server.last_activity),
+        "last_activity": wire_or_null(notes.of_server(server)),
         "started": wire_or_null(server.started.filter(|_| server.state.is_active())),
         "pending": pending,
         "ready": ready,

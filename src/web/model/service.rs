@@ -8,7 +8,7 @@ use crate::web::call::Call;
 
 const NAME: Mask = Mask::of(&["read:services", "read:services:name", "read:roles:services"]);
 const READ: Mask = Mask::of(&["read:services"]);
-const ROLES: Mask = Mask::of(&["read:services", "read:roles:services"]);
+const ROLES: Mask = Mask::of(&["read:roles:services"]);
 
 /// The model for whoever holds this on the service; nothing if no field is visible.
 pub(crate) fn model(call: &Call, service: &Service, held: Mask) -> Option<Value> {

@@ -2,12 +2,13 @@
 
 use jovis_actors::{
     accounts::access,
-    domain::{Owner, Policy, Token, TokenId},
+    domain::{Owner, Token, TokenId},
     store::Image,
 };
 use serde_json::{Value, json};
 
 use super::time::{wire, wire_or_null};
+use crate::web::call::Call;
 
 /// `a<number>`.
 pub(crate) fn id(id: TokenId) -> String {
@@ -32,7 +33,8 @@ pub(crate) fn application(image: &Image, token: &Token) -> String {
 }
 
 /// The model.
-pub(crate) fn model(image: &Image, policy: &Policy, token: &Token) -> Value {
+pub(crate) fn model(call: &Call, token: &Token) -> Value {
+    let (image, policy) = (&call.image, &call.policy);
     let granted = access::of_token(image, policy, token).unwrap_or_default();
     let mut model = json!({
         "id": id(token.id),
@@ -40,7 +42,7 @@ pub(crate) fn model(image: &Image, policy: &Policy, token: &Token) -> Value {
         "roles": [],
         "scopes": granted.names(policy.vocabulary()),
         "created": wire(token.created),
-        "last_activity": wire_or_null(token.last_activity),
+        "last_activity": wire_or_null(call.app.doors.notes().of_token(token)),
         "expires_at": wire_or_null(token.expires_at),
         "note": token.note,
         "session_id": token.session,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jovis_actors::{
+    activity::Notes,
     domain::{
         GroupName, Policy, Role, Server, ServerKey, ServerName, User,
         scope::{Granted, Mask, Resource},
@@ -36,6 +37,8 @@ pub(crate) struct View<'a> {
     pub(crate) granted: &'a Granted,
     /// Who has which role.
     pub(crate) policy: &'a Policy,
+    /// Uses that are not recorded yet.
+    pub(crate) notes: &'a Notes,
     /// Servers that do not run, too?
     pub(crate) stopped_too: bool,
 }
@@ -68,7 +71,7 @@ impl View<'_> {
             put("created", json!(wire(user.created)));
         }
         if held.meets(ACTIVITY) {
-            put("last_activity", wire_or_null(user.last_activity));
+            put("last_activity", wire_or_null(self.notes.of_user(user)));
         }
         let visible = self.servers(image, user, held);
         if held.meets(SERVERS) || !visible.is_empty() {
@@ -104,7 +107,7 @@ impl View<'_> {
             .map(|it| (it, on(it)))
             .filter(|(_, on)| on.meets(SERVERS))
             .map(|(it, on)| {
-                let model = server::model(self.base, user, it, on.meets(SERVER_STATE));
+                let model = server::model(self.base, self.notes, user, it, on.meets(SERVER_STATE));
                 (it.key.name.as_str().to_owned(), model)
             })
             .collect()
@@ -165,7 +168,13 @@ mod tests {
         image.apply(&Write::Server(Arc::new(server)));
         let policy = Policy::default();
         let granted = access::of_user(&image, &policy, &user);
-        let view = View { base: "/", granted: &granted, policy: &policy, stopped_too: false };
+        let view = View {
+            base: "/",
+            granted: &granted,
+            policy: &policy,
+            notes: &Notes::default(),
+            stopped_too: false,
+        };
         let model = view.model(&image, &user).unwrap();
         assert_eq!(
             keys(&model),
@@ -205,8 +214,14 @@ mod tests {
             let scopes: Vec<_> = scopes.iter().map(|it| Scope::new(it)).collect();
             let policy = Policy::default();
             let granted = Grants::of(policy.vocabulary(), &scopes).to(&Holder::default());
-            View { base: "/b/", granted: &granted, policy: &policy, stopped_too }
-                .model(&image, &user)
+            View {
+                base: "/b/",
+                granted: &granted,
+                policy: &policy,
+                notes: &Notes::default(),
+                stopped_too,
+            }
+            .model(&image, &user)
         };
         assert_eq!(model(&["read:users!user=eve", "tokens"], false), None);
         let named = model(&["read:users:name!user=b@b"], false).unwrap();

@@ -26,7 +26,7 @@ pub(crate) async fn show(call: &mut Call) -> Answer {
             "url": model::server::url(&base, &user, name),
             "api": model::server::api_path(&user, name),
             "page": model::server::page_path(&user, name),
-            "last_activity": model::time::wire_or_null(server.last_activity),
+            "last_activity": model::time::wire_or_null(call.app.doors.notes().of_server(server)),
             "cause": told(server),
         });
         if name.is_empty() { default = about } else { named.push(about) }

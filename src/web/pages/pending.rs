@@ -71,7 +71,8 @@ pub(crate) fn idle(
     let spawn = format!("{}spawn/{}", call.hub(), model::server::page_path(user, name));
     let next = match status {
         // Under the server's own address: come back to it.
-        StatusCode::FAILED_DEPENDENCY => Some(call.uri()),
+        // (or what it was of old)
+        StatusCode::FAILED_DEPENDENCY | StatusCode::SERVICE_UNAVAILABLE => Some(call.uri()),
         _ => given_next(call),
     };
     let query = next.map(|next| form::encode([("next", next.as_str())])).unwrap_or_default();

@@ -14,7 +14,7 @@ pub(crate) async fn show(call: &mut Call) -> Answer {
     let mut tokens: Vec<Value> = Vec::new();
     let mut applications: BTreeMap<String, Value> = BTreeMap::new();
     for token in api::tokens::valid(call, user.id).iter().rev() {
-        let about = model::token::model(&call.image, &call.policy, token);
+        let about = model::token::model(call, token);
         match &token.client {
             None => tokens.push(about),
             // One line per application: ending one of its tokens ends them all. The newest use comes first.

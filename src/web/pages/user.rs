@@ -59,7 +59,8 @@ pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
         let target = format!("{}spawn-pending/{page}?{query}", call.hub());
         return Ok(answer::redirect(StatusCode::SEE_OTHER, &target));
     }
-    pending::idle(call, &user, &server, StatusCode::FAILED_DEPENDENCY, None)
+    let status = not_running(call);
+    pending::idle(call, &user, &server, status, None)
 }
 
 /// Anything but looking: there is no server to do it.
@@ -98,7 +99,16 @@ fn pause(times: u32, other: bool) -> Option<Duration> {
     (times < limit).then(|| Duration::from_secs(seconds))
 }
 
-/// 424: what notebooks read as "your server is gone".
+/// What notebooks read as "your server is gone": 424, or what it was of old.
+fn not_running(call: &Call) -> StatusCode {
+    if call.settings.hub.use_legacy_stopped_server_status_code {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::FAILED_DEPENDENCY
+    }
+}
+
+/// There is no server at this address, as JSON.
 pub(crate) fn gone(call: &Call, name: &str, server: &str) -> http::Response<axum::body::Body> {
     let mut page = quote::segment(name);
     if !server.is_empty() {
@@ -111,7 +121,7 @@ pub(crate) fn gone(call: &Call, name: &str, server: &str) -> http::Response<axum
         "No server is running at {}{path} any more. It can be started again at {restart}",
         call.base()
     );
-    answer::json(StatusCode::FAILED_DEPENDENCY, &json!({ "message": message }))
+    answer::json(not_running(call), &json!({ "message": message }))
 }
 
 /// A segment that says `api`: a script asks, whatever it accepts.

@@ -281,3 +281,35 @@ async fn who_am_i_tells_what_the_request_may_do() {
     assert_eq!(ask(&hub, &token, "GET", "/hub/metrics", "").await.status, 200);
     assert_eq!(ask(&hub, "token bobs-token", "GET", "/hub/metrics", "").await.status, 403);
 }
+
+#[tokio::test]
+async fn configured_headers_replace_our_own_on_every_answer() {
+    let hub = Hub::with(|hub| {
+        hub.headers.insert("X-Frame-Options".into(), "DENY".into());
+        hub.headers.insert("Content-Security-Policy".into(), "default-src 'self'".into());
+    });
+    for (method, path, status) in [
+        ("GET", "/hub/login", 200),
+        ("GET", "/hub/api", 200),
+        ("GET", "/hub/api/users", 403),
+        ("OPTIONS", "/hub/api/users", 200),
+        ("GET", "/hub/nothing-here", 404),
+        ("GET", "/elsewhere", 302),
+    ] {
+        let answer = hub.plain(method, path, &[], "").await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.header("x-frame-options"), "DENY", "{path}");
+        let policy = answer.header("content-security-policy");
+        assert_eq!(policy, "default-src 'self'", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_run_is_a_503_where_old_notebooks_want_it() {
+    for (legacy, status) in [(false, 424), (true, 503)] {
+        let hub = Hub::with(|hub| hub.use_legacy_stopped_server_status_code = legacy);
+        let mut bob = hub.browser("bob").await;
+        assert_eq!(bob.get("/hub/user/bob/").await.status, status);
+        assert_eq!(bob.get("/hub/user/bob/api/kernels").await.status, status);
+    }
+}

@@ -164,7 +164,7 @@ async fn lists_come_in_pages_for_clients_that_know_them() {
     assert_eq!(bare.as_array().unwrap().len(), 200, "cut off, without a word");
     let first = paged(&hub, &root, "/users?sort=name&include_stopped_servers").await;
     assert_eq!(first["items"].as_array().unwrap().len(), 50);
-    let url = "http://hub:8000/hub/api/users?sort=name&include_stopped_servers=&offset=50&limit=50";
+    let url = "http://hub:8000/hub/api/users?sort=name&include_stopped_servers=&limit=50&offset=50";
     let wanted = json!({
         "offset": 0, "limit": 50, "total": 253,
         "next": {"offset": 50, "limit": 50, "url": url}

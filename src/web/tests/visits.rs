@@ -183,3 +183,17 @@ async fn the_page_of_a_start_shows_whatever_there_is() {
     let anonymous = hub.visitor().get(url).await;
     assert_eq!(anonymous.location(), "/hub/login?next=/hub/spawn-pending/bob");
 }
+
+#[tokio::test]
+async fn who_signs_out_takes_their_servers_along_where_that_is_set() {
+    for (set, stopped) in [(false, false), (true, true)] {
+        let hub = Hub::with(|hub| hub.shutdown_on_logout = set);
+        let mut bob = hub.browser("bob").await;
+        let started = bob.script("POST", "/hub/api/users/bob/server", "").await;
+        assert_eq!(started.status, 201);
+        assert_eq!(bob.get("/hub/logout").await.location(), "/hub/login");
+        let image = hub.doubles.image.load_full();
+        let active = image.server(&hub.key("bob")).is_some_and(|it| it.state.is_active());
+        assert_eq!(active, !stopped, "shutdown_on_logout: {set}");
+    }
+}

@@ -69,11 +69,19 @@ pub(crate) fn area() -> Area {
     it.page("nobody", "POST /hub/login").form(&"z".repeat(2 << 20));
     it.ask("nobody", "POST /oauth2/token").form(&"z".repeat(2 << 20));
     for query in ["%ff", "%00", "a=%zz", "&&&===", "limit=1;offset=2", "sort=%ff"] {
-        it.ask("boss", &format!("GET /users?sort=name&limit=2&{query}"));
+        it.ask("boss", &format!("GET /users?sort=name&limit=2&name_filter=ann&{query}"));
     }
     it.ask("boss", &format!("GET /users?name_filter={}", "q".repeat(4_000)));
     it.ask("boss", "GET /user").header("Cookie", "a=b; c; =d; \"");
     it.ask("nobody", "GET /user").header("X-Forwarded-For", "nonsense, 1.2.3.4");
+
+    // The reference makes users without a name, or of one letter, of these: nobody is to see them in a list.
+    for names in [json!("many-six"), json!([1]), json!([null])] {
+        it.ask("boss", "POST /users").json(json!({ "usernames": names }));
+    }
+    it.ask("boss", "POST /users/equal-name");
+    it.ask("boss", "PATCH /users/equal-name").json(json!({ "name": "equal-name" }));
+    it.ask("boss", "GET /users/equal-name");
 
     it.ask("boss", "POST /shutdown").json(json!({ "servers": true, "proxy": true }));
     it

@@ -37,7 +37,6 @@ pub(crate) fn all() -> Vec<Area> {
         hub::area(),
         users::area(),
         pagination::area(),
-        names::area(),
         activity::area(),
         tokens::area(),
         rbac::area(),
@@ -48,6 +47,7 @@ pub(crate) fn all() -> Vec<Area> {
         shares::area(),
         oauth::area(),
         pages::area(),
+        names::area(),
         bad_input::area(),
     ]
 }

@@ -119,7 +119,7 @@ pub(crate) fn area() -> Area {
         "rex[custom:nothing]",
     ] {
         it.ask(who, "GET /user");
-        it.ask(who, "GET /users?sort=name&limit=2");
+        it.ask(who, "GET /users?sort=name&limit=2&name_filter=ann");
         it.ask(who, "GET /users/rita");
         it.ask(who, "GET /users/gus");
     }

@@ -52,7 +52,9 @@ impl Actor {
         async move {
             let outcome = match starting {
                 Some(new) => {
-                    let client_scopes = kit.settings.load().oauth_client_allowed_scopes.clone();
+                    let settings = kit.settings.load();
+                    let token_scopes = settings.server_token_scopes.clone();
+                    let client_scopes = settings.oauth_client_allowed_scopes.clone();
                     let Ask { options, display_name } = ask;
                     let (facts, now) = (kit.facts.clone(), kit.clock.moment());
                     let change = kit.store.change(move |image| {
@@ -66,6 +68,7 @@ impl Actor {
                             display_name,
                             prefix,
                             hash,
+                            token_scopes,
                             client_scopes,
                             deaths,
                         };

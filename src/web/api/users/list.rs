@@ -27,6 +27,7 @@ pub(crate) async fn list(call: &Call) -> Answer {
             offset: page.offset,
             limit: page.limit,
         },
+        &|user| call.app.doors.notes().of_user(user),
     );
     let view = view(call, granted);
     let items = found.users.iter().filter_map(|user| view.model(&call.image, user)).collect();
