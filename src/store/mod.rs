@@ -41,6 +41,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use self::sled::hangs as sled_hangs;
 pub use backup::{BackupError, Backups, Summary, create as create_backup, offline};
 pub use port::DiskJournal;
 pub use restore::{Held, RestoreError, examine, restore};

@@ -430,6 +430,11 @@ pub(super) fn renew(
     at: Point,
     repairs: &mut Vec<String>,
 ) -> Option<Box<Base>> {
+    if sled::hangs() {
+        // Nothing is moved for a database that could not be opened.
+        repairs.push(format!("sled is unusable ({why}) until the hub is started again"));
+        return None;
+    }
     let aside = paths.dir.join("sled.damaged");
     if paths.sled.exists() {
         let moved = match fs::remove_dir_all(&aside) {

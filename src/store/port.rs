@@ -33,7 +33,7 @@ use super::{
     open::{self, Paths, Truth},
     records,
     segment::Point,
-    sled::Base,
+    sled::{self, Base},
     snapshot::{self, Running, SnapshotError},
 };
 use crate::{
@@ -455,7 +455,7 @@ impl Port for DiskJournal {
                 }
             }
             // Not before there is room: what is on disk may be whole.
-            if open.base.is_none() && open.roomy && now >= open.base_again {
+            if open.base.is_none() && open.roomy && now >= open.base_again && !sled::hangs() {
                 let mut said = Vec::new();
                 let why = &open.base_lost;
                 open.base = open::renew(&self.disk, &self.paths, why, image, at, &mut said);

@@ -19,7 +19,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicU64, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -42,6 +42,44 @@ const HANDING_OVER: Duration = Duration::from_secs(2);
 /// Without an end to what it does for so long, it hangs.
 const STANDSTILL: Duration = Duration::from_secs(20);
 
+/// Threads that sled has not let go.
+static HANGING: AtomicIsize = AtomicIsize::new(0);
+
+/// Does sled hang in this process? Then no database of it can be used until there is another process: a write that failed
+/// may leave a flush waiting for ever, and that flush holds a lock which all databases of a process share (0.34.7, its
+/// `concurrency_control`). Opening would wait for it in vain.
+pub fn hangs() -> bool {
+    HANGING.load(Ordering::Relaxed) > 0
+}
+
+/// Of a thread: has it ended, has its owner given it up?
+#[derive(Debug, Default)]
+struct Life(AtomicU8);
+
+impl Life {
+    const GIVEN_UP: u8 = 1;
+    const ENDED: u8 = 2;
+
+    /// Nobody waits for it any more.
+    fn give_up(&self) {
+        let lives = |it| (it == 0).then_some(Self::GIVEN_UP);
+        if self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, lives).is_ok() {
+            HANGING.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Dropped at the end of the thread.
+struct Ends(Arc<Life>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if self.0.0.swap(Life::ENDED, Ordering::AcqRel) == Life::GIVEN_UP {
+            HANGING.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// sled, open: its thread does what it is handed, in order, and nobody waits for it. What it is handed is durable already.
 #[derive(Debug)]
 pub(super) struct Base {
@@ -61,6 +99,7 @@ pub(super) struct Base {
 /// What the thread tells, and is told beside its jobs.
 #[derive(Debug, Default)]
 struct Shared {
+    life: Arc<Life>,
     done: AtomicU64,
     /// Grows while it works.
     steps: AtomicU64,
@@ -133,22 +172,31 @@ pub(super) enum Opened {
 
 /// Is being opened.
 #[derive(Debug)]
-pub(super) struct Opening(Result<mpsc::Receiver<Opened>, String>);
+pub(super) struct Opening {
+    told: Result<mpsc::Receiver<Opened>, String>,
+    life: Arc<Life>,
+}
 
 /// Begins to open (or make) the database in this folder, which must be absolute.
 pub(super) fn begin(path: &Path) -> Opening {
+    let life = Arc::<Life>::default();
+    if hangs() {
+        let told = Err("it hangs in this process since a call failed".to_owned());
+        return Opening { told, life };
+    }
     let (tell, told) = mpsc::sync_channel(1);
-    let path = path.to_owned();
+    let (path, ends) = (path.to_owned(), Ends(life.clone()));
     let thread = std::thread::Builder::new().name("sled".to_owned());
-    let begun = thread.spawn(move || thread::live(&path, &tell));
-    Opening(begun.map(|_| told).map_err(|error| error.to_string()))
+    let begun = thread.spawn(move || thread::live(&path, &tell, &ends.0));
+    Opening { told: begun.map(|_| told).map_err(|error| error.to_string()), life }
 }
 
 impl Opening {
     /// Waits for the outcome.
     pub(super) fn wait(self) -> Opened {
-        match self.0 {
+        match self.told {
             Ok(told) => told.recv_timeout(OPENING).unwrap_or_else(|_| {
+                self.life.give_up();
                 Opened::Bad(Bad::Damaged("sled did not open in time".to_owned()))
             }),
             Err(error) => Opened::Unavailable(error),
@@ -282,6 +330,7 @@ impl Drop for Base {
         self.jobs = None;
         if self.ended.recv_timeout(CLOSING) == Err(mpsc::RecvTimeoutError::Timeout) {
             warn!(limit_s = CLOSING.as_secs(), "sled does not close");
+            self.shared.life.give_up();
         }
     }
 }

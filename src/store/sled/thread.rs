@@ -13,7 +13,7 @@ use std::{
 use jovis_actors::store::{Image, Write};
 use tracing::warn;
 
-use super::{Bad, Base, Group, Job, Opened, Shared};
+use super::{Bad, Base, Group, Job, Life, Opened, Shared};
 use crate::{
     os::memory,
     store::{
@@ -37,7 +37,7 @@ const BATCH: usize = 4_096;
 const REST: Duration = Duration::from_millis(100);
 
 /// The thread's life.
-pub(super) fn live(path: &Path, tell: &mpsc::SyncSender<Opened>) {
+pub(super) fn live(path: &Path, tell: &mpsc::SyncSender<Opened>, life: &Arc<Life>) {
     let opened = catch_unwind(|| open_here(path)).unwrap_or_else(|_| {
         Err(Opened::Bad(Bad::Damaged("sled panicked when opening".to_owned())))
     });
@@ -51,7 +51,7 @@ pub(super) fn live(path: &Path, tell: &mpsc::SyncSender<Opened>) {
     };
     let (jobs, inbox) = mpsc::channel();
     let (alive, ended) = mpsc::sync_channel(0);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared { life: life.clone(), ..Shared::default() });
     let base = Base::new(records.at, jobs, shared.clone(), ended);
     let mut alive = Some(alive);
     if let Err(unheard) = tell.send(if empty { Opened::Empty(base) } else { Opened::Found(base) }) {
