@@ -1,5 +1,6 @@
-//! Who listens on a port of this machine, by /proc/net/tcp and tcp6 (readable by all): before a route is set, the
-//! listener must be the user's own.
+//! Who listens on a port of this machine: before a route is set, the listener must be the user's own. Asked of the kernel
+//! ([`diag`]); where that is not allowed, /proc/net/tcp and tcp6 (readable by all) say it too, with every connection of
+//! the machine.
 
 use std::{
     collections::HashMap,
@@ -8,6 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use super::diag;
 use crate::os::process;
 
 /// The listening state in /proc/net/tcp.
@@ -22,6 +24,14 @@ struct Listener {
 
 /// Who listens on this port now, on any address.
 fn listeners(port: u16) -> Vec<Listener> {
+    if let Ok(all) = diag::listening(port) {
+        return all.into_iter().map(|(address, uid)| Listener { address, uid }).collect();
+    }
+    printed(port)
+}
+
+/// The same from what is printed.
+fn printed(port: u16) -> Vec<Listener> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     tables
         .iter()
@@ -147,6 +157,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let me = nix::unistd::getuid().as_raw();
         assert_eq!(listeners(port), [at("127.0.0.1", me)]);
+        assert_eq!(printed(port), [at("127.0.0.1", me)]);
         let expected = Expected::default();
         let (own, other) = (format!("http://127.0.0.1:{port}"), format!("http://a:{port}"));
         expected.expect(&own, port, me);

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -73,7 +73,7 @@ pub(crate) struct Call {
     /// For the log and the error page.
     pub(crate) id: String,
     /// For the page's policy.
-    pub(crate) nonce: String,
+    nonce: OnceLock<String>,
     /// Taken once. (The lock is never contended: it makes a call shareable, which a body is not.)
     body: Mutex<Option<Body>>,
     /// Who it is, once `guard` has looked.
@@ -104,7 +104,7 @@ impl Call {
             image: app.doors.image(),
             now: app.clock.moment(),
             id: id.unwrap_or_else(|| app.entropy.hex(8)),
-            nonce: app.entropy.hex(16),
+            nonce: OnceLock::new(),
             origin: format!("{}://{host}", if secure { "https" } else { "http" }),
             session: cookies.session().map(ToOwned::to_owned),
             path: uri.path().to_owned(),
@@ -131,6 +131,11 @@ impl Call {
     /// The hub's prefix.
     pub(crate) fn hub(&self) -> String {
         format!("{}hub/", self.base())
+    }
+
+    /// What scripts and styles of this answer's page are known by. Most answers are no pages.
+    pub(crate) fn nonce(&self) -> &str {
+        self.nonce.get_or_init(|| self.app.entropy.hex(16))
     }
 
     /// Path and query as they came.

@@ -4,7 +4,14 @@
 //! an encoded slash never separates; `.` and `..`, plain or encoded, are refused. Behind it lies [`dispatch`]: the order
 //! of checks (`spec/rest-api.md` 1.3) wants a method refused after the caller is known, so methods are the table's, too.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -27,6 +34,23 @@ use super::{
     table::{self, Door, Names, Needs, Row},
 };
 use crate::telemetry::metrics::{self, REQUESTS};
+
+/// Is this a request that may be broken off anywhere? (Pages may start servers or end sessions when they are looked at, and
+/// the OAuth provider gives out codes.)
+fn changes_nothing(method: &Method, path: &str, hub: &str) -> bool {
+    let api = path.strip_prefix(hub).and_then(|path| path.strip_prefix("api/"));
+    matches!(*method, Method::GET | Method::HEAD) && api.is_some_and(|it| !it.starts_with("oauth2"))
+}
+
+/// Does it in this task, which a panic does not end.
+async fn here<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let mut work = pin!(work);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => Poll::Ready(Err("it panicked".to_owned())),
+    })
+    .await
+}
 
 /// Everything the hub answers. Requests carry their [`Via`] as an extension.
 pub(crate) fn routes(app: Arc<App>) -> Router {
@@ -68,6 +92,7 @@ async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         "request", request = %id, method = %request.method(), path = %request.uri().path(),
         user = tracing::field::Empty
     );
+    let reads = changes_nothing(request.method(), request.uri().path(), &hub);
     let prefix = hub.clone();
     let work = async move {
         match tidy(request.uri(), &prefix) {
@@ -82,14 +107,17 @@ async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
             },
         }
     };
-    // In a task of its own: a browser that goes away does not break off a change half-way.
-    let mut out = match tokio::spawn(work.instrument(span.clone())).await {
-        Ok(out) => out,
-        Err(died) => {
-            span.in_scope(|| error!(error = %died, "request handler died"));
-            answer::api_error(&Error::failed("Internal Server Error"))
-        }
+    let work = work.instrument(span.clone());
+    let done = if reads {
+        here(work).await
+    } else {
+        // In a task of its own: a browser that goes away does not break off a change half-way.
+        tokio::spawn(work).await.map_err(|died| died.to_string())
     };
+    let mut out = done.unwrap_or_else(|died| {
+        span.in_scope(|| error!(error = %died, "request handler died"));
+        answer::api_error(&Error::failed("Internal Server Error"))
+    });
     answer::finish(&mut out, &hub, &id, &settings.hub.headers);
     let (status, elapsed_ms) = (out.status().as_u16(), begun.elapsed().as_millis() as u64);
     let handler = out.extensions().get::<Handler>().map_or("none", |handler| handler.0);

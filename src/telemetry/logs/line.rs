@@ -13,6 +13,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
+use serde::Serialize;
 use serde_json::Value;
 use tracing::{
     Event, Level, Subscriber,
@@ -116,21 +117,23 @@ pub(super) fn render(
     fields: &Fields,
 ) -> Vec<u8> {
     let time = format!("{:.6}", jiff::Timestamp::now());
-    let mut out = String::with_capacity(256);
+    let mut out = String::new();
     match format {
         LogFormat::Json => {
             let first =
                 [("time", &*time), ("level", level.as_str()), ("role", role), ("target", target)];
-            out.push('{');
+            let mut json = Vec::with_capacity(256);
+            json.push(b'{');
             for (name, value) in first.into_iter().chain([("event", fields.event())]) {
-                put(&mut out, format_args!("\"{name}\":{},", Value::from(value)));
+                pair(&mut json, name, "", value);
             }
             for (name, value) in fields.rest() {
                 let more = if RESERVED.contains(&name) { "_" } else { "" };
-                put(&mut out, format_args!("{}:{value},", Value::from(format!("{name}{more}"))));
+                pair(&mut json, name, more, value);
             }
-            out.pop();
-            out.push('}');
+            json.pop();
+            json.extend_from_slice(b"}\n");
+            return json;
         }
         LogFormat::Text | LogFormat::Journald => {
             put(&mut out, format_args!("{time} {level} {role} {target}: {}", words(fields)));
@@ -138,6 +141,15 @@ pub(super) fn render(
     }
     out.push('\n');
     out.into_bytes()
+}
+
+/// `"name":value,`. Names are Rust's: nothing in them is escaped.
+fn pair<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, more: &str, value: &T) {
+    for part in ["\"", name, more, "\":"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    serde_json::to_writer(&mut *out, value).expect("a vector takes everything");
+    out.push(b',');
 }
 
 /// What happened, as people read it: the event and its fields.

@@ -24,6 +24,11 @@ use crate::telemetry::metrics::{self, LOST};
 
 /// How many lines may wait for the thread.
 const QUEUE: usize = 2_048;
+/// Lines are written together up to so many bytes.
+const BATCH: usize = 64 * 1024;
+/// Lines that come sooner after the last ones gather for so long. (What a process that is killed has not written yet is
+/// lost.)
+const GATHERING: Duration = Duration::from_millis(1);
 /// A pipe that is ready takes so many bytes without blocking.
 const CHUNK: usize = 4_096;
 /// How soon a count of dropped lines is said when nothing else is.
@@ -47,7 +52,7 @@ impl Out {
         {
             return true;
         }
-        patient(&mut self.file, &line.text, torn)
+        patient(&mut self.file, &line.text, torn) == 0
     }
 }
 
@@ -143,16 +148,32 @@ fn drain(
     next: &Mutex<Option<File>>,
     notice: &dyn Fn(u64) -> Line,
 ) {
-    let mut torn = false;
+    let (mut torn, mut next_order) = (false, None);
+    let mut written = Instant::now();
     loop {
-        let order = waiting.recv_timeout(PERIOD);
+        let order = match next_order.take() {
+            Some(order) => Ok(order),
+            None => waiting.recv_timeout(PERIOD),
+        };
         if let Some(new) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
             out.file = new;
         }
         match order {
             Ok(Order::Line(line)) => {
-                if !out.patient(&line, &mut torn) {
-                    dropped.fetch_add(1, Relaxed);
+                let lost = if line.datagram.is_some() {
+                    u64::from(!out.patient(&line, &mut torn))
+                } else {
+                    if written.elapsed() < GATHERING {
+                        // More are on their way: waking up for each costs more than a line.
+                        thread::sleep(GATHERING);
+                    }
+                    let text = gather(line.text, waiting, &mut next_order);
+                    let lost = patient(&mut out.file, &text, &mut torn);
+                    written = Instant::now();
+                    lost
+                };
+                if lost > 0 {
+                    dropped.fetch_add(lost, Relaxed);
                     // Where there is no room for a line there is none for the notice.
                     continue;
                 }
@@ -174,27 +195,49 @@ fn drain(
     }
 }
 
-/// Writes all of it, however long that takes: only this thread waits. False if the line is lost: a reader that is gone, a
-/// full disk.
-fn patient(file: &mut File, line: &[u8], torn: &mut bool) -> bool {
-    let healed = [&b"\n"[..usize::from(*torn)], line].concat();
+/// This line and those that wait behind it, up to a bound. What is no line is kept for later.
+fn gather(mut text: Vec<u8>, waiting: &Receiver<Order>, next_order: &mut Option<Order>) -> Vec<u8> {
+    while text.len() < BATCH {
+        match waiting.try_recv() {
+            Ok(Order::Line(line)) if line.datagram.is_none() => {
+                text.extend_from_slice(&line.text);
+            }
+            Ok(other) => {
+                *next_order = Some(other);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    text
+}
+
+/// Writes all lines, however long that takes: only this thread waits. How many are lost: to a reader that is gone, a full
+/// disk.
+fn patient(file: &mut File, lines: &[u8], torn: &mut bool) -> u64 {
+    let healed = [&b"\n"[..usize::from(*torn)], lines].concat();
     let mut bytes = &healed[..];
+    let ends = |bytes: &[u8]| {
+        // The end of a torn line before them is none of theirs.
+        let left = &bytes[bytes.len().saturating_sub(lines.len())..];
+        left.iter().filter(|byte| **byte == b'\n').count() as u64
+    };
     while !bytes.is_empty() {
         match file.write(bytes) {
-            Ok(0) => return false,
+            Ok(0) => return ends(bytes),
             Ok(written) => {
+                *torn = bytes[written - 1] != b'\n';
                 bytes = &bytes[written..];
-                *torn = !bytes.is_empty();
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Somebody made the descriptor, which others share, non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 ready(file, PollTimeout::from(1_000_u16));
             }
-            Err(_) => return false,
+            Err(_) => return ends(bytes),
         }
     }
-    true
+    0
 }
 
 fn ready(file: &File, patience: PollTimeout) -> bool {

@@ -108,7 +108,7 @@ fn consent(call: &mut Call, asked: &Asked) -> Answer {
     let mut out = pages::page(call, "oauth.html", StatusCode::OK, values)?;
     // The answer to the form leads to the client, perhaps on another host.
     if let Some(other) = request::other_host(&asked.client) {
-        let policy = answer::page_policy(&call.hub(), &call.nonce, &other);
+        let policy = answer::page_policy(&call.hub(), call.nonce(), &other);
         answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
     }
     Ok(private(out))

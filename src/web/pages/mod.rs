@@ -54,7 +54,7 @@ pub(crate) fn render(
         "logout_url": format!("{hub}logout"),
         "xsrf": xsrf,
         "xsrf_token": xsrf,
-        "nonce": call.nonce,
+        "nonce": call.nonce(),
         "request_id": call.id,
         "version_hash": super::statics::version(),
         "services": [],
@@ -80,7 +80,7 @@ pub(crate) fn render(
         Error::failed("this page cannot be shown: its template failed")
     })?;
     let mut out = answer::html(status, text);
-    let policy = answer::page_policy(&hub, &call.nonce, "");
+    let policy = answer::page_policy(&hub, call.nonce(), "");
     answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
     Ok(out)
 }
