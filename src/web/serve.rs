@@ -5,8 +5,13 @@ use std::{
     collections::BTreeMap,
     future::Future,
     io,
-    net::{SocketAddr, TcpListener as StdListener},
-    sync::Arc,
+    net::{self, SocketAddr, TcpListener as StdListener},
+    os,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
     time::Duration,
 };
 
@@ -24,6 +29,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    runtime::{self, Handle},
     sync::{mpsc, oneshot, watch},
     time,
 };
@@ -48,6 +54,8 @@ const PROXY_HEAD: Duration = Duration::from_secs(120);
 const HEAD_SIZE: (usize, usize) = (220, 80 * 1024);
 /// How long open requests get to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Most threads for connections.
+const DESKS: usize = 4;
 /// Wait after a failed accept (no descriptors left, mostly).
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -86,11 +94,16 @@ pub(crate) async fn serve_within(
     let open = || rooms.iter().map(|room| room.open()).sum::<usize>();
     let Listeners { api, proxy } = listeners;
     let routes = TowerToHyperService::new(router::routes(app));
+    let desks = Arc::new(Desks::begin().unwrap_or_else(|error| {
+        warn!(%error, "web threads not made");
+        Desks::shared()
+    }));
     let door = |room: &Arc<Room>, head| Door {
         room: room.clone(),
         head,
         routes: routes.clone(),
         ended: ended.clone(),
+        desks: desks.clone(),
     };
     let (of_api, of_proxy) = (door(&rooms[0], HEAD), door(&rooms[1], PROXY_HEAD));
     let (_stay, stays) = oneshot::channel();
@@ -116,26 +129,80 @@ trait Source: Sync {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
+    /// The same, bound to no runtime.
+    type Bare: Send + 'static;
+
     /// The next one, and how it came.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Via)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Bare, Via)>> + Send;
+
+    /// Bound to the runtime that is here.
+    fn bind(bare: Self::Bare) -> io::Result<Self::Stream>;
 }
 
 impl Source for TcpListener {
     type Stream = TcpStream;
 
-    async fn next(&self) -> io::Result<(TcpStream, Via)> {
+    type Bare = net::TcpStream;
+
+    async fn next(&self) -> io::Result<(net::TcpStream, Via)> {
         let (stream, peer) = self.accept().await?;
         // Without it small answers may wait; a connection that refuses it is good enough.
         let _ = stream.set_nodelay(true);
-        Ok((stream, Via::Tcp(peer.ip().to_canonical())))
+        Ok((stream.into_std()?, Via::Tcp(peer.ip().to_canonical())))
+    }
+
+    fn bind(bare: net::TcpStream) -> io::Result<TcpStream> {
+        TcpStream::from_std(bare)
     }
 }
 
 impl Source for UnixListener {
     type Stream = UnixStream;
 
-    async fn next(&self) -> io::Result<(UnixStream, Via)> {
-        Ok((self.accept().await?.0, Via::Proxy))
+    type Bare = os::unix::net::UnixStream;
+
+    async fn next(&self) -> io::Result<(os::unix::net::UnixStream, Via)> {
+        Ok((self.accept().await?.0.into_std()?, Via::Proxy))
+    }
+
+    fn bind(bare: os::unix::net::UnixStream) -> io::Result<UnixStream> {
+        UnixStream::from_std(bare)
+    }
+}
+
+/// Threads for connections, each with a runtime of its own: from the first byte of a request to the last of its answer
+/// nobody is woken on another processor, which is what a small request costs most.
+struct Desks {
+    desks: Vec<Handle>,
+    next: AtomicUsize,
+    /// Dropped they end.
+    _ends: Vec<oneshot::Sender<()>>,
+}
+
+impl Desks {
+    fn begin() -> io::Result<Self> {
+        let count = thread::available_parallelism().map_or(1, |it| it.get().min(DESKS));
+        let (mut desks, mut ends) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let (end, ended) = oneshot::channel::<()>();
+            desks.push(runtime.handle().clone());
+            ends.push(end);
+            thread::Builder::new()
+                .name(format!("web-{number}"))
+                .spawn(move || drop(runtime.block_on(ended)))?;
+        }
+        Ok(Self { desks, next: AtomicUsize::new(0), _ends: ends })
+    }
+
+    /// Everybody at the runtime that is here.
+    fn shared() -> Self {
+        Self { desks: vec![Handle::current()], next: AtomicUsize::default(), _ends: Vec::new() }
+    }
+
+    /// The next one.
+    fn desk(&self) -> &Handle {
+        &self.desks[self.next.fetch_add(1, Relaxed) % self.desks.len()]
     }
 }
 
@@ -146,6 +213,7 @@ struct Door {
     head: Duration,
     routes: TowerToHyperService<Router>,
     ended: watch::Receiver<bool>,
+    desks: Arc<Desks>,
 }
 
 impl Door {
@@ -201,7 +269,7 @@ impl Door {
                 next = source.next() => next,
             };
             match next {
-                Ok((stream, via)) => self.let_in(stream, via).await,
+                Ok((stream, via)) => self.let_in::<S>(stream, via).await,
                 Err(error) => {
                     warn!(error = %error, "accept failed");
                     time::sleep(PAUSE).await;
@@ -213,20 +281,21 @@ impl Door {
     /// Lets in who waits already.
     async fn empty(&self, listener: &StdListener) {
         while let Ok((stream, peer)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream {
-                self.let_in(stream, Via::Tcp(peer.ip().to_canonical())).await;
+            if stream.set_nonblocking(true).is_ok() {
+                self.let_in::<TcpListener>(stream, Via::Tcp(peer.ip().to_canonical())).await;
             }
         }
     }
 
-    async fn let_in<S>(&self, stream: S, via: Via)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn let_in<S: Source>(&self, bare: S::Bare, via: Via) {
         let seat = self.room.enter().await;
-        let (routes, ended) = (self.routes.clone(), self.ended.clone());
-        tokio::spawn(connection(stream, via, self.head, routes, ended, seat));
+        let (routes, ended, head) = (self.routes.clone(), self.ended.clone(), self.head);
+        self.desks.desk().spawn(async move {
+            match S::bind(bare) {
+                Ok(stream) => connection(stream, via, head, routes, ended, seat).await,
+                Err(error) => debug!(error = %error, "connection broke"),
+            }
+        });
     }
 }
 

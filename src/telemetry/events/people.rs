@@ -59,6 +59,8 @@ super::events! {
     "The hub cannot take a connection now; it tries again." "Out of descriptors: raise the limit (`LimitNOFILE`)."
     "connection broke" [debug] [hub proxy] (peer error)
     "A connection ended in the middle of something." ""
+    "web threads not made" [warn] [hub] (error)
+    "Threads for connections could not be made: all of them share those of the rest." "Raise the limit of tasks (`TasksMax`)."
     "web is closing" [info] [hub] (open)
     "The hub takes no more requests and finishes those it has." ""
     "web closed hard" [warn] [hub] (open)
