@@ -2,6 +2,7 @@
 //! functions.
 
 pub mod fd;
+pub mod listeners;
 pub mod memory;
 pub mod packets;
 #[cfg(feature = "pam")]

@@ -24,7 +24,10 @@ use super::{
     place::PATIENCE,
     systemd,
 };
-use crate::{config::Config, os::users::Account};
+use crate::{
+    config::Config,
+    os::{listeners::listeners, users::Account},
+};
 
 const BACKLOG: i32 = 4096;
 /// Most addresses one name may stand for: with 16 sockets each they still fit beside a `Hello`.
@@ -281,8 +284,7 @@ fn api(config: &Config, state: &Path, held: Option<&Sockets>) -> Result<Api, Sta
 /// port, where any would do.
 fn free(address: SocketAddr, held: Option<&Sockets>) -> Result<u16, StartError> {
     let ours = held.map(Sockets::inodes).unwrap_or_default();
-    let there: Vec<u64> =
-        tables().iter().flat_map(|table| listeners(table, address.port())).collect();
+    let there: Vec<u64> = listeners(address.port()).iter().map(|it| it.inode).collect();
     if there.iter().any(|inode| ours.contains(inode)) {
         // A plain socket could not be bound beside our own.
         return match there.iter().find(|inode| !ours.contains(inode)) {
@@ -369,8 +371,7 @@ fn listen(address: SocketAddr, shared: bool, patience: Duration) -> Result<Socke
         if error.kind() != io::ErrorKind::AddrInUse {
             return Err(StartError::Failed(text));
         }
-        let mut inodes = tables().into_iter().flat_map(|table| listeners(&table, address.port()));
-        let owner = inodes.next().and_then(owner);
+        let owner = listeners(address.port()).first().and_then(|it| owner(it.inode));
         let leaving = owner.as_ref().is_none_or(|(_, ours)| *ours);
         if !leaving || Instant::now() >= until {
             return Err(taken(address.port(), owner.map(|(who, _)| who)));
@@ -410,22 +411,6 @@ fn owner(inode: u64) -> Option<(String, bool)> {
         }
     }
     None
-}
-
-/// The kernel's lists of TCP sockets.
-fn tables() -> [String; 2] {
-    ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default())
-}
-
-/// The inodes of the sockets that listen on the port, in a text of /proc/net/tcp.
-fn listeners(table: &str, port: u16) -> Vec<u64> {
-    let one = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (_, local) = fields.get(1)?.rsplit_once(':')?;
-        let here = u16::from_str_radix(local, 16).ok()? == port && *fields.get(3)? == "0A";
-        here.then(|| fields.get(9)?.parse().ok())?
-    };
-    table.lines().skip(1).filter_map(one).collect()
 }
 
 #[cfg(test)]
@@ -527,14 +512,6 @@ mod tests {
         let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let lost = held.restore([stranger.local_addr().unwrap()].into(), now);
         assert!(lost[0].1.contains("is taken by process"), "{lost:?}");
-    }
-
-    #[test]
-    fn listeners_are_read_from_the_kernels_table() {
-        let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 01 0:0 0:0 0 1000 0 11 1\n   \
-                     1: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 1000 0 4711 1\n";
-        assert_eq!(listeners(table, 8080), [4711]);
-        assert!(listeners(table, 8081).is_empty());
     }
 
     #[test]

@@ -1,81 +1,20 @@
-//! Who listens on a port of this machine: before a route is set, the listener must be the user's own. Asked of the kernel
-//! ([`diag`]); where that is not allowed, /proc/net/tcp and tcp6 (readable by all) say it too, with every connection of
-//! the machine.
+//! Whose each server's address must be: before a route is set, the listener must be the user's own.
 
 use std::{
     collections::HashMap,
-    fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::diag;
-use crate::os::process;
-
-/// The listening state in /proc/net/tcp.
-const LISTEN: &str = "0A";
-
-/// Somebody who listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listener {
-    address: IpAddr,
-    uid: u32,
-}
-
-/// Who listens on this port now, on any address.
-fn listeners(port: u16) -> Vec<Listener> {
-    if let Ok(all) = diag::listening(port) {
-        return all.into_iter().map(|(address, uid)| Listener { address, uid }).collect();
-    }
-    printed(port)
-}
-
-/// The same from what is printed.
-fn printed(port: u16) -> Vec<Listener> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    tables
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| read(&table, port))
-        .collect()
-}
+use crate::os::{
+    listeners::{Listener, listeners},
+    process,
+};
 
 /// Whose process this is; none if it is gone.
 pub fn uid_of(pid: i32) -> Option<u32> {
     // Still root: on its way to its user, nothing is known yet.
     process::uid(pid).filter(|uid| *uid != 0)
-}
-
-fn read(table: &str, port: u16) -> Vec<Listener> {
-    let wanted = format!("{port:04X}");
-    let lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let listening = lines.filter(|fields| fields.len() > 7 && fields[3] == LISTEN);
-    listening
-        .filter_map(|fields| {
-            let (address, port) = fields[1].split_once(':')?;
-            if port != wanted {
-                return None;
-            }
-            Some(Listener { address: unhex(address)?, uid: fields[7].parse().ok()? })
-        })
-        .collect()
-}
-
-/// An address as the kernel prints it: each word of its bytes as a number of this machine.
-fn unhex(text: &str) -> Option<IpAddr> {
-    let word =
-        |n: usize| Some(u32::from_str_radix(text.get(8 * n..8 * n + 8)?, 16).ok()?.to_ne_bytes());
-    match text.len() {
-        8 => Some(IpAddr::V4(Ipv4Addr::from(word(0)?))),
-        32 => {
-            let mut bytes = [0; 16];
-            for (n, chunk) in bytes.chunks_mut(4).enumerate() {
-                chunk.copy_from_slice(&word(n)?);
-            }
-            Some(IpAddr::V6(Ipv6Addr::from(bytes)))
-        }
-        _ => None,
-    }
 }
 
 /// Of these, the ones a connection to this address may reach: the kernel prefers the exact address to any wildcard.
@@ -148,7 +87,7 @@ mod tests {
     use super::*;
 
     fn at(address: &str, uid: u32) -> Listener {
-        Listener { address: address.parse().unwrap(), uid }
+        Listener { address: address.parse().unwrap(), uid, inode: 0 }
     }
 
     #[test]
@@ -156,8 +95,6 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let me = nix::unistd::getuid().as_raw();
-        assert_eq!(listeners(port), [at("127.0.0.1", me)]);
-        assert_eq!(printed(port), [at("127.0.0.1", me)]);
         let expected = Expected::default();
         let (own, other) = (format!("http://127.0.0.1:{port}"), format!("http://a:{port}"));
         expected.expect(&own, port, me);
@@ -178,18 +115,6 @@ mod tests {
             let reached: Vec<_> = reached(&all, to).iter().map(|it| it.uid).collect();
             assert_eq!(reached, uids, "{all:?}");
         }
-    }
-
-    #[test]
-    fn a_table_is_read_as_the_kernel_writes_it() {
-        let table = "  sl  local_address rem_address   st tx rx tr when retrnsmt   uid\n   \
-            0: 0100007F:4E21 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001 0 1\n   \
-            1: 0100007F:4E21 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1002 0 1\n   \
-            2: 00000000000000000000000001000000:4E21 0:0 0A 0:0 00:0 0  1003 0 1\n";
-        if cfg!(target_endian = "little") {
-            assert_eq!(read(table, 20_001), [at("127.0.0.1", 1001), at("::1", 1003)]);
-        }
-        assert_eq!(read(table, 20_002), []);
     }
 
     #[test]

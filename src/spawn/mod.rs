@@ -3,7 +3,6 @@
 //! To add one: a file here; its section in `config/sections/spawner.rs` and a variant of `SpawnerClass`; its line in
 //! `hub/registry.rs`; a feature in `Cargo.toml` if it brings a dependency; a line in the contract suite; an example.
 
-mod diag;
 pub mod listeners;
 pub mod local;
 pub mod output;

@@ -23,9 +23,16 @@ class Api:
         self.line = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=120)
         self.headers = {"Authorization": f"token {hub.token}", "Content-Type": "application/json"}
 
-    def call(self, method, path, body=None):
+    def ask(self, method, path, body):
         self.line.request(method, f"/hub/api{path}", None if body is None else json.dumps(body), self.headers)
-        answer = self.line.getresponse()
+        return self.line.getresponse()
+
+    def call(self, method, path, body=None):
+        try:
+            answer = self.ask(method, path, body)
+        except http.client.RemoteDisconnected:
+            # It was kept open longer than its other end likes.
+            answer = self.ask(method, path, body)
         text = answer.read()
         if answer.status >= 400:
             sys.exit(f"bench: {method} {path}: {answer.status} {text[:300]}")

@@ -1,8 +1,9 @@
-//! Who listens on a port, asked of the kernel by `sock_diag(7)`: only listening sockets are looked through, where
-//! `/proc/net/tcp` would print every connection of the machine.
+//! Who listens on a port of this machine. Asked of the kernel by `sock_diag(7)`: only listening sockets are looked
+//! through. Where that is not allowed, `/proc/net/tcp` and `tcp6` (readable by all) say it too, but print every connection
+//! of the machine, which takes milliseconds.
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd as _, OwnedFd},
 };
@@ -30,8 +31,63 @@ const LISTENING: u32 = 1 << 10;
 const HEAD: usize = 16;
 const BODY: usize = 72;
 
-/// Address and uid of each socket that listens on this port.
-pub(super) fn listening(port: u16) -> io::Result<Vec<(IpAddr, u32)>> {
+/// The listening state in /proc/net/tcp.
+const LISTEN: &str = "0A";
+
+/// A socket that listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// On which address; unspecified: on all of them.
+    pub address: IpAddr,
+    /// Whose it is.
+    pub uid: u32,
+    /// Its number, as in the links of `/proc/PID/fd`.
+    pub inode: u64,
+}
+
+/// All sockets that listen on this port now, on any address.
+pub fn listeners(port: u16) -> Vec<Listener> {
+    asked(port).unwrap_or_else(|_| printed(port))
+}
+
+fn printed(port: u16) -> Vec<Listener> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| read(&table, port))
+        .collect()
+}
+
+fn read(table: &str, port: u16) -> Vec<Listener> {
+    let one = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (address, local) = fields.get(1)?.split_once(':')?;
+        let here = u16::from_str_radix(local, 16).ok()? == port && *fields.get(3)? == LISTEN;
+        here.then_some(())?;
+        let (uid, inode) = (fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?);
+        Some(Listener { address: unhex(address)?, uid, inode })
+    };
+    table.lines().skip(1).filter_map(one).collect()
+}
+
+/// An address as the kernel prints it: each word of its bytes as a number of this machine.
+fn unhex(text: &str) -> Option<IpAddr> {
+    let word =
+        |n: usize| Some(u32::from_str_radix(text.get(8 * n..8 * n + 8)?, 16).ok()?.to_ne_bytes());
+    match text.len() {
+        8 => Some(IpAddr::V4(Ipv4Addr::from(word(0)?))),
+        32 => {
+            let mut bytes = [0; 16];
+            for (n, chunk) in bytes.chunks_mut(4).enumerate() {
+                chunk.copy_from_slice(&word(n)?);
+            }
+            Some(IpAddr::V6(Ipv6Addr::from(bytes)))
+        }
+        _ => None,
+    }
+}
+
+fn asked(port: u16) -> io::Result<Vec<Listener>> {
     let kernel = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -79,7 +135,7 @@ fn answer(kernel: &OwnedFd) -> io::Result<Vec<u8>> {
 }
 
 /// Takes in the messages of an answer. True: it was the last one.
-fn take(answer: &[u8], port: u16, found: &mut Vec<(IpAddr, u32)>) -> io::Result<bool> {
+fn take(answer: &[u8], port: u16, found: &mut Vec<Listener>) -> io::Result<bool> {
     let wrong = || io::Error::from(io::ErrorKind::InvalidData);
     let mut rest = answer;
     while !rest.is_empty() {
@@ -103,7 +159,7 @@ fn take(answer: &[u8], port: u16, found: &mut Vec<(IpAddr, u32)>) -> io::Result<
 }
 
 /// What a message says of a socket, if that listens on this port; `None` if it cannot be read.
-fn one(body: &[u8], port: u16) -> Option<Option<(IpAddr, u32)>> {
+fn one(body: &[u8], port: u16) -> Option<Option<Listener>> {
     let body = body.get(..BODY)?;
     let address: IpAddr = match i32::from(body[0]) {
         nix::libc::AF_INET => {
@@ -111,8 +167,9 @@ fn one(body: &[u8], port: u16) -> Option<Option<(IpAddr, u32)>> {
         }
         _ => Ipv6Addr::from(<[u8; 16]>::try_from(&body[8..24]).expect("sixteen bytes")).into(),
     };
-    let uid = u32::from_ne_bytes(body[64..68].try_into().expect("four bytes"));
-    Some((body[4..6] == port.to_be_bytes()).then_some((address, uid)))
+    let number = |at: usize| u32::from_ne_bytes(body[at..at + 4].try_into().expect("four bytes"));
+    let listener = Listener { address, uid: number(64), inode: number(68).into() };
+    Some((body[4..6] == port.to_be_bytes()).then_some(listener))
 }
 
 #[cfg(test)]
@@ -123,20 +180,43 @@ mod tests {
 
     #[test]
     fn listeners_of_both_families_are_found_and_no_others() {
-        let me = nix::unistd::getuid().as_raw();
+        use std::os::fd::AsFd as _;
+        let all = |socket: &TcpListener| {
+            let port = socket.local_addr().unwrap().port();
+            assert_eq!(asked(port).unwrap(), printed(port), "both ways say the same");
+            listeners(port)
+        };
+        let this = |socket: &TcpListener| Listener {
+            address: socket.local_addr().unwrap().ip(),
+            uid: nix::unistd::getuid().as_raw(),
+            inode: nix::sys::stat::fstat(socket.as_fd()).unwrap().st_ino,
+        };
         let four = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = four.local_addr().unwrap().port();
-        let other = TcpListener::bind("127.0.0.1:0").unwrap();
         // A connection is no listener.
         let _visitor = std::net::TcpStream::connect(four.local_addr().unwrap()).unwrap();
-        assert_eq!(listening(port).unwrap(), [(IpAddr::from([127, 0, 0, 1]), me)]);
+        assert_eq!(all(&four), [this(&four)]);
         if let Ok(six) = TcpListener::bind("[::1]:0") {
-            let port = six.local_addr().unwrap().port();
-            assert_eq!(listening(port).unwrap(), [(Ipv6Addr::LOCALHOST.into(), me)]);
+            assert_eq!(all(&six), [this(&six)]);
         }
-        let gone = other.local_addr().unwrap().port();
-        drop(other);
-        assert_eq!(listening(gone).unwrap(), []);
+        let port = four.local_addr().unwrap().port();
+        drop(four);
+        assert_eq!(listeners(port), []);
+    }
+
+    fn at(address: &str, uid: u32, inode: u64) -> Listener {
+        Listener { address: address.parse().unwrap(), uid, inode }
+    }
+
+    #[test]
+    fn a_table_is_read_as_the_kernel_writes_it() {
+        let table = "  sl  local_address rem_address   st tx rx tr when retrnsmt   uid\n   \
+            0: 0100007F:4E21 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001 0 11\n   \
+            1: 0100007F:4E21 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1002 0 1\n   \
+            2: 00000000000000000000000001000000:4E21 0:0 0A 0:0 00:0 0  1003 0 13\n";
+        if cfg!(target_endian = "little") {
+            assert_eq!(read(table, 20_001), [at("127.0.0.1", 1001, 11), at("::1", 1003, 13)]);
+        }
+        assert_eq!(read(table, 20_002), []);
     }
 
     #[test]
