@@ -13,8 +13,7 @@ use super::{error::Error, next};
 /// What a handler gives back.
 pub(crate) type Answer = Result<Response<Body>, Error>;
 
-/// The version we claim: clients compare it with theirs.
-pub(crate) const VERSION: &str = "6.1.1";
+pub(crate) use jovis_actors::domain::wire::VERSION;
 
 /// An answer with a body of this type.
 pub(crate) fn typed(

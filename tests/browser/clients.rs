@@ -23,6 +23,7 @@ fn a_server_lives(env: &str) {
     let mut visitor = site.visitor();
     visitor.sign_in(&owner);
     let (name, home) = (&owner.name, format!("/user/{}/", owner.name));
+    let mark = site.log.mark();
     let started = visitor.api("POST", &format!("/hub/api/users/{name}/server"), "");
     assert!(matches!(started.status, 201 | 202), "{}", started.text());
     let model = |visitor: &mut Visitor| {
@@ -33,6 +34,11 @@ fn a_server_lives(env: &str) {
     wait_for("the server is ready", MINUTES, || {
         (model(&mut visitor)["ready"] == true).then_some(())
     });
+    if env != "env" {
+        let told = site.log.event(mark, "server of another version", PATIENCE);
+        let version = told.text("version").unwrap_or_default();
+        assert!(env.ends_with(&version[..3]), "{env}: {version}");
+    }
 
     // Everybody may ask for its version; nobody for more without a proof.
     let mut stranger = site.visitor();

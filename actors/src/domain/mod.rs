@@ -15,6 +15,7 @@ pub mod share;
 pub mod time;
 pub mod token;
 pub mod user;
+pub mod wire;
 
 pub use group::{Group, GroupId};
 pub use name::{GroupName, InvalidName, ServerName, ServiceName, Username};

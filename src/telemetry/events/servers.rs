@@ -11,6 +11,8 @@ super::events! {
     "The process of a server has ended; the hub's `server ended` says why." ""
     "server process known" [debug] [hub] (user server order pid port)
     "The hub has heard of the process that root made." ""
+    "server of another version" [info] [hub] (user server order version)
+    "A server says it comes from another JupyterHub than the one whose wire is spoken here. Most work all the same." "If it does not: bring its environment to the hub's version."
     "server in service" [info] [hub] (user server order)
     "A server answers and is routed." ""
     "server ended" [info] [hub] (user server order kind cause)

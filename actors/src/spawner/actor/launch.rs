@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::{Actor, MOMENT};
 use crate::{
-    domain::{Cause, OrderId, Route, ServerName},
+    domain::{Cause, OrderId, Route, ServerName, wire},
     ports::{Order, Progress},
     spawner::{
         acts::{self, Landed, Probed},
@@ -244,6 +244,9 @@ impl Actor {
             let Some(answer) = answer else { return };
             let event = match answer {
                 Probed::Answered(version) => {
+                    if wire::is_another(&version) {
+                        info!(user = %user.name, server = %named, order = %id, version, "server of another version");
+                    }
                     let slot = act.slot(&named);
                     if slot.life.as_ref() == Some(&id) {
                         slot.version = Some(version);
