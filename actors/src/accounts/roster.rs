@@ -67,6 +67,8 @@ pub struct Search {
     pub offset: usize,
     /// At most so many.
     pub limit: usize,
+    /// Is it wanted how many there are? If not, nobody is looked at behind the page where that can be spared.
+    pub counted: bool,
 }
 
 /// What was found.
@@ -74,7 +76,7 @@ pub struct Search {
 pub struct Found {
     /// The page.
     pub users: Vec<Arc<User>>,
-    /// How many there are on all pages.
+    /// How many there are on all pages; where that is not wanted perhaps fewer.
     pub total: usize,
 }
 
@@ -132,11 +134,20 @@ fn fitting(image: &Image, what: &Search) -> Fitting {
     if what.pattern.is_none() && without.is_empty() {
         return Fitting::Everybody;
     }
-    if what.pattern.is_some() || what.order == Order::Name {
+    // In the order of the walk the page is whole once so many were found.
+    let enough = match what.order {
+        Order::Id | Order::Name if !what.counted && !what.backwards => {
+            what.offset.saturating_add(what.limit)
+        }
+        Order::Id | Order::Name | Order::LastActivity => usize::MAX,
+    };
+    if what.order == Order::Name {
         let all = image.names().filter(|(name, id)| stays(*id) && named(name.as_str()));
-        return Fitting::ByName(all.map(|(_, id)| id).collect());
+        return Fitting::ByName(all.map(|(_, id)| id).take(enough).collect());
     }
-    Fitting::ByAge(image.users().map(|user| user.id).filter(|id| stays(*id)).collect())
+    // By age users lie side by side in memory, mostly; by name they do not.
+    let all = image.users().filter(|user| stays(user.id) && named(user.name.as_str()));
+    Fitting::ByAge(all.map(|user| user.id).take(enough).collect())
 }
 
 /// Users with an active server, oldest first. Servers are kept by their users: it is one walk over them.

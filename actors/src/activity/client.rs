@@ -27,6 +27,12 @@ impl Notes {
         self.with(|pending| pending.of_user(user))
     }
 
+    /// The same for many at once: what is noted now.
+    pub fn of_users(&self) -> impl Fn(&User) -> Option<Moment> + use<> {
+        let noted = self.with(|pending| pending.users().clone());
+        move |user| user.last_activity.max(noted.get(&user.id).copied())
+    }
+
     /// When this server was last used, as above.
     pub fn of_server(&self, server: &Server) -> Option<Moment> {
         self.with(|pending| pending.of_server(server))

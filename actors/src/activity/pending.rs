@@ -46,6 +46,11 @@ impl Pending {
         note(&mut self.tokens, token, at);
     }
 
+    /// The users of whom something is noted.
+    pub fn users(&self) -> &HashMap<UserId, Moment> {
+        &self.users
+    }
+
     /// When this user was last active, as far as it is recorded or noted.
     pub fn of_user(&self, user: &User) -> Option<Moment> {
         user.last_activity.max(self.users.get(&user.id).copied())

@@ -33,7 +33,7 @@ pub(crate) struct Page {
     /// How many it has at the most; never 0.
     pub(crate) limit: usize,
     /// Does the client know pages?
-    known: bool,
+    pub(crate) known: bool,
 }
 
 impl Page {

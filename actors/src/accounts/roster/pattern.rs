@@ -8,6 +8,8 @@ use crate::domain::name::MAX_NAME;
 pub struct Pattern {
     /// Begins and ends with [`Symbol::Any`], with no two of them in a row.
     symbols: Vec<Symbol>,
+    /// The same where it is nothing but letters of ASCII, as nearly always.
+    plain: Option<Vec<u8>>,
     /// Has it more characters than any name?
     too_long: bool,
 }
@@ -34,13 +36,20 @@ impl Pattern {
         let mut symbols: Vec<_> = ends.clone().chain(inner).chain(ends).collect();
         symbols.dedup_by(|a, b| *a == Symbol::Any && *b == Symbol::Any);
         let too_long = symbols.iter().filter(|it| **it != Symbol::Any).count() > MAX_NAME;
-        Self { symbols, too_long }
+        let plain = text.is_ascii() && !text.contains(['%', '_']) && !text.is_empty();
+        let plain = plain.then(|| text.to_ascii_lowercase().into_bytes());
+        Self { symbols, plain, too_long }
     }
 
     /// Is it so in this name?
     pub fn matches(&self, name: &str) -> bool {
         if self.too_long {
             return false;
+        }
+        if let Some(plain) = &self.plain
+            && is_lower(name.as_bytes())
+        {
+            return holds(name.as_bytes(), plain);
         }
         if name.is_ascii() {
             let bytes = name.as_bytes();
@@ -74,6 +83,18 @@ impl Pattern {
             }
         }
     }
+}
+
+/// ASCII without capitals? All of it is looked at, which is quicker than to stop somewhere.
+fn is_lower(name: &[u8]) -> bool {
+    !name.iter().fold(false, |other, byte| other | !byte.is_ascii() | byte.is_ascii_uppercase())
+}
+
+/// Is the part somewhere in it? Names are short: looking for the first letter is all it takes.
+fn holds(name: &[u8], part: &[u8]) -> bool {
+    let Some((first, rest)) = part.split_first() else { return true };
+    let Some(last) = name.len().checked_sub(part.len()) else { return false };
+    (0..=last).any(|at| name[at] == *first && name[at + 1..at + part.len()] == *rest)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use jovis_actors::{
     accounts::roster::{self, Among, Order, Pattern, Search, State},
-    domain::scope::{Filter, Granted, Mask},
+    domain::{
+        User,
+        scope::{Filter, Granted, Mask},
+    },
 };
 use serde_json::Value;
 
@@ -16,6 +19,8 @@ pub(crate) async fn list(call: &Call) -> Answer {
     let page = Page::of(call)?;
     let (order, backwards) = order(call.query.get("sort"))?;
     let pattern = call.query.get("name_filter").filter(|part| !part.is_empty()).map(Pattern::part);
+    let noted = (order == Order::LastActivity).then(|| call.app.doors.notes().of_users());
+    let last = |user: &User| noted.as_ref().map_or(user.last_activity, |noted| noted(user));
     let found = roster::search(
         &call.image,
         &Search {
@@ -26,8 +31,9 @@ pub(crate) async fn list(call: &Call) -> Answer {
             backwards,
             offset: page.offset,
             limit: page.limit,
+            counted: page.known,
         },
-        &|user| call.app.doors.notes().of_user(user),
+        &last,
     );
     let view = view(call, granted);
     let items = found.users.iter().filter_map(|user| view.model(&call.image, user)).collect();
