@@ -15,6 +15,7 @@ use jovis_actors::{
     store::Write,
 };
 
+use super::people::record;
 use crate::web::{
     api::describe,
     table::{self, Deed, Door, Needs, Of, Row},
@@ -137,18 +138,7 @@ fn hub() -> Hub {
 }
 
 fn token(hub: &Hub, id: u64, owner: UserId, scopes: &[&str], secret: &str) -> Token {
-    Token {
-        id: TokenId(id),
-        owner: Owner::User(owner),
-        hash: hub.app.entropy.digest(secret),
-        scopes: scopes.iter().map(|text| Scope::new(text)).collect(),
-        created: Moment(0),
-        expires_at: None,
-        last_activity: None,
-        note: "".into(),
-        client: None,
-        session: None,
-    }
+    record(hub, id, Owner::User(owner), scopes, secret)
 }
 
 /// Somebody who comes.

@@ -23,8 +23,15 @@ pub(super) fn token(hub: &Hub, owner: &str, scopes: &[&str]) -> String {
 
 /// The same with a secret of one's own.
 pub(super) fn secret(hub: &Hub, owner: Owner, scopes: &[&str], secret: &str) -> String {
-    let token = Token {
-        id: TokenId(hub.app.doors.image().next_id()),
+    let token = record(hub, hub.app.doors.image().next_id(), owner, scopes, secret);
+    hub.doubles.write(Write::Token(Arc::new(token)));
+    format!("token {secret}")
+}
+
+/// A plain token with this secret, not written yet.
+pub(super) fn record(hub: &Hub, id: u64, owner: Owner, scopes: &[&str], secret: &str) -> Token {
+    Token {
+        id: TokenId(id),
         owner,
         hash: hub.app.entropy.digest(secret),
         scopes: scopes.iter().map(|text| Scope::new(text)).collect(),
@@ -34,9 +41,7 @@ pub(super) fn secret(hub: &Hub, owner: Owner, scopes: &[&str], secret: &str) -> 
         note: "".into(),
         client: None,
         session: None,
-    };
-    hub.doubles.write(Write::Token(Arc::new(token)));
-    format!("token {secret}")
+    }
 }
 
 /// Gives everybody in `users` these scopes, by a role.
