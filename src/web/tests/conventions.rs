@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use jovis_actors::{
-    domain::{Moment, Owner, Service, ServiceName, Token, TokenId},
+    domain::{Moment, Owner, ServiceName, Token, TokenId},
     store::Write,
 };
 use serde_json::{Value, json};
 
-use super::people::{ask, group, secret, token};
+use super::people::{ask, group, secret, service, token};
 use crate::web::testing::{Browser, Hub, Reply, SERVER_TOKEN, request};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -332,17 +332,7 @@ async fn tokens_need_no_form_token_and_strangers_learn_nothing() {
 async fn whoever_asks_is_told_who_that_is() {
     let hub = Hub::new();
     let name = ServiceName::new("culler").unwrap();
-    hub.doubles.write(Write::Service(Arc::new(Service {
-        name: name.clone(),
-        admin: false,
-        url: None,
-        display: true,
-        info: serde_json::Map::new(),
-        oauth_no_confirm: false,
-        oauth_client_allowed_scopes: Vec::new(),
-        command: Vec::new(),
-        configured: false,
-    })));
+    hub.doubles.write(Write::Service(Arc::new(service(name.as_str()))));
     let service = secret(&hub, Owner::Service(name), &["inherit"], &"c".repeat(32));
     let told = ask(&hub, &service, "GET", "/user", "").await.json();
     assert_eq!((&told["kind"], &told["name"]), (&json!("service"), &json!("culler")));

@@ -8,14 +8,14 @@ use http::Method;
 use jovis_actors::{
     accounts::access,
     domain::{
-        Group, GroupId, GroupName, Moment, Owner, Scope, Server, ServerKey, ServerName, Service,
-        ServiceName, Share, ShareKey, SharedWith, Token, TokenId, UserId,
+        Group, GroupId, GroupName, Moment, Owner, Scope, Server, ServerKey, ServerName, Share,
+        ShareKey, SharedWith, Token, TokenId, UserId,
         scope::{Granted, Mask, vocabulary::TABLE},
     },
     store::Write,
 };
 
-use super::people::record;
+use super::people::{record, service};
 use crate::web::{
     api::describe,
     table::{self, Deed, Door, Needs, Of, Row},
@@ -103,19 +103,7 @@ fn hub() -> Hub {
         let group = Group { id: GroupId(id), name: GroupName::new(name).unwrap(), properties };
         [Write::Group(Arc::new(group)), Write::Member(GroupId(id), member)]
     };
-    let service = |name: &str| {
-        Write::Service(Arc::new(Service {
-            name: ServiceName::new(name).unwrap(),
-            admin: false,
-            url: None,
-            display: true,
-            info: serde_json::Map::new(),
-            oauth_no_confirm: false,
-            oauth_client_allowed_scopes: Vec::new(),
-            command: Vec::new(),
-            configured: false,
-        }))
-    };
+    let service = |name: &str| Write::Service(Arc::new(service(name)));
     let lab = |user| ServerKey { user, name: ServerName::new("lab").unwrap() };
     let share = |server: ServerKey, with| {
         let scopes = vec!["access:servers".to_owned()];

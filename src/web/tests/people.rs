@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::body::Body;
 use jovis_actors::{
     domain::{
-        Group, GroupId, GroupName, Moment, Owner, Policy, Scope, Share, ShareKey, SharedWith,
-        Token, TokenId, User, role::RoleEntry,
+        Group, GroupId, GroupName, Moment, Owner, Policy, Scope, Service, ServiceName, Share,
+        ShareKey, SharedWith, Token, TokenId, User, role::RoleEntry,
     },
     store::Write,
 };
@@ -41,6 +41,21 @@ pub(super) fn record(hub: &Hub, id: u64, owner: Owner, scopes: &[&str], secret: 
         note: "".into(),
         client: None,
         session: None,
+    }
+}
+
+/// A service that somebody else runs, not written yet.
+pub(super) fn service(name: &str) -> Service {
+    Service {
+        name: ServiceName::new(name).unwrap(),
+        admin: false,
+        url: None,
+        display: true,
+        info: serde_json::Map::new(),
+        oauth_no_confirm: false,
+        oauth_client_allowed_scopes: Vec::new(),
+        command: Vec::new(),
+        configured: false,
     }
 }
 
