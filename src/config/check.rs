@@ -17,6 +17,7 @@ use super::{
 
 mod folders;
 mod network;
+mod pages;
 mod people;
 mod roles;
 mod services;
@@ -73,6 +74,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     network::headers(&mut say, config);
     network::tls(&mut say, config, world);
     hub(&mut say, config, world);
+    pages::look(&mut say, config, world);
     people::auth(&mut say, config, world);
     roles::roles(&mut say, config);
     services::services(&mut say, config, world);
@@ -222,16 +224,6 @@ fn hub(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     }
     if !(hub.cookie_max_age_days > 0.0 && hub.cookie_max_age_days <= 3650.0) {
         say.error("hub.cookie_max_age_days", "days a sign-in lasts: more than 0, at most 3650");
-    }
-    for folder in &hub.template_paths {
-        if !world.facts(folder).is_some_and(|facts| facts.folder) {
-            say.error("hub.template_paths", format!("there is no folder {}", folder.display()));
-        }
-    }
-    let all_there = hub.template_paths.iter().all(|folder| world.facts(folder).is_some());
-    // A hub that found this out by itself would be started again and again.
-    if let Some(fault) = all_there.then(|| world.template_fault(&hub.template_paths)).flatten() {
-        say.error("hub.template_paths", fault);
     }
     if !hub.default_url.is_empty()
         && (!hub.default_url.starts_with('/') || hub.default_url.starts_with("//"))

@@ -6,6 +6,8 @@
 //! | [`catalogue`] | what settings there are, read out of the sections' source; makes `hub.ron` and the reference |
 //! | [`outline`] | where each name stands in a file |
 //! | [`load`] | a file and overrides become an [`load::Effective`] configuration, or faults with their place |
+//! | [`look`] | a site's own logo and colours |
+//! | [`templates`] | an operator's page templates, as files |
 //! | [`check`] | all that is wrong with a configuration on this machine, at once |
 //! | [`pam_stack`] | what a PAM service's file says, includes followed |
 //! | [`world`] | what `check` asks of the machine |
@@ -26,6 +28,7 @@ pub mod change;
 pub mod check;
 pub mod legacy;
 pub mod load;
+pub mod look;
 pub mod outline;
 pub mod pam_stack;
 pub mod runtime;

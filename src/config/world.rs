@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::templates;
+use super::{look, templates};
 
 /// The facts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,10 @@ pub trait World {
     fn template_fault(&self, _folders: &[PathBuf]) -> Option<String> {
         None
     }
+    /// What is wrong with this logo.
+    fn logo_fault(&self, _file: &Path) -> Option<String> {
+        None
+    }
     /// Can this program be found in PATH and run?
     fn program_exists(&self, name: &str) -> bool {
         let runs = |path: &Path| {
@@ -57,6 +61,13 @@ pub trait World {
         }
         let path = self.variable("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| runs(&folder.join(name)))
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
@@ -74,10 +85,11 @@ impl World for Machine {
     }
 
     fn template_fault(&self, folders: &[PathBuf]) -> Option<String> {
-        templates::check(folders).err().map(|error| match std::error::Error::source(&error) {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        })
+        templates::check(folders).err().map(|error| with_cause(&error))
+    }
+
+    fn logo_fault(&self, file: &Path) -> Option<String> {
+        look::logo(file).err().map(|error| with_cause(&error))
     }
 
     fn facts(&self, path: &Path) -> Option<FileFacts> {

@@ -74,8 +74,8 @@ pub(super) enum BootError {
     Logs(#[from] LogsError),
     #[error("the actors")]
     Grow(#[from] GrowError),
-    #[error("a template")]
-    Template(#[from] web::TemplateError),
+    #[error("the look of pages")]
+    Pages(#[from] web::PagesError),
     #[error("{0}")]
     Io(&'static str, #[source] io::Error),
 }

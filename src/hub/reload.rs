@@ -27,7 +27,7 @@ pub(super) struct Live {
     pub(super) keeper: Keeper,
     /// The programs it keeps running.
     pub(super) services: Services,
-    /// For its templates.
+    /// For its pages.
     pub(super) app: Arc<App>,
     /// For their level and form.
     pub(super) logs: LogHandle,
@@ -49,8 +49,8 @@ impl Live {
         }
         self.services.want(&new);
         self.slice.store(Arc::new(new));
-        if let Err(error) = self.app.reload_templates() {
-            kept.push(format!("hub.template_paths: {}", chain(&error)));
+        if let Err(error) = self.app.reload_pages() {
+            kept.push(format!("the look of pages: {}", chain(&error)));
         }
         info!(kept = kept.len(), "new settings taken on");
         kept

@@ -1,22 +1,24 @@
 //! What all requests share.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use jovis_actors::{
     activity,
-    domain::Policy,
+    domain::{Moment, Policy},
     logins,
     ports::{Clock, Entropy},
     routes, spawners, store,
 };
+use thiserror::Error;
 
 use super::{
     api::progress::Watchers,
     doors::{Actors, Doors, Halt},
-    templates::{TemplateError, Templates},
+    look::Look,
+    templates::Templates,
 };
-use crate::config::slice::HubSlice;
+use crate::config::{look::LookError, slice::HubSlice, templates::TemplateError};
 
 /// What [`App::new`] takes.
 pub struct Parts {
@@ -42,6 +44,17 @@ pub struct Parts {
     pub halt: Arc<dyn Halt>,
 }
 
+/// The operator's own pages cannot be used.
+#[derive(Debug, Error)]
+pub enum PagesError {
+    /// A template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The logo.
+    #[error(transparent)]
+    Look(#[from] LookError),
+}
+
 /// Services that run here, with the id of each one's process.
 pub type Pids = Arc<ArcSwap<BTreeMap<String, i32>>>;
 
@@ -53,6 +66,9 @@ pub struct App {
     pub(crate) settings: Arc<ArcSwap<HubSlice>>,
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) templates: ArcSwap<Templates>,
+    pub(crate) look: ArcSwap<Look>,
+    /// When this hub began.
+    pub(crate) started: Moment,
     /// Processes of managed services.
     pub(crate) pids: Pids,
     /// Open streams per user.
@@ -60,8 +76,8 @@ pub struct App {
 }
 
 impl App {
-    /// Puts it together. Fails if a template of the operator does not parse.
-    pub fn new(parts: Parts) -> Result<Arc<Self>, TemplateError> {
+    /// Puts it together. Fails if a template of the operator does not parse, or there is no logo.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, PagesError> {
         let Parts { store, spawners, logins, activity, clock, .. } = parts;
         let Parts { entropy, settings, policy, routes, halt, .. } = parts;
         let clock_too = clock.clone();
@@ -76,11 +92,20 @@ impl App {
         entropy: Arc<dyn Entropy>,
         settings: Arc<ArcSwap<HubSlice>>,
         policy: Arc<ArcSwap<Policy>>,
-    ) -> Result<Arc<Self>, TemplateError> {
-        let templates = ArcSwap::from_pointee(Templates::load(&folders(&settings))?);
-        let watchers = Arc::default();
-        let pids = Pids::default();
-        Ok(Arc::new(Self { doors, clock, entropy, settings, policy, templates, pids, watchers }))
+    ) -> Result<Arc<Self>, PagesError> {
+        let hub = &settings.load_full().hub;
+        Ok(Arc::new(Self {
+            templates: ArcSwap::from_pointee(Templates::load(&hub.template_paths)?),
+            look: ArcSwap::from_pointee(Look::load(hub)?),
+            started: clock.moment(),
+            pids: Pids::default(),
+            watchers: Arc::default(),
+            doors,
+            clock,
+            entropy,
+            settings,
+            policy,
+        }))
     }
 
     /// Where whoever runs services notes their processes.
@@ -88,9 +113,16 @@ impl App {
         self.pids.clone()
     }
 
-    /// Reads the templates again, after settings were replaced. On an error the old ones stay.
-    pub fn reload_templates(&self) -> Result<(), TemplateError> {
-        self.templates.store(Arc::new(Templates::load(&folders(&self.settings))?));
+    /// Reads templates and logo again, after settings were replaced. On an error the old ones stay.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be used of them.
+    pub fn reload_pages(&self) -> Result<(), PagesError> {
+        let hub = &self.settings.load_full().hub;
+        let (templates, look) = (Templates::load(&hub.template_paths)?, Look::load(hub)?);
+        self.templates.store(Arc::new(templates));
+        self.look.store(Arc::new(look));
         Ok(())
     }
 
@@ -108,8 +140,4 @@ impl App {
         }
         out
     }
-}
-
-fn folders(settings: &ArcSwap<HubSlice>) -> Vec<PathBuf> {
-    settings.load().hub.template_paths.clone()
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::{
     app::App, csrf, csrf::Bound, error::Error, form::Form, guard::Who, session, session::Cookies,
-    session::Jar,
+    session::Jar, words, words::Words,
 };
 use crate::config::slice::HubSlice;
 
@@ -172,6 +172,11 @@ impl Call {
         self.app.doors.change(Box::new(decide)).await?;
         self.image = self.fresh();
         told.await.map_err(|_| Error::failed("the change was made, but its answer was lost"))
+    }
+
+    /// What its pages say, in the visitor's language.
+    pub(crate) fn words(&self) -> &'static Words {
+        words::chosen(&self.settings.hub.language, self.header("accept-language"))
     }
 
     /// A header as text.

@@ -18,6 +18,7 @@ mod doors;
 mod error;
 mod form;
 mod guard;
+mod look;
 mod model;
 mod next;
 mod oauth;
@@ -34,8 +35,8 @@ mod templates;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod words;
 
-pub use app::{App, Parts, Pids};
+pub use app::{App, PagesError, Parts, Pids};
 pub use doors::Halt;
 pub use serve::{Apis, Listeners, serve};
-pub use templates::TemplateError;

@@ -196,7 +196,7 @@ async fn bare(call: Call) -> Response<Body> {
 /// Whatever is not below `{hub}`.
 async fn outside(mut call: Call) -> Response<Body> {
     let (path, base) = (call.path.clone(), call.base().to_owned());
-    let out = pages::outside::serve(&mut call, path.strip_prefix(&base));
+    let out = pages::outside::serve(&mut call, path.strip_prefix(&base)).await;
     let out = out.unwrap_or_else(|error| pages::error::show(&call, &error));
     answer::with_cookies(out, call.set)
 }

@@ -232,7 +232,8 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Server, "/metrics").also("/api/metrics").get(to!(api::metrics::show)),
         row(Anybody, "/api-docs").get(to!(pages::api_docs::show)),
         row(Open, "/logo").peek(to!(statics::logo)),
-        row(Open, "/static/{file?}").peek(to!(statics::file, "file")),
+        row(Open, "/theme.css").peek(to!(statics::theme)),
+        row(Open, "/static/{file?}").also("/static/{version}/{file}").peek(to!(statics::file, "version", "file")),
         // The REST API (`spec/rest-api.md`).
         row(ApiRoot, "/api").also("/api/").get(to!(api::hub::root)),
         row(ApiRoot, "/api/openapi.json").get(to!(api::describe::serve)),

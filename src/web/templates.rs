@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value, escape_formatter,
+    value::Kwargs,
 };
 
-use super::statics;
-pub use crate::config::templates::TemplateError;
-use crate::config::templates::{broken, read};
+use super::{statics, words};
+use crate::config::templates::{TemplateError, broken, read};
 
 macro_rules! built_in {
     ($($name:literal),*) => { &[$(($name, include_str!(concat!("templates/", $name)))),*] };
@@ -41,9 +41,15 @@ impl Templates {
         env.set_formatter(escaped);
         // What a page was not given is empty, also inside: an operator's template must not break a page over it.
         env.set_undefined_behavior(UndefinedBehavior::Chainable);
-        env.add_function("static_file", |path: String| {
-            format!("static/{path}?v={}", statics::version())
+        env.add_function("static_file", |path: String| statics::lasting(&path));
+        // As JupyterHub's templates say it.
+        env.add_function("static_url", |state: &State<'_, '_>, path: String| {
+            let hub = state.lookup("base_url").unwrap_or_default();
+            format!("{hub}{}", statics::lasting(&path))
         });
+        env.add_function("_", said);
+        env.add_filter("strong", |value: &Value| tagged("strong", value));
+        env.add_filter("code", |value: &Value| tagged("code", value));
         let mut add = |name: String, path: PathBuf, text: String| {
             env.add_template_owned(name, text).map_err(|error| broken(path, &error))
         };
@@ -74,6 +80,37 @@ impl Templates {
     }
 }
 
+/// `_("Server {name} runs.", name=…)`: the text in the page's language. It and plain values are escaped, safe values stay.
+fn said(state: &State<'_, '_>, english: &str, values: Kwargs) -> Result<Value, minijinja::Error> {
+    let language = state.lookup("language").unwrap_or_default();
+    let text = words::of(language.as_str().unwrap_or("en")).say(english);
+    let mut safe = String::new();
+    escape(text, &mut |part| safe.push_str(part));
+    let filled = words::fill(&safe, |name| {
+        let value: Value = values.get(name).ok()?;
+        Some(html(&value))
+    });
+    values.args().for_each(|name| drop(values.get::<Value>(name)));
+    values.assert_all_used()?;
+    Ok(Value::from_safe_string(filled))
+}
+
+/// The value inside a tag.
+fn tagged(tag: &str, value: &Value) -> Value {
+    Value::from_safe_string(format!("<{tag}>{}</{tag}>", html(value)))
+}
+
+/// A value as it can stand in HTML.
+fn html(value: &Value) -> String {
+    let text = value.to_string();
+    if value.is_safe() {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    escape(&text, &mut |part| out.push_str(part));
+    out
+}
+
 /// Escapes text in HTML as Jinja does: addresses keep their slashes, and stay readable for simple clients.
 fn escaped(
     out: &mut Output<'_>,
@@ -85,17 +122,27 @@ fn escaped(
         _ => return escape_formatter(out, state, value),
     };
     let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&#34;"),
-            '\'' => safe.push_str("&#39;"),
-            _ => safe.push(c),
-        }
-    }
+    escape(text, &mut |part| safe.push_str(part));
     Ok(out.write_str(&safe)?)
+}
+
+fn escape(text: &str, push: &mut dyn FnMut(&str)) {
+    for part in text.split_inclusive(['&', '<', '>', '"', '\'']) {
+        let end = part.len() - 1;
+        let code = match part.as_bytes()[end] {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' => "&#34;",
+            b'\'' => "&#39;",
+            _ => {
+                push(part);
+                continue;
+            }
+        };
+        push(&part[..end]);
+        push(code);
+    }
 }
 
 /// JSON as a value of the template language.
@@ -131,6 +178,22 @@ mod tests {
         let page = templates.render("error.html", json!({"message": "<i>"})).unwrap();
         assert!(page.contains("<b>&lt;i&gt;</b>"), "{page}");
         assert!(page.contains("<!DOCTYPE html>"), "{page}");
+    }
+
+    #[test]
+    fn texts_are_in_the_pages_language_and_values_cannot_be_markup() {
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            "{{ _('Close') }}|{{ _(\"a < {b} {c}\", b=name, c=name|strong) }}|{{ name|code }}";
+        std::fs::write(folder.path().join("x.html"), text).unwrap();
+        let templates = Templates::load(&[folder.path().to_owned()]).unwrap();
+        let page = templates.render("x.html", json!({"language": "de", "name": "<i>{c}"})).unwrap();
+        let name = "&lt;i&gt;{c}";
+        assert_eq!(
+            page,
+            format!("Schließen|a &lt; {name} <strong>{name}</strong>|<code>{name}</code>")
+        );
+        assert!(templates.render("x.html", json!({})).unwrap().starts_with("Close|"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod support;
 
 mod clients;
+mod look;
 
 use std::{
     fs,
@@ -27,18 +28,21 @@ fn address(site: &Site) -> String {
     format!("http://{}/", site.public)
 }
 
+/// An empty folder for the pictures of a story; those of an earlier run would be taken for this one's.
+fn pictures(story: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pictures").join(story);
+    let _ = fs::remove_dir_all(&folder);
+    println!("pictures in {}", folder.display());
+    folder.to_str().expect("a plain path").to_owned()
+}
+
 #[test]
 fn a_person_computes_in_a_notebook() {
     as_root!();
     let _alone = alone();
     let account = Account::make();
     let site = Plan::quick().notebooks().start();
-    let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-    // those of an earlier run would be taken for this one's
-    let _ = fs::remove_dir_all(&pictures);
-    println!("screenshots in {}", pictures.display());
-    let pictures = pictures.to_str().expect("a plain path");
-    let story = [&address(&site), &account.name, pictures];
+    let story: [&str; 3] = [&address(&site), &account.name, &pictures("notebook")];
     Script::start("notebook.py", &story, &account.password).done(MINUTES);
     // A kernel may end a moment after its server.
     wait_until("nothing of the user's runs", PATIENCE, || account.processes().is_empty());

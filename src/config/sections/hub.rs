@@ -87,6 +87,17 @@ pub struct Hub {
     pub template_paths: Vec<PathBuf>,
     /// Values for templates, as text.
     pub template_vars: BTreeMap<String, String>,
+    /// What pages call this place.
+    pub site_name: String,
+    /// Picture on every page: a file the hub can read (.svg, .png, .jpg, .gif, .webp, .ico; at most 1 MiB). Empty: ours.
+    pub logo_file: PathBuf,
+    /// Where the picture leads. Empty: to the hub.
+    pub logo_url: String,
+    /// Colours of the pages, by name: `ground`, `card`, `text`, `soft`, `line`, `edge`, `main`, `on_main`, `danger`, `good`,
+    /// `warn`; for dark pages with `_dark` behind. `{"main": "#8b1a1a", "main_dark": "#ff9b9b"}`.
+    pub colors: BTreeMap<String, String>,
+    /// Language of the pages: `en`, `de`. Empty: the one the browser prefers.
+    pub language: String,
     /// Old name of giving administrators access to servers. Only sets `JUPYTERHUB_ADMIN_ACCESS=1` in servers.
     pub admin_access: bool,
     /// Address of the proxy's REST API. Not built yet: the proxy takes its routes from the hub over a link of their own.
@@ -137,6 +148,11 @@ impl Default for Hub {
             activity_resolution: Seconds::new(30),
             template_paths: Vec::new(),
             template_vars: Default::default(),
+            site_name: "jovis".to_owned(),
+            logo_file: PathBuf::new(),
+            logo_url: String::new(),
+            colors: BTreeMap::new(),
+            language: String::new(),
             admin_access: false,
             proxy_api_ip: String::new(),
             proxy_api_port: 0,

@@ -19,6 +19,7 @@ use crate::web::{
     error::Error,
     guard::{By, Who},
     oauth::request,
+    words::Words,
 };
 
 /// Longest sign-in form.
@@ -61,6 +62,8 @@ fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>
         "login_error": error,
         "action": action,
         "no_login": true,
+        "login_form": true,
+        "login_services": [],
     });
     let mut out = page(call, "login.html", status, values)?;
     answer::put(&mut out, header::REFERRER_POLICY, "no-referrer");
@@ -91,7 +94,13 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
         if !csrf::navigates(call.header("sec-fetch-mode")) {
             return Err(Error::forbidden(refusal.message(&call.method)));
         }
-        let hint = "This form was out of date. Please try again.";
+        let hint = if call.header("cookie").is_none() {
+            call.words().say(
+                "Your browser sent no cookie back. Please allow cookies for this site, then try again.",
+            )
+        } else {
+            call.words().say("This form was out of date. Please try again.")
+        };
         return show(call, StatusCode::FORBIDDEN, &typed, Some(hint));
     }
     let password = form.get("password").unwrap_or_default();
@@ -105,7 +114,7 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
     let user = match outcome {
         Ok(user) => user,
         Err(refused) => {
-            let message = sentence(&refused);
+            let message = sentence(call.words(), &refused);
             let error = Error::from(refused);
             let out = show(call, error.status, &typed, Some(&message))?;
             return Ok(answer::with_retry(out, &error));
@@ -147,30 +156,33 @@ fn was_used(image: &Image, user: UserId, session: &str) -> bool {
 }
 
 /// What the visitor hears. Why a name or password was refused is nobody's business.
-fn sentence(refused: &SignInRefused) -> String {
+fn sentence(words: &Words, refused: &SignInRefused) -> String {
     match refused {
-        SignInRefused::Refused => "Invalid username or password.".to_owned(),
+        SignInRefused::Refused => words.say("Invalid username or password.").to_owned(),
         SignInRefused::Throttled { retry_after } => {
             let seconds = retry_after.as_secs().max(1);
-            let wait = if seconds == 1 {
-                "a second".to_owned()
-            } else if seconds < 120 {
-                format!("{seconds} seconds")
-            } else {
-                format!("{} minutes", seconds.div_ceil(60))
-            };
-            format!("Too many attempts. Please try again in {wait}.")
+            let minutes = seconds.div_ceil(60).to_string();
+            match seconds {
+                1 => words.say("Too many attempts. Please try again in a second.").to_owned(),
+                2..120 => words.fill(
+                    "Too many attempts. Please try again in {seconds} seconds.",
+                    &[("seconds", &seconds.to_string())],
+                ),
+                _ => words.fill(
+                    "Too many attempts. Please try again in {minutes} minutes.",
+                    &[("minutes", &minutes)],
+                ),
+            }
         }
-        SignInRefused::Unable(_) | SignInRefused::Unavailable(_) => {
-            "Passwords cannot be checked at the moment. Please try again in a few seconds."
-                .to_owned()
-        }
-        SignInRefused::Aside(_) => {
-            "Signing in under this name fails for a reason of ours, which the log knows.".to_owned()
-        }
-        SignInRefused::NotRecorded(_) => {
-            "Signing in is not possible at the moment: the hub cannot save anything.".to_owned()
-        }
+        SignInRefused::Unable(_) | SignInRefused::Unavailable(_) => words
+            .say("Passwords cannot be checked at the moment. Please try again in a few seconds.")
+            .to_owned(),
+        SignInRefused::Aside(_) => words
+            .say("Signing in under this name fails for a reason of ours, which the log knows.")
+            .to_owned(),
+        SignInRefused::NotRecorded(_) => words
+            .say("Signing in is not possible at the moment: the hub cannot save anything.")
+            .to_owned(),
     }
 }
 
@@ -211,11 +223,13 @@ mod tests {
 
     #[test]
     fn a_throttled_visitor_hears_how_long() {
-        let wait =
-            |secs| sentence(&SignInRefused::Throttled { retry_after: Duration::from_secs(secs) });
+        let words = crate::web::words::of("en");
+        let wait = |secs| {
+            sentence(words, &SignInRefused::Throttled { retry_after: Duration::from_secs(secs) })
+        };
         assert!(wait(1).contains("in a second."));
         assert!(wait(30).contains("30 seconds"));
         assert!(wait(600).contains("10 minutes"));
-        assert!(!sentence(&SignInRefused::Unable("secret".into())).contains("secret"));
+        assert!(!sentence(words, &SignInRefused::Unable("secret".into())).contains("secret"));
     }
 }

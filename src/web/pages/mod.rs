@@ -2,6 +2,7 @@
 //! of ours, and nothing is inline: values for scripts stand in attributes.
 
 use http::{StatusCode, header};
+use jovis_actors::domain::scope::{Mask, Resource};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +13,11 @@ use super::{
     guard::Who,
     model, next,
 };
+
+/// What opens the page for administrators.
+pub(crate) const ADMIN: Mask = Mask::of(&["admin-ui"]);
+/// What lets one use a service.
+const ACCESS: Mask = Mask::of(&["access:services"]);
 
 pub(crate) mod accept;
 pub(crate) mod api_docs;
@@ -46,6 +52,8 @@ pub(crate) fn render(
             "admin": user.admin,
         })
     });
+    let settings = &call.settings.hub;
+    let look = call.app.look.load();
     let mut values = json!({
         "base_url": hub,
         "prefix": call.base(),
@@ -57,10 +65,20 @@ pub(crate) fn render(
         "nonce": call.nonce(),
         "request_id": call.id,
         "version_hash": super::statics::version(),
-        "services": [],
+        "services": services(call),
+        "admin_access": call.who.is_some() && call.covers(ADMIN, Resource::Hub),
+        "here": template.strip_suffix(".html"),
+        "language": call.words().language(),
+        "site_name": settings.site_name,
+        "theme": look.theme_version(),
+        "logo": look.logo_version(),
+        "logo_url": settings.logo_url,
+        "version": env!("CARGO_PKG_VERSION"),
+        "wire_version": answer::VERSION,
+        "started": model::time::wire(call.app.started),
     });
     let fields = values.as_object_mut().expect("made as an object above");
-    for (name, value) in &call.settings.hub.template_vars {
+    for (name, value) in &settings.template_vars {
         fields.insert(name.clone(), json!(value));
     }
     // A page's own announcement goes before the general one.
@@ -83,6 +101,21 @@ pub(crate) fn render(
     let policy = answer::page_policy(&hub, call.nonce(), "");
     answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
     Ok(out)
+}
+
+/// The services of the bar's menu: those with a page, to whoever may use them.
+fn services(call: &Call) -> Vec<Value> {
+    if call.who.is_none() {
+        return Vec::new();
+    }
+    let all = call.image.services().filter(|it| {
+        it.display && it.url.is_some() && call.covers(ACCESS, Resource::Service(it.name.as_str()))
+    });
+    all.map(|it| {
+        let name = it.name.as_str();
+        json!({ "name": name, "prefix": format!("{}services/{name}/", call.base()) })
+    })
+    .collect()
 }
 
 /// `next`, if it leads to us.

@@ -15,9 +15,9 @@ use crate::web::{
 };
 
 /// Sends browsers to the same path below `{hub}`. `inside`: the path after the base, where it is below that.
-pub(crate) fn serve(call: &mut Call, inside: Option<&str>) -> Answer {
+pub(crate) async fn serve(call: &mut Call, inside: Option<&str>) -> Answer {
     if call.path == "/favicon.ico" && call.method == Method::GET {
-        return statics::serve(call, "logo.svg");
+        return statics::logo(call).await;
     }
     if call.path == "/robots.txt" {
         return Err(Error::no_page());

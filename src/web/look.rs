@@ -1,0 +1,95 @@
+//! A site's own look, of `hub.logo_file` and `hub.colors`: read once, and again when settings are reloaded.
+
+use std::collections::BTreeMap;
+
+use super::answer;
+use crate::config::{look, sections};
+
+/// Logo and colours.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// Type and content; none: ours.
+    pub(crate) logo: Option<(&'static str, Vec<u8>)>,
+    /// A style sheet; empty: the built-in colours.
+    pub(crate) theme: String,
+}
+
+impl Look {
+    /// As the settings say.
+    ///
+    /// # Errors
+    ///
+    /// The logo cannot be read or is none.
+    pub(crate) fn load(hub: &sections::Hub) -> Result<Self, look::LookError> {
+        let logo = match &hub.logo_file {
+            file if file.as_os_str().is_empty() => None,
+            file => Some(look::logo(file)?),
+        };
+        Ok(Self { logo, theme: theme(&hub.colors) })
+    }
+
+    /// A name for this logo, which changes with it; empty for ours.
+    pub(crate) fn logo_version(&self) -> String {
+        self.logo.as_ref().map(|(_, bytes)| version(bytes)).unwrap_or_default()
+    }
+
+    /// The same for the style sheet.
+    pub(crate) fn theme_version(&self) -> String {
+        if self.theme.is_empty() { String::new() } else { version(self.theme.as_bytes()) }
+    }
+}
+
+fn version(content: &[u8]) -> String {
+    answer::tag(content)[1..17].to_owned()
+}
+
+/// Style for these colours. They were checked: none can end its declaration.
+fn theme(colors: &BTreeMap<String, String>) -> String {
+    let mut out = String::new();
+    for name in look::COLORS {
+        let (light, dark) = (colors.get(*name), colors.get(&format!("{name}_dark")));
+        let name = name.replace('_', "-");
+        let line = match (light, dark) {
+            (Some(light), Some(dark)) => format!("light-dark({light}, {dark})"),
+            (Some(both), None) => both.clone(),
+            // The built-in light one stays.
+            (None, Some(dark)) => {
+                out.push_str(&format!(
+                    "@media (prefers-color-scheme: dark) {{ :root:not([data-bs-theme=light]) {{ --{name}: {dark}; }} }}\n\
+                     :root[data-bs-theme=dark] {{ --{name}: {dark}; }}\n"
+                ));
+                continue;
+            }
+            (None, None) => continue,
+        };
+        out.push_str(&format!(":root {{ --{name}: {line}; }}\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_come_in_pairs_and_nothing_is_the_built_in_look() {
+        let mut hub = sections::Hub::default();
+        let plain = Look::load(&hub).unwrap();
+        assert_eq!((plain.theme.as_str(), plain.theme_version().as_str()), ("", ""));
+        for (name, value) in [
+            ("on_main", "#123456"),
+            ("on_main_dark", "rgb(1 2 3)"),
+            ("text_dark", "#fff"),
+            ("card", "red"),
+        ] {
+            hub.colors.insert(name.into(), value.into());
+        }
+        let own = Look::load(&hub).unwrap();
+        assert!(own.theme.contains(":root { --on-main: light-dark(#123456, rgb(1 2 3)); }\n"));
+        assert!(own.theme.contains(":root { --card: red; }\n"));
+        assert!(own.theme.contains(":root[data-bs-theme=dark] { --text: #fff; }\n"));
+        assert_eq!(own.theme_version().len(), 16);
+        hub.logo_file = "/nowhere/logo.png".into();
+        assert!(Look::load(&hub).unwrap_err().to_string().contains("/nowhere/logo.png"));
+    }
+}
