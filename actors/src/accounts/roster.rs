@@ -8,7 +8,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use crate::{
-    domain::{Moment, User, UserId},
+    domain::{Server, User, UserId},
     store::Image,
 };
 
@@ -46,8 +46,9 @@ pub enum Order {
     Id,
     /// By name, byte for byte.
     Name,
-    /// By last use; those who never did anything come first. Among equals the older user comes first.
-    LastActivity,
+    /// By a number that the caller knows of each (last use, memory): see [`search`]. Those who have none come first. Among
+    /// equals the older user comes first.
+    Rank,
 }
 
 /// What is looked for.
@@ -90,14 +91,35 @@ enum Fitting {
     ByName(Vec<UserId>),
 }
 
-/// Finds them. `last`: when somebody was last active, as far as anybody knows.
-pub fn search(image: &Image, what: &Search, last: &dyn Fn(&User) -> Option<Moment>) -> Found {
+impl Among {
+    /// Those of them who are also among these, in whatever order and however often they come.
+    #[must_use]
+    pub fn within(self, mut ids: Vec<UserId>) -> Self {
+        ids.sort_unstable();
+        ids.dedup();
+        if let Self::Only(known) = self {
+            ids.retain(|id| known.binary_search(id).is_ok());
+        }
+        Self::Only(ids)
+    }
+}
+
+/// Users with such a server, oldest first. Servers are kept by their users: it is one walk over them.
+pub fn with_server(image: &Image, fits: impl Fn(&Server) -> bool) -> Vec<UserId> {
+    let fitting = image.servers().filter(|server| fits(server));
+    let mut ids: Vec<_> = fitting.map(|server| server.key.user).collect();
+    ids.dedup();
+    ids
+}
+
+/// Finds them. `rank`: the number by which users are put in order, where that is asked for.
+pub fn search(image: &Image, what: &Search, rank: &dyn Fn(&User) -> Option<i64>) -> Found {
     let fitting = fitting(image, what);
     let total = match &fitting {
         Fitting::Everybody => image.user_count(),
         Fitting::ByAge(ids) | Fitting::ByName(ids) => ids.len(),
     };
-    let mut users = page(image, fitting, what, last);
+    let mut users = page(image, fitting, what, rank);
     if what.state == Some(State::Ready) {
         let ready =
             |user: &Arc<User>| image.servers_of(user.id).any(|server| server.state.is_ready());
@@ -139,7 +161,7 @@ fn fitting(image: &Image, what: &Search) -> Fitting {
         Order::Id | Order::Name if !what.counted && !what.backwards => {
             what.offset.saturating_add(what.limit)
         }
-        Order::Id | Order::Name | Order::LastActivity => usize::MAX,
+        Order::Id | Order::Name | Order::Rank => usize::MAX,
     };
     if what.order == Order::Name {
         let all = image.names().filter(|(name, id)| stays(*id) && named(name.as_str()));
@@ -150,12 +172,9 @@ fn fitting(image: &Image, what: &Search) -> Fitting {
     Fitting::ByAge(all.map(|user| user.id).take(enough).collect())
 }
 
-/// Users with an active server, oldest first. Servers are kept by their users: it is one walk over them.
+/// Users with an active server, oldest first.
 fn active(image: &Image) -> Vec<UserId> {
-    let active = image.servers().filter(|server| server.state.is_active());
-    let mut ids: Vec<_> = active.map(|server| server.key.user).collect();
-    ids.dedup();
-    ids
+    with_server(image, |server| server.state.is_active())
 }
 
 fn is_active(image: &Image, user: UserId) -> bool {
@@ -166,7 +185,7 @@ fn page(
     image: &Image,
     fitting: Fitting,
     what: &Search,
-    last: &dyn Fn(&User) -> Option<Moment>,
+    rank: &dyn Fn(&User) -> Option<i64>,
 ) -> Vec<Arc<User>> {
     let known = |ids: Vec<UserId>| -> Vec<Arc<User>> {
         ids.into_iter().filter_map(|id| image.user(id)).cloned().collect()
@@ -185,21 +204,21 @@ fn page(
             let users = ids.iter().filter_map(|id| image.user(*id)).collect();
             top(users, what, by_name).into_iter().cloned().collect()
         }
-        (Fitting::Everybody, Order::LastActivity) => by_activity(image.users(), what, last),
-        (Fitting::ByAge(ids) | Fitting::ByName(ids), Order::LastActivity) => {
-            by_activity(ids.iter().filter_map(|id| image.user(*id)), what, last)
+        (Fitting::Everybody, Order::Rank) => by_rank(image.users(), what, rank),
+        (Fitting::ByAge(ids) | Fitting::ByName(ids), Order::Rank) => {
+            by_rank(ids.iter().filter_map(|id| image.user(*id)), what, rank)
         }
     }
 }
 
-fn by_activity<'a>(
+fn by_rank<'a>(
     users: impl Iterator<Item = &'a Arc<User>>,
     what: &Search,
-    last: &dyn Fn(&User) -> Option<Moment>,
+    rank: &dyn Fn(&User) -> Option<i64>,
 ) -> Vec<Arc<User>> {
     // Both ways round the older of two equals comes first.
     let age = |a: UserId, b: UserId| if what.backwards { b.cmp(&a) } else { a.cmp(&b) };
-    let all = users.map(|user| (last(user), user.id, user)).collect();
+    let all = users.map(|user| (rank(user), user.id, user)).collect();
     let found = top(all, what, |a, b| a.0.cmp(&b.0).then(age(a.1, b.1)));
     found.into_iter().map(|(_, _, user)| user.clone()).collect()
 }

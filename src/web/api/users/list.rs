@@ -19,8 +19,9 @@ pub(crate) async fn list(call: &Call) -> Answer {
     let page = Page::of(call)?;
     let (order, backwards) = order(call.query.get("sort"))?;
     let pattern = call.query.get("name_filter").filter(|part| !part.is_empty()).map(Pattern::part);
-    let noted = (order == Order::LastActivity).then(|| call.app.doors.notes().of_users());
+    let noted = (order == Order::Rank).then(|| call.app.doors.notes().of_users());
     let last = |user: &User| noted.as_ref().map_or(user.last_activity, |noted| noted(user));
+    let rank = |user: &User| last(user).map(|at| at.0);
     let found = roster::search(
         &call.image,
         &Search {
@@ -33,7 +34,7 @@ pub(crate) async fn list(call: &Call) -> Answer {
             limit: page.limit,
             counted: page.known,
         },
-        &last,
+        &rank,
     );
     let view = view(call, granted);
     let items = found.users.iter().filter_map(|user| view.model(&call.image, user)).collect();
@@ -41,7 +42,7 @@ pub(crate) async fn list(call: &Call) -> Answer {
 }
 
 /// Whom the caller may list: everybody, or those its filters name, by themselves and by groups.
-fn among(call: &Call, granted: &Granted) -> Result<Among, Error> {
+pub(crate) fn among(call: &Call, granted: &Granted) -> Result<Among, Error> {
     const LIST: Mask = Mask::of(&["list:users"]);
     if granted.whole().meets(LIST) {
         return Ok(Among::All);
@@ -87,7 +88,7 @@ fn order(asked: Option<&str>) -> Result<(Order, bool), Error> {
     let by = match by {
         "id" => Order::Id,
         "name" => Order::Name,
-        "last_activity" => Order::LastActivity,
+        "last_activity" => Order::Rank,
         _ => {
             return Err(Error::bad(
                 "sort must be id, name or last_activity, with - before it or not",
