@@ -36,12 +36,14 @@
 //! | [`activity`] | last activity in, grouped, written seldom |
 //! | [`services`] | managed services: what is to be done so that they run, and what they are told |
 //! | [`janitor`] | removes what has expired |
+//! | [`drain`] | stops servers for maintenance |
 //! | [`tree`] | the supervision tree |
 //! | `testing` | memory ports for tests (feature `testing`) |
 
 pub mod accounts;
 pub mod activity;
 pub mod domain;
+pub mod drain;
 pub mod janitor;
 pub mod logins;
 pub mod ports;

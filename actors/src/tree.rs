@@ -9,12 +9,13 @@
 //!    │   └─ one spawner per user with something going on   (restarted by the registry, each by itself)
 //!    ├─ recovery     a task: once all is found again, tables may be called complete
 //!    ├─ logins       attempts to sign in
-//!    └─ janitor      removes what has expired
+//!    ├─ janitor      removes what has expired
+//!    └─ drain        stops servers for maintenance
 //! ```
 //!
 //! Started from top to bottom, each once the one before is up; stopped from bottom to top. Requests go upwards here
 //! only (spawners ask routes and the store; activity, logins and the janitor the store; recovery asks spawners and
-//! routes), so two actors never wait for each other. Within `spawners` the registry asks a user's spawner, never the
+//! routes; drain asks spawners), so two actors never wait for each other. Within `spawners` the registry asks a user's spawner, never the
 //! reverse.
 //!
 //! What a panic costs, and from where the next life has its state:
@@ -28,6 +29,7 @@
 //! | a user's spawner | nothing that is recorded; the others do not notice | the records, and the spawner by order |
 //! | logins | attempts in hand, and what it remembered of failed ones | nowhere: the throttle begins anew |
 //! | janitor | its round | nothing: it looks again |
+//! | drain | its round | the records: it looks again |
 //!
 //! The first restart is immediate, the next ones wait up to a second; the sixth exit within ten seconds is given up on
 //! ([`Limits`](crate::supervise::Limits)), which ends the tree with its name. Only a user's spawner is never given up
@@ -45,7 +47,7 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::{
-    activity, janitor, logins,
+    activity, drain, janitor, logins,
     ports::{Authenticator, Clock, Entropy, Journal, Probe, Spawner, StoreError},
     routes, spawner, spawners, store,
     supervise::{
@@ -150,6 +152,7 @@ pub async fn grow(
         .map_err(GrowError::Store)?;
 
     let notes = activity::client::Notes::default();
+    let uses_of_servers = notes.clone();
     let uses = Quarantine::new("activity", ASIDE);
     let (publish, name) = named("activity");
     let activity = activity::Client::new(notes.clone(), name);
@@ -217,8 +220,21 @@ pub async fn grow(
     };
 
     let period = settings.janitor_period;
-    let tools = janitor::Tools { store: store.clone(), clock, entropy: entropy.clone(), period };
+    let tools = janitor::Tools {
+        store: store.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        period,
+    };
     let of_janitor = janitor::child(arbiter.clone(), tools);
+
+    let tools = drain::Tools {
+        store: store.clone(),
+        spawners: spawners.clone(),
+        notes: uses_of_servers,
+        clock,
+    };
+    let of_drain = drain::child(arbiter.clone(), tools);
 
     let supervision = Supervisor::new("tree", entropy)
         .child(writer)
@@ -228,6 +244,7 @@ pub async fn grow(
         .child(of_recovery)
         .child(of_logins)
         .child(of_janitor)
+        .child(of_drain)
         .start();
     let aside = vec![asks, ward.inputs.clone(), names, uses];
     Ok(Tree { store, spawners, logins, activity, routes, ward: ward.chart, aside, supervision })
@@ -306,6 +323,7 @@ pub fn messages() -> Vec<&'static str> {
         spawner::actor::MESSAGES,
         logins::actor::MESSAGES,
         janitor::MESSAGES,
+        drain::MESSAGES,
     ];
     all.concat()
 }

@@ -125,7 +125,11 @@ pub(super) fn encode(write: &Write, out: &mut Vec<u8>) -> Result<bool, BadRecord
         | Write::Share(_)
         | Write::ShareGone(_)
         | Write::ShareCode(_)
-        | Write::ShareCodeGone(_) => return Ok(false),
+        | Write::ShareCodeGone(_)
+        | Write::Announcement(_)
+        | Write::AnnouncementGone
+        | Write::Maintenance(_)
+        | Write::MaintenanceGone => return Ok(false),
     }
     Ok(true)
 }

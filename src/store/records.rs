@@ -147,6 +147,10 @@ pub(super) fn place(write: &Write) -> Place {
         Write::ShareGone(key) => (share_key(key), true),
         Write::ShareCode(code) => (number(11, code.id.0), false),
         Write::ShareCodeGone(id) => (number(11, id.0), true),
+        Write::Announcement(_) => (vec![12], false),
+        Write::AnnouncementGone => (vec![12], true),
+        Write::Maintenance(_) => (vec![13], false),
+        Write::MaintenanceGone => (vec![13], true),
     };
     Place { key, gone }
 }
@@ -174,7 +178,11 @@ pub(super) fn id_used(write: &Write) -> u64 {
         | Write::ServiceGone(_)
         | Write::Share(_)
         | Write::ShareGone(_)
-        | Write::ShareCodeGone(_) => 0,
+        | Write::ShareCodeGone(_)
+        | Write::Announcement(_)
+        | Write::AnnouncementGone
+        | Write::Maintenance(_)
+        | Write::MaintenanceGone => 0,
     }
 }
 
@@ -242,7 +250,7 @@ mod tests {
         }
         let mut keys: Vec<_> = places.iter().map(|it| it.key.clone()).collect();
         keys.dedup();
-        assert_eq!(keys.len(), 11);
+        assert_eq!(keys.len(), 13);
         assert!(keys.iter().all(|key| key[0] != 0));
     }
 }

@@ -14,7 +14,9 @@ use jovis_actors::{
     domain::{
         ClientId, Group, GroupId, GroupName, Moment, OAuthClient, OAuthCode, Owner, Scope, Server,
         ServerKey, ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId, ShareKey,
-        SharedWith, Token, TokenHash, TokenId, User, UserId, Username, oauth::ClientOf,
+        SharedWith, Token, TokenHash, TokenId, User, UserId, Username,
+        notice::{Announcement, Drain, Drained, Level, Maintenance},
+        oauth::ClientOf,
     },
     ports::{Journal as _, StoreError},
     store::{Image, Write},
@@ -163,6 +165,22 @@ pub(super) fn one_of_each() -> Vec<Write> {
             last_exchanged: Some(Moment(7)),
         })),
         Write::ShareCodeGone(ShareCodeId(5)),
+        Write::Announcement(Arc::new(Announcement {
+            text: "Down on Friday".to_owned(),
+            level: Level::Warning,
+            until: Some(Moment(9)),
+            by: "ada".to_owned(),
+            since: Moment(8),
+        })),
+        Write::AnnouncementGone,
+        Write::Maintenance(Arc::new(Maintenance {
+            message: "New disks".to_owned(),
+            until: None,
+            drain: Some(Drain { whom: Drained::Idle(600), from: Moment(9) }),
+            by: "ada".to_owned(),
+            since: Moment(8),
+        })),
+        Write::MaintenanceGone,
     ]
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use http::StatusCode;
 use jovis_actors::{
     accounts::{
-        CodeRefused, GroupRefused, ServerRefused, ServiceRefused, ShareRefused, TokenRefused,
-        UserRefused,
+        CodeRefused, GroupRefused, NoticeRefused, ServerRefused, ServiceRefused, ShareRefused,
+        TokenRefused, UserRefused,
     },
     logins::SignInRefused,
     ports::StoreError,
@@ -242,6 +242,17 @@ impl From<GroupRefused> for Error {
     }
 }
 
+impl From<NoticeRefused> for Error {
+    fn from(why: NoticeRefused) -> Self {
+        match why {
+            NoticeRefused::Empty
+            | NoticeRefused::Long
+            | NoticeRefused::Control
+            | NoticeRefused::Over => Self::bad(why),
+        }
+    }
+}
+
 impl From<StartRefused> for Error {
     fn from(why: StartRefused) -> Self {
         match why {
@@ -251,6 +262,9 @@ impl From<StartRefused> for Error {
                 Self::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after.as_secs())
             }
             StartRefused::TooManyActive { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, why),
+            StartRefused::Maintenance { retry_after, .. } => {
+                Self::later(StatusCode::SERVICE_UNAVAILABLE, why, retry_after.as_secs())
+            }
             StartRefused::NotRecorded(_) => Self::unrecorded(why),
             StartRefused::Aside(aside) => aside.into(),
             StartRefused::Unavailable(why) => why.into(),

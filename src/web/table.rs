@@ -269,6 +269,14 @@ pub(crate) fn rows() -> Vec<Row> {
             .get(to!(api::proxy::show)).needs(&["proxy"])
             .post(to!(api::proxy::check)).needs(&["proxy"])
             .on(Method::PATCH, to!(api::proxy::update)).needs(&["proxy"]),
+        row(Api, "/api/announcement")
+            .get(to!(api::notices::announced))
+            .put(to!(api::notices::announce)).needs(&["admin:users"])
+            .delete(to!(api::notices::withdraw)).needs(&["admin:users"]),
+        row(Api, "/api/maintenance")
+            .get(to!(api::notices::maintenance))
+            .put(to!(api::notices::begin)).needs(&["shutdown"])
+            .delete(to!(api::notices::end)).needs(&["shutdown"]),
         row(Api, "/api/shutdown").post(to!(api::shutdown::begin)).needs(&["shutdown"]),
         row(ApiLate, "/api/authorizations/token/{token?}")
             .get(to!(api::authorizations::token, "token")).post(to!(api::authorizations::moved)),

@@ -25,7 +25,7 @@ use jovis_actors::{
     logins::SignInRefused,
     ports::{Boxed, Clock, Credentials, Entropy},
     routes::RouteError,
-    spawners::{Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble},
+    spawners::{self, Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{Image, Write},
 };
 use tokio::sync::watch;
@@ -265,6 +265,7 @@ impl Doors for Fake {
     fn start(&self, key: ServerKey, ask: Ask) -> Boxed<'_, Result<Begun, StartRefused>> {
         let state = self.image().server(&key).map(|server| server.state.clone());
         let refused = self.0.refuse_start.lock().unwrap().clone();
+        let refused = refused.or(spawners::admit_in(&self.image(), &ask, Moment(0)).err());
         let outcome = match state {
             _ if refused.is_some() => Err(refused.unwrap()),
             Some(state) if state.is_ready() => Err(StartRefused::Running),

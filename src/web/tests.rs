@@ -18,6 +18,7 @@ mod groups;
 mod hardening;
 mod machinery;
 mod matrix;
+mod notices;
 mod openapi;
 mod people;
 mod provider;

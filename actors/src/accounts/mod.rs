@@ -10,6 +10,7 @@
 //! | [`oauth`] | the hub as provider: give a code, exchange it once |
 //! | [`access`] | what somebody holds: roles, groups, shares, tokens |
 //! | [`named`] | servers at rest: made, renamed, taken out |
+//! | [`notices`] | announcement and maintenance, and which servers that ends |
 //! | [`shares`], [`share_codes`] | sharing servers, and the codes for it |
 //! | [`services`] | services made and removed by request |
 //! | [`sync`] | what the configuration wants: users, groups, administrators, services |
@@ -20,6 +21,7 @@ use crate::store::Write;
 pub mod access;
 pub mod groups;
 pub mod named;
+pub mod notices;
 pub mod oauth;
 pub mod roster;
 pub mod servers;
@@ -35,6 +37,10 @@ pub use groups::{
 };
 pub use named::{
     Change, NewServer, ServerRefused, change_server, create_server, drop_server, need_server,
+};
+pub use notices::{
+    LONGEST_TEXT, NewAnnouncement, NewMaintenance, NoticeRefused, announce, begin_maintenance,
+    end_maintenance, retry_after, to_drain, withdraw,
 };
 pub use oauth::{
     CODE_LIFE, CodeRefused, NewCode, RedeemRefused, Redeemed, Redemption, give_code, redeem_code,

@@ -136,5 +136,8 @@ pub fn delete_expired(image: &Image, now: Moment) -> Vec<Write> {
     let tokens = image.tokens().filter(|it| !it.is_valid(now)).map(|it| Write::TokenGone(it.id));
     let codes = image.codes().filter(|it| now >= it.expires_at).map(|it| Write::CodeGone(it.hash));
     let sharing = image.share_codes().filter(|it| now >= it.expires_at);
-    tokens.chain(codes).chain(sharing.map(|it| Write::ShareCodeGone(it.id))).collect()
+    let announced = image.announcement().filter(|it| !it.is_shown(now));
+    let announced = announced.map(|_| Write::AnnouncementGone);
+    let sharing = sharing.map(|it| Write::ShareCodeGone(it.id));
+    tokens.chain(codes).chain(sharing).chain(announced).collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod group;
 pub mod name;
+pub mod notice;
 pub mod oauth;
 pub mod order;
 pub mod quote;
@@ -19,6 +20,7 @@ pub mod wire;
 
 pub use group::{Group, GroupId};
 pub use name::{GroupName, InvalidName, ServerName, ServiceName, Username};
+pub use notice::{Announcement, Maintenance};
 pub use oauth::{ClientId, OAuthClient, OAuthCode};
 pub use order::OrderId;
 pub use role::{Policy, Role};

@@ -28,6 +28,8 @@ pub enum Stopper {
     Culler(String),
     /// The hub, which shuts down and takes its servers along.
     Shutdown,
+    /// Whoever has begun maintenance that stops servers; a user's or a service's name.
+    Maintenance(String),
 }
 
 impl std::fmt::Display for Stopper {
@@ -37,6 +39,7 @@ impl std::fmt::Display for Stopper {
             Self::Service(name) => write!(f, "stopped by the service {name}"),
             Self::Culler(name) => write!(f, "culled by {name}"),
             Self::Shutdown => write!(f, "stopped together with the hub"),
+            Self::Maintenance(name) => write!(f, "stopped for maintenance by {name}"),
         }
     }
 }
@@ -91,6 +94,7 @@ impl Cause {
             Self::StoppedBy(Stopper::Service(_)) => "stopped by a service",
             Self::StoppedBy(Stopper::Culler(_)) => "culled",
             Self::StoppedBy(Stopper::Shutdown) => "shutdown",
+            Self::StoppedBy(Stopper::Maintenance(_)) => "maintenance",
             Self::Exited(_) => "exit code",
             Self::Signalled(_) => "signal",
             Self::OutOfMemory => "out of memory",
@@ -284,6 +288,11 @@ mod tests {
             ),
             (Some(Stopper::Culler("idle".to_owned())), "culled", "culled by idle"),
             (Some(Stopper::Shutdown), "shutdown", "stopped together with the hub"),
+            (
+                Some(Stopper::Maintenance("root".to_owned())),
+                "maintenance",
+                "stopped for maintenance by root",
+            ),
         ] {
             let cause = Cause::asked(by);
             assert!(cause.is_asked_for());

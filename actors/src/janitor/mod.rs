@@ -1,4 +1,4 @@
-//! Removes what has expired: tokens, codes, codes for shares. Nothing depends on it in time, since what has expired does
+//! Removes what has expired: tokens, codes, codes for shares, an announcement. Nothing depends on it in time, since what has expired does
 //! not count from that moment on; it only keeps the store small.
 //!
 //! Every few minutes, with jitter, the actor looks for expired records in the published image, on its own thread, and
@@ -73,6 +73,7 @@ fn still_expired(image: &Image, mut found: Vec<Write>, now: Moment) -> Vec<Write
         Write::ShareCodeGone(id) => {
             image.share_code(*id).is_some_and(|code| now >= code.expires_at)
         }
+        Write::AnnouncementGone => image.announcement().is_some_and(|it| !it.is_shown(now)),
         _ => false,
     });
     found

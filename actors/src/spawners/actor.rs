@@ -19,7 +19,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::{
-    admit::{Limits, Load, admit},
+    admit::{Limits, Load, admit, admit_in},
     messages::{Ask, Begun, Start, StartRefused, Stop, StopAsk, StopRefused},
     reconcile,
 };
@@ -302,6 +302,9 @@ impl Actor {
         }
         let active = image.server(&key).is_some_and(|server| server.state.is_active());
         if !active && !self.admitted.contains(&key) {
+            if let Err(refused) = admit_in(&image, &ask, self.kit.clock.moment()) {
+                return Box::pin(fut::ready(Err(refused)));
+            }
             let load = Load::count(&image, self.admitted.iter());
             let draw = self.kit.entropy.below(31);
             if let Err(refused) = admit(**self.limits.load(), load, draw) {

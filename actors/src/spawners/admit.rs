@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use super::messages::StartRefused;
-use crate::{domain::ServerKey, store::Image};
+use super::messages::{Ask, StartRefused};
+use crate::{
+    accounts,
+    domain::{Moment, ServerKey},
+    store::Image,
+};
 
 /// How many servers there may be; 0: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,15 @@ pub fn admit(limits: Limits, load: Load, draw: u64) -> Result<(), StartRefused> 
     Ok(())
 }
 
+/// Lets one pass while there is no maintenance, and those who may end it always.
+pub fn admit_in(image: &Image, ask: &Ask, now: Moment) -> Result<(), StartRefused> {
+    let maintenance = image.maintenance().filter(|_| !ask.in_maintenance);
+    maintenance.map_or(Ok(()), |it| {
+        let retry_after = accounts::retry_after(it, now);
+        Err(StartRefused::Maintenance { message: it.message.clone(), retry_after })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -84,6 +97,24 @@ mod tests {
         assert_eq!(says(3, 6), "yes");
         assert_eq!(says(2, 6), "starting");
         assert_eq!(says(3, 5), "active");
+    }
+
+    #[test]
+    fn during_maintenance_only_those_pass_who_may_end_it() {
+        let (now, mut image) = (Moment(1), Image::default());
+        let (plain, other) = (Ask::default(), Ask { in_maintenance: true, ..Ask::default() });
+        assert!(admit_in(&image, &plain, now).is_ok());
+        let new = accounts::NewMaintenance {
+            message: "New disks".to_owned(),
+            until: None,
+            drain: None,
+            by: "root".to_owned(),
+        };
+        let (writes, _) = accounts::begin_maintenance(&image, new, now).unwrap();
+        writes.iter().for_each(|write| image.apply(write));
+        let refused = admit_in(&image, &plain, now).unwrap_err().to_string();
+        assert_eq!(refused, "no server is started during maintenance: New disks");
+        assert!(admit_in(&image, &other, now).is_ok());
     }
 
     #[test]

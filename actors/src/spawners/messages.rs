@@ -17,6 +17,8 @@ pub struct Ask {
     pub options: Option<serde_json::Value>,
     /// A new display name for a named server.
     pub display_name: Option<String>,
+    /// By somebody who may also start servers while there is maintenance.
+    pub in_maintenance: bool,
 }
 
 /// For whom a server is to be stopped, and what is to become of its record.
@@ -69,6 +71,14 @@ pub enum StartRefused {
     TooManyActive {
         /// The limit.
         limit: u32,
+    },
+    /// There is maintenance.
+    #[error("no server is started during maintenance{}{message}", if message.is_empty() { "" } else { ": " })]
+    Maintenance {
+        /// What whoever began it says.
+        message: String,
+        /// When to try again.
+        retry_after: Duration,
     },
     /// The intention could not be recorded, so nothing was done.
     #[error("the start could not be recorded: {0}")]

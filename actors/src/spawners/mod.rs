@@ -12,6 +12,6 @@ pub mod reconcile;
 mod tests;
 
 pub use actor::Actor;
-pub use admit::Limits;
+pub use admit::{Limits, admit_in};
 pub use client::Client;
 pub use messages::{Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble};

@@ -6,9 +6,9 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ClientId, Group, GroupId, GroupName, OAuthClient, OAuthCode, Owner, Server, ServerKey,
-    ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId, ShareKey, SharedWith, Token,
-    TokenHash, TokenId, User, UserId, Username, scope::Membership,
+    Announcement, ClientId, Group, GroupId, GroupName, Maintenance, OAuthClient, OAuthCode, Owner,
+    Server, ServerKey, ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId, ShareKey,
+    SharedWith, Token, TokenHash, TokenId, User, UserId, Username, scope::Membership,
 };
 
 mod gather;
@@ -58,6 +58,29 @@ pub enum Write {
     ShareCode(Arc<ShareCode>),
     /// No such code any more.
     ShareCodeGone(ShareCodeId),
+    /// This is announced.
+    Announcement(Arc<Announcement>),
+    /// Nothing is, any more.
+    AnnouncementGone,
+    /// There is maintenance.
+    Maintenance(Arc<Maintenance>),
+    /// It is over.
+    MaintenanceGone,
+}
+
+/// What is otherwise in a later image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Users, or when they did something last.
+    pub users: bool,
+    /// Servers.
+    pub servers: bool,
+    /// Groups, or who is in them.
+    pub groups: bool,
+    /// Services.
+    pub services: bool,
+    /// Announcement or maintenance.
+    pub notices: bool,
 }
 
 /// Everything the hub knows, at one moment.
@@ -89,6 +112,8 @@ pub struct Image {
     share_code_hashes: HashMap<TokenHash, ShareCodeId>,
     /// By what they are for.
     sharing: OrdSet<(ServerKey, ShareCodeId)>,
+    announcement: Option<Arc<Announcement>>,
+    maintenance: Option<Arc<Maintenance>>,
     ids: u64,
 }
 
@@ -193,6 +218,10 @@ impl Image {
                     self.forget_share_code(&old);
                 }
             }
+            Write::Announcement(it) => self.announcement = Some(it.clone()),
+            Write::AnnouncementGone => self.announcement = None,
+            Write::Maintenance(it) => self.maintenance = Some(it.clone()),
+            Write::MaintenanceGone => self.maintenance = None,
         }
     }
 
@@ -241,6 +270,21 @@ impl Image {
             .chain(self.services.values().map(|it| Write::Service(it.clone())))
             .chain(self.shares.values().map(|it| Write::Share(it.clone())))
             .chain(self.share_codes.values().map(|it| Write::ShareCode(it.clone())))
+            .chain(self.announcement.iter().map(|it| Write::Announcement(it.clone())))
+            .chain(self.maintenance.iter().map(|it| Write::Maintenance(it.clone())))
+    }
+
+    /// Which kinds of records may be otherwise than in this earlier image. Nothing is compared but whether it is shared, so
+    /// this takes no time.
+    pub fn changes(&self, earlier: &Self) -> Changes {
+        Changes {
+            users: !self.users.ptr_eq(&earlier.users),
+            servers: !self.servers.ptr_eq(&earlier.servers),
+            groups: !(self.groups.ptr_eq(&earlier.groups) && self.members.ptr_eq(&earlier.members)),
+            services: !self.services.ptr_eq(&earlier.services),
+            notices: (&self.announcement, &self.maintenance)
+                != (&earlier.announcement, &earlier.maintenance),
+        }
     }
 
     /// The next unused id, for users and tokens alike. Ids are never given again: the writes that use it also say
@@ -394,6 +438,16 @@ impl Image {
         self.share_codes.values()
     }
 
+    /// What is announced, shown or not.
+    pub fn announcement(&self) -> Option<&Arc<Announcement>> {
+        self.announcement.as_ref()
+    }
+
+    /// The maintenance there is.
+    pub fn maintenance(&self) -> Option<&Arc<Maintenance>> {
+        self.maintenance.as_ref()
+    }
+
     /// One server.
     pub fn server(&self, key: &ServerKey) -> Option<&Arc<Server>> {
         self.servers.get(key)
@@ -492,6 +546,8 @@ impl Image {
             + self.services.len()
             + self.shares.len()
             + self.share_codes.len()
+            + usize::from(self.announcement.is_some())
+            + usize::from(self.maintenance.is_some())
     }
 
     /// Nothing yet?

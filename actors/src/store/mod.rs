@@ -10,7 +10,7 @@ pub mod open;
 mod writer;
 
 pub use client::{ChangeError, Client};
-pub use image::{Image, Write};
+pub use image::{Changes, Image, Write};
 pub use open::{Settings, open};
 
 #[cfg(test)]

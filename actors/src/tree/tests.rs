@@ -4,7 +4,11 @@ use actix::{Arbiter, System};
 
 use super::*;
 use crate::{
-    domain::{OrderId, Secret, ServerKey, ServerName, User},
+    accounts,
+    domain::{
+        Cause, Moment, OrderId, Secret, ServerKey, ServerName, ServerState, Stopper, User,
+        notice::{Drain, Drained},
+    },
     ports::Credentials,
     spawners::{Ask, Begun, StartRefused, StopAsk},
     testing::{
@@ -57,6 +61,44 @@ async fn hub_with(journal: &MemoryJournal, world: &ScriptedSpawner, probe: &Scri
         spawner::Settings { reconcile_interval: Duration::from_millis(100), ..Default::default() };
     settings.spawner = Arc::new(ArcSwap::from_pointee(quick));
     grow(ports, settings, &Arbiter::current()).await.unwrap()
+}
+
+#[test]
+fn maintenance_stops_servers_and_lets_only_those_start_who_may_end_it() {
+    System::new().block_on(async {
+        let (journal, world) = (MemoryJournal::default(), ScriptedSpawner::default());
+        let tree = hub(&journal, &world).await;
+        let bob = sign_in(&tree, "Bob").await.unwrap();
+        let key = ServerKey { user: bob.id, name: ServerName::default_server() };
+        tree.spawners.start(key.clone(), Ask::default()).await.unwrap();
+        assert!(tree.spawners.settled(&key, LONG).await);
+        let new = accounts::NewMaintenance {
+            message: "New disks".to_owned(),
+            until: None,
+            drain: Some(Drain { whom: Drained::All, from: Moment(0) }),
+            by: "root".to_owned(),
+        };
+        let begin = move |image: &store::Image| {
+            accounts::begin_maintenance(image, new, Moment(0)).map(|(writes, _)| (writes, ()))
+        };
+        tree.store.change(begin).await.unwrap();
+        let state = || tree.store.image().server(&key).unwrap().state.clone();
+        let cause = Cause::StoppedBy(Stopper::Maintenance("root".to_owned()));
+        until("drained", || state() == ServerState::Stopped(Some(cause.clone()))).await;
+        let refused = tree.spawners.start(key.clone(), Ask::default()).await.unwrap_err();
+        let wait = match refused {
+            StartRefused::Maintenance { retry_after, message } if message == "New disks" => {
+                retry_after
+            }
+            other => panic!("{other}"),
+        };
+        assert_eq!(wait.as_secs(), 300);
+        tree.store.change(accounts::end_maintenance).await.unwrap();
+        tree.spawners.start(key.clone(), Ask::default()).await.unwrap();
+        assert!(tree.spawners.settled(&key, LONG).await);
+        assert!(state().is_ready());
+        tree.shutdown().await.unwrap();
+    });
 }
 
 #[test]

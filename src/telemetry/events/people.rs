@@ -35,6 +35,14 @@ super::events! {
     "A sign-in went well but its user could not be written down." "See the store's events."
     "user info not recorded" [warn] [hub] (error from user)
     "Somebody whom the hub knows has signed in while the store took no changes; what the authenticator told about the person waits for the next time." "See the store's events."
+    "announcement made" [info] [hub] ()
+    "Somebody who may has announced something on all pages; the request's line says who." ""
+    "announcement withdrawn" [info] [hub] ()
+    "What was announced is not shown any more." ""
+    "maintenance begun" [info] [hub] (servers)
+    "No server is started from now on; `servers` says which of those that run are stopped." ""
+    "maintenance ended" [info] [hub] ()
+    "Servers can be started again." ""
     "request answered" [info debug] [hub] (status elapsed_ms)
     "The hub has answered a request; `debug` for what happens all the time (static files, activity)." ""
     "request failed" [warn] [hub] (status elapsed_ms)

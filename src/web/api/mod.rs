@@ -20,6 +20,7 @@ pub(crate) mod hub;
 pub(crate) mod metrics;
 pub(crate) mod named;
 pub(crate) mod names;
+pub(crate) mod notices;
 pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod proxy;

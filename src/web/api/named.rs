@@ -4,12 +4,12 @@
 use http::{HeaderValue, StatusCode, header};
 use jovis_actors::{
     accounts::{self, Change, NewServer},
-    domain::{ServerKey, ServerName, User},
+    domain::{ServerKey, ServerName, User, scope::Resource},
     spawners::Ask,
 };
 use serde_json::{Map, Value};
 
-use super::{said, servers, user};
+use super::{notices, said, servers, user};
 use crate::web::{
     answer::{self, Answer},
     call::Call,
@@ -25,7 +25,7 @@ pub(crate) async fn create(call: &mut Call, name: &str, server_name: &str) -> An
     if server_name.is_empty() || known(call, &user, server_name) {
         return Err(Error::conflict("there is a server of that name already"));
     }
-    let Ask { options, display_name } = read(call.json().await?)?;
+    let Ask { options, display_name, .. } = read(call.json().await?)?;
     let key = key(call, &user, server_name)?;
     let options = options.filter(|options| *options != Value::Object(Map::new()));
     let new = NewServer { key, display_name, options, limit: limit(call) };
@@ -85,6 +85,7 @@ pub(crate) async fn needed(
     ask: &mut Ask,
 ) -> Result<ServerKey, Error> {
     let key = key(call, user, name)?;
+    ask.in_maintenance = call.covers(notices::MAINTAIN, Resource::Hub);
     if key.name.is_default() {
         ask.display_name = None;
     } else if call.image.server(&key).is_none() {
@@ -127,7 +128,7 @@ pub(super) fn read(body: Option<Value>) -> Result<Ask, Error> {
     };
     let (name, options) = (fields.remove("display_name"), fields.remove("user_options"));
     if name.is_none() && options.is_none() {
-        return Ok(Ask { options: Some(chosen(fields)?), display_name: None });
+        return Ok(Ask { options: Some(chosen(fields)?), ..Ask::default() });
     }
     let display_name = name.map(display_name).transpose()?.flatten();
     let options = match options {
@@ -135,7 +136,7 @@ pub(super) fn read(body: Option<Value>) -> Result<Ask, Error> {
         Some(Value::Object(options)) => Some(chosen(options)?),
         Some(_) => return Err(Error::bad("user_options must be an object")),
     };
-    Ok(Ask { options, display_name })
+    Ok(Ask { options, display_name, ..Ask::default() })
 }
 
 /// A change as it was asked for.
@@ -227,7 +228,11 @@ mod tests {
         assert_eq!(read(Some(json!({}))).unwrap(), Ask::default());
         assert_eq!(read(Some(json!({"image": "a"}))).unwrap().options, Some(json!({"image": "a"})));
         let new = read(Some(json!({"display_name": "Lab 1", "user_options": {"a": 1}, "b": 2})));
-        let wanted = Ask { options: Some(json!({"a": 1})), display_name: Some("Lab 1".to_owned()) };
+        let wanted = Ask {
+            options: Some(json!({"a": 1})),
+            display_name: Some("Lab 1".to_owned()),
+            ..Ask::default()
+        };
         assert_eq!(new.unwrap(), wanted);
         assert_eq!(read(Some(json!({"user_options": null}))).unwrap(), Ask::default());
     }

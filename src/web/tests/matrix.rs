@@ -55,6 +55,8 @@ const UNSCOPED: &[(&str, &str, Unscoped, &str)] = &[
     ("GET", "/api", Unscoped::Everybody, "servers look here before they can prove anything"),
     ("GET", "/api/openapi.json", Unscoped::Everybody, "what the API is stands in public anyway"),
     ("GET", "/api/user", Unscoped::Known, "who is known may ask who that is"),
+    ("GET", "/api/announcement", Unscoped::Known, "it stands on every page anyway"),
+    ("GET", "/api/maintenance", Unscoped::Known, "who may start servers may know why none starts"),
     ("GET", "/api/authorizations/token/{token?}", Unscoped::Tokens, OLD),
     ("POST", "/api/authorizations/token/{token?}", Unscoped::Everybody, MOVED),
     ("GET", "/api/authorizations/token", Unscoped::Tokens, OLD),

@@ -55,7 +55,7 @@ impl Actor {
                     let settings = kit.settings.load();
                     let token_scopes = settings.server_token_scopes.clone();
                     let client_scopes = settings.oauth_client_allowed_scopes.clone();
-                    let Ask { options, display_name } = ask;
+                    let Ask { options, display_name, in_maintenance: _ } = ask;
                     let (facts, now) = (kit.facts.clone(), kit.clock.moment());
                     let change = kit.store.change(move |image| {
                         let user = image.user(key.user).ok_or(StepRefused::NoUser)?;

@@ -113,7 +113,7 @@ impl Busy {
                 tree.spawners.stop(eves.clone(), StopAsk::default()).await.unwrap();
                 until("swept", || !faults::is_armed()).await;
             }
-            "janitor:Round" => until("looked", || !faults::is_armed()).await,
+            "janitor:Round" | "drain:Round" => until("looked", || !faults::is_armed()).await,
             other => panic!("say here how {other} comes about"),
         }
         refusals
@@ -214,7 +214,7 @@ fn row_08_a_panic_of_any_effect_is_made_good_and_nothing_is_done_twice() {
 
 #[test]
 fn row_08_a_storm_of_panics_in_any_actor_ends_the_tree_by_name_and_hangs_nobody() {
-    for actor in ["activity", "routes", "spawners", "logins", "janitor"] {
+    for actor in ["activity", "routes", "spawners", "logins", "janitor", "drain"] {
         System::new().block_on(async {
             let _own = Faults::isolated();
             let mut hub = Busy::new().await;

@@ -106,6 +106,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     plain("GET", "/api/proxy", "The proxy's routes.", &[(200, Json("anything"))]).query(PAGE),
     plain("POST", "/api/proxy", "Have the proxy's routes checked.", &[(200, Nothing)]),
     plain("PATCH", "/api/proxy", "The proxy is part of jovis: its address and token cannot be changed.", &[(200, Nothing)]).takes("proxy"),
+    plain("GET", "/api/announcement", "What is announced on all pages; empty text: nothing.", &[(200, Json("announcement"))]),
+    plain("PUT", "/api/announcement", "Announce something on all pages.", &[(200, Json("announcement"))]).takes("announcement_wish"),
+    plain("DELETE", "/api/announcement", "Take the announcement back.", &[(204, Nothing)]),
+    plain("GET", "/api/maintenance", "Is there maintenance? Then no server is started.", &[(200, Json("maintenance"))]),
+    plain("PUT", "/api/maintenance", "Begin maintenance, or change it: no server is started, and some are stopped if that is wanted.", &[(200, Json("maintenance"))])
+        .takes("maintenance_wish"),
+    plain("DELETE", "/api/maintenance", "End maintenance.", &[(204, Nothing)]),
     plain("POST", "/api/shutdown", "End the hub, and user servers if that is wanted.", &[(202, Json("message"))]).takes("shutdown"),
     plain("GET", "/api/authorizations/token/{token?}", "Of old: whose token is this?", &[(200, Json("anything"))]),
     plain("POST", "/api/authorizations/token/{token?}", "Of old: says where tokens are made.", &[]),

@@ -79,6 +79,7 @@ pub(super) fn all() -> Value {
     let maybe_text = json!({"type": ["string", "null"]});
     let maybe_free = json!({"type": ["object", "null"]});
     let time = json!({"type": ["string", "null"], "format": "date-time"});
+    let level = json!({"enum": ["info", "warning"]});
     let pending = json!({"enum": [null, "spawn", "stop", "check", "rename"]});
     let user = json!({
         "kind": {"const": "user"}, "name": text, "admin": flag, "user_info": maybe_free, "roles": texts,
@@ -265,6 +266,46 @@ pub(super) fn all() -> Value {
             ),
         ),
         ("proxy", object(&[], json!({"api_url": text, "auth_token": text}))),
+        (
+            "announcement",
+            object(
+                &["text", "level", "until", "by", "since"],
+                json!({"text": text, "level": level, "until": time, "by": maybe_text, "since": time}),
+            ),
+        ),
+        (
+            "announcement_wish",
+            object(&["text"], json!({"text": text, "level": level, "until": time})),
+        ),
+        (
+            "maintenance",
+            object(
+                &["active", "message", "until", "drain", "by", "since"],
+                json!({
+                    "active": flag, "message": text, "until": time, "drain": {"anyOf": [{"type": "null"}, named("drain")]},
+                    "by": maybe_text, "since": time,
+                }),
+            ),
+        ),
+        (
+            "maintenance_wish",
+            object(
+                &[],
+                json!({
+                    "message": text, "until": time, "drain": {"anyOf": [{"type": "null"}, named("drain")]},
+                }),
+            ),
+        ),
+        (
+            "drain",
+            object(
+                &["servers"],
+                json!({
+                    "servers": {"enum": ["idle", "all"]}, "idle_seconds": {"type": ["integer", "null"], "minimum": 0},
+                    "from": time,
+                }),
+            ),
+        ),
         ("shutdown", object(&[], json!({"proxy": flag, "servers": flag}))),
         (
             "code",
