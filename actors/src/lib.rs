@@ -37,6 +37,7 @@
 //! | [`services`] | managed services: what is to be done so that they run, and what they are told |
 //! | [`janitor`] | removes what has expired |
 //! | [`drain`] | stops servers for maintenance |
+//! | [`usage`] | what each server takes of the machine |
 //! | [`tree`] | the supervision tree |
 //! | `testing` | memory ports for tests (feature `testing`) |
 
@@ -58,3 +59,4 @@ pub mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tree;
+pub mod usage;

@@ -130,6 +130,7 @@ const TABLE: &[(&str, Class)] = &[
     ("spawner.disable_user_config", NextStart),
     ("spawner.restart", Live),
     ("spawner.reconcile_interval", Live),
+    ("spawner.usage_interval", Live),
     ("spawner.log_size", Live),
     ("spawner.open_files", NextStart),
     ("spawner.interrupt_timeout", Live),

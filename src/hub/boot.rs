@@ -44,7 +44,9 @@ use crate::{
         root::{Dowry, Event, Root, RootError},
     },
     os::{fd, process},
-    spawn::{listeners::Expected, local::Local, output::Outputs, probe::HttpProbe},
+    spawn::{
+        listeners::Expected, local::Local, output::Outputs, probe::HttpProbe, usage::LocalMeter,
+    },
     store::{self, DiskJournal},
     telemetry::logs::{self, LogHandle, LogsError, Output},
     web::{self, App},
@@ -183,6 +185,8 @@ impl Hub {
             entropy: entropy.clone(),
         };
         tokio::spawn(tidy(outputs.clone(), root.clone(), spawner.clone()));
+        let meter = Arc::new(LocalMeter::default());
+        tokio::spawn(meter.clone().keep(root.clone(), spawner.clone()));
         let actors = settings::first(&slice);
         let tree = tree::grow(ports, actors.clone(), &threads.arbiter()).await?;
         info!(records = tree.store.image().len(), "store opened");
@@ -202,6 +206,7 @@ impl Hub {
             spawners: tree.spawners.clone(),
             logins: tree.logins.clone(),
             activity: tree.activity.clone(),
+            meter,
             clock: clock.clone(),
             entropy,
             settings: slice.clone(),

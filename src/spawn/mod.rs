@@ -7,3 +7,5 @@ pub mod listeners;
 pub mod local;
 pub mod output;
 pub mod probe;
+pub mod processes;
+pub mod usage;

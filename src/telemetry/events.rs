@@ -123,6 +123,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("pid", "the id of a process"),
     ("place", "where in the sources"),
     ("port", "a port of this machine"),
+    ("processes", "how many processes were seen"),
     ("program", "the path of a program"),
     ("rebound", "the names of the settings for which new sockets were opened"),
     ("records", "how many records"),

@@ -7,7 +7,7 @@ use jovis_actors::{
     activity,
     domain::{Moment, Policy},
     logins,
-    ports::{Clock, Entropy},
+    ports::{Clock, Entropy, Meter},
     routes, spawners, store,
 };
 use thiserror::Error;
@@ -30,6 +30,8 @@ pub struct Parts {
     pub logins: logins::Client,
     /// Last use.
     pub activity: activity::Client,
+    /// What servers take.
+    pub meter: Arc<dyn Meter>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random bytes.
@@ -78,10 +80,11 @@ pub struct App {
 impl App {
     /// Puts it together. Fails if a template of the operator does not parse, or there is no logo.
     pub fn new(parts: Parts) -> Result<Arc<Self>, PagesError> {
-        let Parts { store, spawners, logins, activity, clock, .. } = parts;
+        let Parts { store, spawners, logins, activity, meter, clock, .. } = parts;
         let Parts { entropy, settings, policy, routes, halt, .. } = parts;
         let clock_too = clock.clone();
-        let doors = Actors { store, spawners, logins, activity, routes, halt, clock: clock_too };
+        let doors =
+            Actors { store, spawners, logins, activity, routes, halt, meter, clock: clock_too };
         Self::with_doors(Box::new(doors), clock, entropy, settings, policy)
     }
 

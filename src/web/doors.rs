@@ -7,10 +7,11 @@ use jovis_actors::{
     activity,
     domain::{Moment, Route, ServerKey, TokenId, User, UserId},
     logins::{self, SignInRefused},
-    ports::{Boxed, Clock, Credentials},
+    ports::{Boxed, Clock, Credentials, Meter},
     routes::{self, RouteError},
     spawners::{self, Ask, Begun, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{self, Image, Write},
+    usage::Usage,
 };
 use tokio::sync::watch;
 
@@ -51,6 +52,8 @@ pub(crate) trait Doors: Send + Sync {
     fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>>;
     /// See [`spawners::Client::trouble`].
     fn trouble(&self, key: &ServerKey) -> Option<Trouble>;
+    /// What this server took when it was last measured; none while it does not run, or where nobody measures.
+    fn usage(&self, key: &ServerKey) -> Option<Usage>;
     /// See [`routes::Client::list`].
     fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>>;
     /// See [`routes::Client::check`].
@@ -75,6 +78,7 @@ pub(crate) struct Actors {
     pub(crate) activity: activity::Client,
     pub(crate) routes: routes::Client,
     pub(crate) halt: Arc<dyn Halt>,
+    pub(crate) meter: Arc<dyn Meter>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -133,6 +137,11 @@ impl Doors for Actors {
 
     fn trouble(&self, key: &ServerKey) -> Option<Trouble> {
         self.spawners.trouble(key)
+    }
+
+    fn usage(&self, key: &ServerKey) -> Option<Usage> {
+        let image = self.store.image();
+        self.meter.usage(image.server(key)?.state.order()?)
     }
 
     fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>> {

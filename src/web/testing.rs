@@ -27,6 +27,7 @@ use jovis_actors::{
     routes::RouteError,
     spawners::{self, Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{Image, Write},
+    usage::Usage,
 };
 use tokio::sync::watch;
 
@@ -71,6 +72,8 @@ pub(crate) struct Doubles {
     pub(crate) seen: Mutex<Vec<Credentials>>,
     notes: activity::Notes,
     reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
+    /// What servers take.
+    pub(crate) usages: Mutex<BTreeMap<ServerKey, Usage>>,
     pub(crate) routes: Mutex<Vec<Route>>,
     /// What was asked of the machinery, in its order.
     pub(crate) asked: Mutex<Vec<String>>,
@@ -330,6 +333,10 @@ impl Doors for Fake {
         None
     }
 
+    fn usage(&self, key: &ServerKey) -> Option<Usage> {
+        self.0.usages.lock().unwrap().get(key).copied()
+    }
+
     fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>> {
         let routes = self.0.routes.lock().unwrap().clone();
         Box::pin(async { Ok(routes) })
@@ -435,6 +442,7 @@ impl Hub {
             seen: Mutex::default(),
             notes: activity::Notes::default(),
             reports: Mutex::default(),
+            usages: Mutex::default(),
             routes: Mutex::default(),
             asked: Mutex::default(),
         });

@@ -16,6 +16,7 @@ use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 mod conventions;
 mod groups;
 mod hardening;
+mod home;
 mod machinery;
 mod matrix;
 mod notices;

@@ -6,6 +6,7 @@ use std::{future::Future, pin::Pin};
 pub mod authenticator;
 pub mod clock;
 pub mod entropy;
+pub mod meter;
 pub mod routes;
 pub mod spawner;
 pub mod store;
@@ -15,6 +16,7 @@ pub use authenticator::{
 };
 pub use clock::Clock;
 pub use entropy::Entropy;
+pub use meter::Meter;
 pub use routes::{Activity, RouteSink, SinkError};
 pub use spawner::{
     EnvVars, Exit, Handle, Order, Probe, ProbeError, Progress, Recovered, SpawnError, Spawner,

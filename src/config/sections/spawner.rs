@@ -50,6 +50,9 @@ pub struct Spawner {
     /// Seconds between two comparisons of the records with what the spawner runs: what has gone unnoticed is noticed, what
     /// no record knows is stopped.
     pub reconcile_interval: Seconds,
+    /// Seconds between two measurements of memory and processor time of all servers, for their owners and administrators.
+    /// 0: not measured.
+    pub usage_interval: Seconds,
     /// Bytes of a server's output that are kept (the newest). They lie in `state_dir`, on the store's volume, and are
     /// cut once a second; what a server writes in between can be more.
     pub log_size: u64,
@@ -95,6 +98,7 @@ impl Default for Spawner {
             disable_user_config: false,
             restart: Restart::OnFailure,
             reconcile_interval: Seconds::new(60),
+            usage_interval: Seconds::new(10),
             log_size: 1 << 20,
             open_files: 0,
             interrupt_timeout: Seconds::new(30),

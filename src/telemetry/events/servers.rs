@@ -13,6 +13,8 @@ super::events! {
     "The hub has heard of the process that root made." ""
     "server of another version" [info] [hub] (user server order version)
     "A server says it comes from another JupyterHub than the one whose wire is spoken here. Most work all the same." "If it does not: bring its environment to the hub's version."
+    "usage measured" [debug] [hub] (servers processes elapsed_ms)
+    "What all servers take was measured, over so many processes of the machine." ""
     "server in service" [info] [hub] (user server order)
     "A server answers and is routed." ""
     "server ended" [info] [hub] (user server order kind cause)

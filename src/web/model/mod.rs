@@ -7,4 +7,5 @@ pub(crate) mod service;
 pub(crate) mod share;
 pub(crate) mod time;
 pub(crate) mod token;
+pub(crate) mod usage;
 pub(crate) mod user;
