@@ -46,6 +46,9 @@ pub struct ProxySlice {
     pub log: sections::Log,
     /// Everything's prefix.
     pub base_url: String,
+    /// Is a server that does not run told as 503 instead of 424?
+    #[serde(default)]
+    pub legacy_stopped_status: bool,
     /// Path of the Unix socket on which the hub answers the proxy.
     pub hub_socket: String,
     /// Certificate chain, PEM; empty: no TLS.
@@ -99,6 +102,7 @@ impl ProxySlice {
             proxy: config.proxy.clone(),
             log: config.log.clone(),
             base_url: config.hub.base_url.clone(),
+            legacy_stopped_status: config.hub.use_legacy_stopped_server_status_code,
             hub_socket,
             certificate,
             key,
@@ -164,6 +168,7 @@ impl ToWire for ProxySlice {
             proxy: &'a sections::Proxy,
             log: &'a sections::Log,
             base_url: &'a str,
+            legacy_stopped_status: bool,
             hub_socket: &'a str,
             certificate: &'a [u8],
             key: &'a [u8],
@@ -172,6 +177,7 @@ impl ToWire for ProxySlice {
             proxy: &self.proxy,
             log: &self.log,
             base_url: &self.base_url,
+            legacy_stopped_status: self.legacy_stopped_status,
             hub_socket: &self.hub_socket,
             certificate: &self.certificate,
             key: self.key.reveal(),

@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -115,6 +115,7 @@ async fn obey(
             return send(channel, id, ProxyToHub::Routes, &[list.as_fd()]).await;
         }
         HubToProxy::Synced => {
+            shared.knows_routes.store(true, Relaxed);
             shared.hub_state.send_replace(Hub::Synced);
             info!(routes = shared.routes.list().len(), "routes complete");
         }

@@ -1,6 +1,10 @@
 //! A request comes in: is it one unambiguous request, who has sent it, where does it go?
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -24,6 +28,7 @@ use super::{
     pages::{self, Page},
     path,
     shared::Shared,
+    stopped,
     table::Entry,
     upgrade,
 };
@@ -55,7 +60,7 @@ pub(super) async fn answer(
         serve(&shared, visit, notes, request).await
     } else {
         debug!(peer = %visit.peer, why = "not what the guard has read", "request refused");
-        Page::BadRequest.answer(&HeaderMap::new())
+        Page::BadRequest.answer(&HeaderMap::new(), None)
     };
     // What follows a request for an upgrade was not read as HTTP by the guard; and who leaves takes no more requests.
     let last = asked_upgrade || *shared.phase.borrow() >= Phase::Retiring;
@@ -83,18 +88,20 @@ async fn serve(
         Ok(None) => return pages::health(),
         Err(page) => {
             debug!(peer = %visit.peer, why = ?page, "request refused");
-            return page.answer(&parts.headers);
+            return page.answer(&parts.headers, None);
         }
     };
     let asked = asked_for_pages(&parts.headers);
     let websocket = upgrade::asks(&parts, &incoming);
+    if let Some(answer) = stopped(shared, &entry, &parts, websocket) {
+        return answer;
+    }
     let client = introduce(shared, visit, &entry, &mut parts.headers);
     let Ok(place) = place(shared, &entry, client).await else {
         debug!(from = %client, "too many at the hub");
-        return Page::Crowded.answer(&asked);
+        return Page::Crowded.answer(&asked, None);
     };
-    let id =
-        tracing::enabled!(tracing::Level::DEBUG).then(|| parts.headers["x-request-id"].clone());
+    let id = parts.headers["x-request-id"].clone();
     let outcome = if websocket {
         upgrade::tunnel(shared, &entry, parts, notes).await
     } else {
@@ -102,15 +109,33 @@ async fn serve(
     };
     let response = outcome.unwrap_or_else(|error| {
         complain(&entry, &error);
-        error.page(&entry).answer(&asked)
+        error.page(&entry).answer(&asked, id.to_str().ok())
     });
-    if let Some(id) = id {
+    if tracing::enabled!(tracing::Level::DEBUG) {
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = response.status().as_u16();
         let request = id.to_str().unwrap_or_default();
         debug!(request, route = %entry.route.spec, status, elapsed_ms, "request served");
     }
     response.map(|body| body.placed(place))
+}
+
+/// The answer to a program that asks for a server that does not run; nothing: somebody else answers.
+fn stopped(
+    shared: &Shared,
+    entry: &Entry,
+    parts: &Parts,
+    websocket: bool,
+) -> Option<Response<Answer>> {
+    if !entry.is_hub() || !shared.knows_routes.load(Relaxed) {
+        return None;
+    }
+    let settings = shared.settings.load();
+    let path = path::matchable(parts.uri.path()).ok()?;
+    let user = stopped::owner(&path, &settings.base_url, websocket)?;
+    shared.stopped.note(user);
+    let message = stopped::message(parts.uri.path(), &settings.base_url, user);
+    Some(pages::stopped(settings.stopped, &message))
 }
 
 /// A place at the hub, when it is the visitor's turn. None is needed for user servers, nor by those we trust: many stand

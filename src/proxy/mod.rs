@@ -6,7 +6,7 @@
 //! run (root's link) ─ control (hub's link: routes in, activity out) ─ drain
 //! ```
 //!
-//! `peers` sees that no one address takes all connections, or all places at the hub.
+//! `stopped` answers programs that ask for servers that do not run. `peers` sees that no one address takes all connections, or all places at the hub.
 //!
 //! Read `run` for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
@@ -29,6 +29,7 @@ mod run;
 mod scan;
 mod settings;
 mod shared;
+mod stopped;
 mod stream;
 mod table;
 mod target;

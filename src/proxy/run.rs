@@ -126,7 +126,7 @@ pub(super) async fn run(
     let logs = log(&start.slice.log);
     say(&channel, None, ProxyToRoot::Hello(hello())).await?;
     let tls = acceptor(&start.slice)?;
-    let settings = Settings::new(&start.slice.proxy);
+    let settings = Settings::of(&start.slice);
     let shared = Shared::new(PathBuf::from(&start.slice.hub_socket), settings, tls);
     let sockets = start.slice.proxy.sockets;
     let mut workers = Workers::new(&shared, listen::most_connections());
@@ -360,11 +360,11 @@ impl Role {
             }
         }
         self.shared.tls.store(tls.map(Arc::new));
+        self.shared.settings.store(Arc::new(Settings::of(&slice)));
         if slice.certificate != self.certificate {
             self.certificate = slice.certificate;
             self.look_again = Instant::now();
         }
-        self.shared.settings.store(Arc::new(Settings::new(&slice.proxy)));
         if slice.proxy.sockets != self.sockets {
             self.sockets = slice.proxy.sockets;
             self.arrange();

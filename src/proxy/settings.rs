@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::config::sections;
+use http::StatusCode;
+
+use super::stopped;
+use crate::config::{sections, slice::ProxySlice};
 
 /// See [`Settings::body_timeout`].
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,6 +40,10 @@ pub(super) struct Settings {
     /// they'd wait for the hub, then they are 429. So who sends bodies that never come, or reads no answers, takes
     /// places from nobody else.
     pub(super) most_at_hub: usize,
+    /// Everything's prefix.
+    pub(super) base_url: String,
+    /// What programs hear where a server does not run.
+    pub(super) stopped: StatusCode,
     /// Is loopback trusted? Always so, but in tests that play strangers.
     pub(super) trusts_loopback: bool,
     /// Whose forwarded headers are believed, besides loopback's.
@@ -63,8 +70,19 @@ impl Settings {
             connect_timeout: proxy.connect_timeout.duration(),
             most_connections: MOST_CONNECTIONS,
             most_at_hub: MOST_AT_HUB,
+            base_url: "/".to_owned(),
+            stopped: stopped::status(false),
             trusts_loopback: true,
             trusted: proxy.trusted_proxies.iter().filter_map(network).collect(),
+        }
+    }
+
+    /// From the whole slice.
+    pub(super) fn of(slice: &ProxySlice) -> Self {
+        Self {
+            base_url: slice.base_url.clone(),
+            stopped: stopped::status(slice.legacy_stopped_status),
+            ..Self::new(&slice.proxy)
         }
     }
 

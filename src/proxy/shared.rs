@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -15,6 +18,7 @@ use super::{
     drain::{Crowd, Phase},
     peers::Shares,
     settings::Settings,
+    stopped::Told,
     table::{Entry, Routes},
     target::Target,
 };
@@ -38,6 +42,10 @@ pub(super) struct Shared {
     pub(super) hub: Arc<Entry>,
     /// How the hub does.
     pub(super) hub_state: watch::Sender<Hub>,
+    /// Have all routes ever been told? Then what is not among them does not run.
+    pub(super) knows_routes: AtomicBool,
+    /// Programs that ask for servers that do not run.
+    pub(super) stopped: Told,
     /// How far our life has come.
     pub(super) phase: watch::Sender<Phase>,
     /// Durations and trust.
@@ -68,6 +76,8 @@ impl Shared {
             routes: Routes::new(),
             hub: Arc::new(Entry::new(route, Target::Unix(hub_socket), 0)),
             hub_state: watch::Sender::new(Hub::Away),
+            knows_routes: AtomicBool::new(false),
+            stopped: Told::default(),
             phase: watch::Sender::new(Phase::Waiting),
             settings: ArcSwap::from_pointee(settings),
             tls: ArcSwapOption::from_pointee(tls),

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 
 mod conventions;
+mod crawl;
 mod groups;
 mod hardening;
 mod home;

@@ -117,6 +117,13 @@ pub(crate) const WANTED: &[Wanted] = &[
         why: "what the reference says itself",
     },
     Wanted {
+        id: "programs of stopped servers",
+        places: &[("login: POST /user/lena/api/kernels as nobody", "*", "*", "*")],
+        reference: "a `POST` to a stopped server's API without a form token is 403, whoever asks",
+        ours: "the proxy answers calls of a stopped server's API, and WebSockets, itself: 424 for everybody",
+        why: "a page left open asks for ever; it troubles nobody, and hears what it understands",
+    },
+    Wanted {
         id: "policy of pages",
         places: &[
             ("*", "headers/content-security-policy", "\"frame-ancestors 'none'; report-uri /hub/security/csp-report\"", "\"default-src 'none'; script-src*"),

@@ -192,3 +192,38 @@ fn a_place_at_the_hub_does_not_wait_for_a_body_that_never_comes() {
     assert_eq!(visitor.all(), "");
     assert_eq!(hub.read(&mut [0]).unwrap(), 0, "the hub is let go");
 }
+
+#[test]
+fn a_program_hears_that_its_server_does_not_run_without_troubling_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hub");
+    let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let proxy = Proxy::start(&quick(), &socket);
+    proxy.shared.knows_routes.store(true, std::sync::atomic::Ordering::Relaxed);
+    let backend = Backend::says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    proxy.route("/user/a", backend.address);
+    for (head, wanted) in [
+        ("GET /user/b/api/contents HTTP/1.1", "424"),
+        ("POST /user/b/api/sessions?x=1 HTTP/1.1\r\nContent-Length: 0", "424"),
+        (
+            "GET /user/b/x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "424",
+        ),
+        ("GET /user/a/api/contents HTTP/1.1", "200"),
+    ] {
+        let last = if head.contains("Upgrade") { "" } else { "Connection: close\r\n" };
+        let answer = proxy.ask(&format!("{head}\r\nHost: a\r\n{last}\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {wanted}")), "{head}: {answer}");
+        if wanted == "424" {
+            assert!(answer.contains("/hub/spawn/b\""), "{answer}");
+        }
+    }
+    assert!(listener.accept().is_err(), "the hub was not asked");
+    // Until all routes are known it may run all the same.
+    proxy.shared.knows_routes.store(false, std::sync::atomic::Ordering::Relaxed);
+    let mut visitor = proxy.visit();
+    visitor.say("GET /user/b/api/contents HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("the hub is asked", || listener.accept().is_ok());
+}

@@ -53,6 +53,8 @@ super::events! {
     "TLS was not agreed on." ""
     "visitor too slow" [debug] [proxy] (peer)
     "A visitor has not sent a request in time." ""
+    "server not running" [info] [proxy] (user count)
+    "Programs (often a page left open in a browser) asked for a user's server that does not run; `count` of them since the last such line. At most one line a minute and user." ""
     "request refused" [debug] [proxy] (peer why)
     "A request was answered by the proxy itself, with an error." ""
     "too many at the hub" [debug] [proxy] (from)

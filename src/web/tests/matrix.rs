@@ -23,7 +23,7 @@ use crate::web::{
 };
 
 /// What is in the places of a path: all of it is there in [`hub`], and is `bob`'s.
-const NAMES: &[(&str, &str)] = &[
+pub(super) const NAMES: &[(&str, &str)] = &[
     ("user", "bob"),
     ("server", "lab"),
     ("group", "lab"),
@@ -96,7 +96,7 @@ enum Verdict {
 }
 
 /// A hub in which all of [`NAMES`] is there.
-fn hub() -> Hub {
+pub(super) fn hub() -> Hub {
     let hub = Hub::with(|settings| settings.allow_named_servers = true);
     let user = |name: &str| hub.key(name).user;
     let (bob, eve) = (user("bob"), user("eve"));
@@ -226,7 +226,7 @@ fn verdict(reply: &Reply) -> Verdict {
 }
 
 /// The path with names in its places.
-fn filled(path: &str, names: &[(&str, &str)]) -> String {
+pub(super) fn filled(path: &str, names: &[(&str, &str)]) -> String {
     let parts = path.split('/').map(|part| {
         let place = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
         match place.map(|place| place.trim_start_matches('*').trim_end_matches('?')) {
