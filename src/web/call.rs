@@ -234,6 +234,13 @@ impl Call {
         let _ = tokio::time::timeout(SWALLOW_PATIENCE, read).await;
     }
 
+    /// In the place of the body that came: what a form of ours asks of the API.
+    pub(crate) fn replace_body(&mut self, value: Option<serde_json::Value>) {
+        let body = value.map(|value| Body::from(value.to_string()));
+        *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = body;
+        self.headers.remove(header::CONTENT_LENGTH);
+    }
+
     /// The body as JSON; nothing and `null` are nothing.
     pub(crate) async fn json(&mut self) -> Result<Option<serde_json::Value>, Error> {
         let bytes = self.body(1 << 20).await?;

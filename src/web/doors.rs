@@ -32,6 +32,8 @@ pub trait Halt: Send + Sync {
 pub(crate) trait Doors: Send + Sync {
     /// All records, now.
     fn image(&self) -> Arc<Image>;
+    /// Changes whenever [`Self::image`] does.
+    fn published(&self) -> watch::Receiver<u64>;
     /// Makes what is decided durable, all of it or nothing.
     fn change(&self, decide: Decision) -> Boxed<'_, Result<(), Error>>;
     /// See [`logins::Client::password`].
@@ -85,6 +87,10 @@ pub(crate) struct Actors {
 impl Doors for Actors {
     fn image(&self) -> Arc<Image> {
         self.store.image()
+    }
+
+    fn published(&self) -> watch::Receiver<u64> {
+        self.store.published()
     }
 
     fn change(&self, decide: Decision) -> Boxed<'_, Result<(), Error>> {

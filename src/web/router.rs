@@ -31,7 +31,7 @@ use super::{
     error::Error,
     guard::Proof,
     pages,
-    table::{self, Door, Names, Needs, Row},
+    table::{self, Door, Names, Row},
 };
 use crate::telemetry::metrics::{self, REQUESTS};
 
@@ -292,11 +292,7 @@ async fn dispatch(row: &Row, names: &Names, call: &mut Call) -> Answer {
         call.require_xsrf(None)?;
     }
     let deed = deed.ok_or_else(Error::method)?;
-    match deed.needs {
-        Needs::Covering(scopes) => call.may(scopes, row.of.resource(names))?,
-        Needs::Listing(scopes) => call.may_list(scopes)?,
-        Needs::Nothing | Needs::Asking(_) => {}
-    }
+    deed.admits(call, row.of, names)?;
     (deed.handler)(call, names).await
 }
 

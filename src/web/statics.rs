@@ -33,6 +33,8 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "home.js": "text/javascript; charset=utf-8",
         "pending.js": "text/javascript; charset=utf-8",
         "token.js": "text/javascript; charset=utf-8",
+        "admin.js": "text/javascript; charset=utf-8",
+        "admin_bulk.js": "text/javascript; charset=utf-8",
         "not_running.js": "text/javascript; charset=utf-8",
         "logo.svg": "image/svg+xml",
     };

@@ -10,7 +10,7 @@ use jovis_actors::{
     ports::Boxed,
 };
 
-use super::{answer::Answer, api, app::App, call::Call, oauth, pages, statics};
+use super::{answer::Answer, api, app::App, call::Call, error::Error, oauth, pages, statics};
 
 /// What an endpoint does, given the names in its path.
 pub(crate) type Handler = for<'a> fn(&'a mut Call, &'a Names) -> Boxed<'a, Answer>;
@@ -105,6 +105,17 @@ pub(crate) struct Deed {
     pub(crate) method: Method,
     pub(crate) needs: Needs,
     pub(crate) handler: Handler,
+}
+
+impl Deed {
+    /// Passes those it wants, else 403 or 404.
+    pub(crate) fn admits(&self, call: &Call, of: Of, names: &Names) -> Result<(), Error> {
+        match self.needs {
+            Needs::Covering(scopes) => call.may(scopes, of.resource(names)),
+            Needs::Listing(scopes) => call.may_list(scopes),
+            Needs::Nothing | Needs::Asking(_) => Ok(()),
+        }
+    }
 }
 
 /// One endpoint.
@@ -223,6 +234,21 @@ pub(crate) fn rows() -> Vec<Row> {
             .on(Method::PATCH, to!(pages::user::refuse, "user")).delete(to!(pages::user::refuse, "user")),
         row(Person, "/user-redirect/{*rest?}").get(to!(pages::user::redirect)),
         row(Person, "/token").get(to!(pages::tokens::show)),
+        row(Person, "/admin").get(to!(pages::admin::users::show)),
+        row(Person, "/admin/servers").post(to!(pages::admin::users::act)),
+        row(Person, "/admin/matching").get(to!(pages::admin::users::matching)),
+        row(Person, "/admin/events").get(to!(pages::admin::live::stream)),
+        row(Person, "/admin/add-users")
+            .get(to!(pages::admin::user::add)).post(to!(pages::admin::user::make)),
+        row(Person, "/admin/users/{user}")
+            .get(to!(pages::admin::user::show, "user")).post(to!(pages::admin::user::act, "user")),
+        row(Person, "/admin/groups")
+            .get(to!(pages::admin::groups::show)).post(to!(pages::admin::groups::make)),
+        row(Person, "/admin/groups/{group}")
+            .get(to!(pages::admin::groups::one, "group")).post(to!(pages::admin::groups::act, "group")),
+        row(Person, "/admin/services").get(to!(pages::admin::services::show)),
+        row(Person, "/admin/hub")
+            .get(to!(pages::admin::hub::show)).post(to!(pages::admin::hub::act)),
         row(Person, "/accept-share").get(to!(pages::accept::show)).post(to!(pages::accept::take)),
         row(Person, "/api/oauth2/authorize")
             .get(to!(oauth::authorize::serve)).post(to!(oauth::authorize::serve)),

@@ -70,6 +70,7 @@ pub(crate) struct Doubles {
     pub(crate) refuse_start: Mutex<Option<StartRefused>>,
     pub(crate) used: Mutex<Vec<String>>,
     pub(crate) seen: Mutex<Vec<Credentials>>,
+    published: watch::Sender<u64>,
     notes: activity::Notes,
     reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
     /// What servers take.
@@ -84,6 +85,7 @@ impl Doubles {
         let mut image = Image::clone(&self.image.load());
         image.apply(&write);
         self.image.store(Arc::new(image));
+        self.published.send_modify(|count| *count += 1);
     }
 
     fn next_id(&self) -> u64 {
@@ -196,6 +198,10 @@ struct Fake(Arc<Doubles>);
 impl Doors for Fake {
     fn image(&self) -> Arc<Image> {
         self.0.image.load_full()
+    }
+
+    fn published(&self) -> watch::Receiver<u64> {
+        self.0.published.subscribe()
     }
 
     fn change(&self, decide: Decision) -> Boxed<'_, Result<(), Error>> {
@@ -440,6 +446,7 @@ impl Hub {
             refuse_start: Mutex::default(),
             used: Mutex::default(),
             seen: Mutex::default(),
+            published: watch::Sender::new(0),
             notes: activity::Notes::default(),
             reports: Mutex::default(),
             usages: Mutex::default(),

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 
+mod admin;
 mod conventions;
 mod crawl;
 mod groups;

@@ -49,6 +49,13 @@ pub(crate) const WANTED: &[Wanted] = &[
         why: "no cache in between keeps what is somebody's; a shared browser keeps no page that shows secrets",
     },
     Wanted {
+        id: "admin page without scripts",
+        places: &[("pages: GET /hub/admin as *", "body/html", "[]", "[\"_xsrf=some\"]")],
+        reference: "the page for administrators is empty without scripts",
+        ours: "it has a form, whose buttons work without them",
+        why: "what one sees and does there is made by the hub; scripts only make it live",
+    },
+    Wanted {
         id: "policy of redirects",
         places: &[(
             "*", "headers/content-security-policy",

@@ -38,13 +38,13 @@ const QUEUE: usize = 64;
 /// Streams one user may have open; a page needs one.
 const STREAMS: usize = 20;
 
-/// Who watches how many starts: users and services, by kind and name.
+/// Who watches how much: users and services, by kind and name.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers(Mutex<HashMap<(bool, String), usize>>);
 
 impl Watchers {
     /// One more of theirs; nothing if there are too many.
-    fn begin(self: &Arc<Self>, who: &Who) -> Option<Watch> {
+    pub(crate) fn begin(self: &Arc<Self>, who: &Who) -> Option<Watch> {
         let who = (who.user().is_some(), who.name().to_owned());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = all.entry(who.clone()).or_default();
@@ -58,7 +58,7 @@ impl Watchers {
 
 /// One stream.
 #[derive(Debug)]
-struct Watch {
+pub(crate) struct Watch {
     all: Arc<Watchers>,
     who: (bool, String),
 }
@@ -106,7 +106,7 @@ pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer
         return Err(Error::missing(format!("{} is not running", full_name(&user, &server))));
     }
     let mut out =
-        answer::typed(StatusCode::OK, "text/event-stream", Body::new(Feed(events, watch)));
+        answer::typed(StatusCode::OK, "text/event-stream", Body::new(Feed::new(events, watch)));
     answer::put(&mut out, header::CACHE_CONTROL, "no-cache");
     Ok(out)
 }
@@ -238,7 +238,17 @@ fn line(event: &Value) -> Bytes {
 }
 
 /// A body fed by a queue; counted as long as it is there.
-struct Feed(mpsc::Receiver<Bytes>, #[expect(dead_code, reason = "held until dropped")] Watch);
+pub(crate) struct Feed(
+    mpsc::Receiver<Bytes>,
+    #[expect(dead_code, reason = "held until dropped")] Watch,
+);
+
+impl Feed {
+    /// What comes out of this queue, to whoever is counted here.
+    pub(crate) fn new(queue: mpsc::Receiver<Bytes>, watch: Watch) -> Self {
+        Self(queue, watch)
+    }
+}
 
 impl http_body::Body for Feed {
     type Data = Bytes;

@@ -20,10 +20,12 @@ pub(crate) const ADMIN: Mask = Mask::of(&["admin-ui"]);
 const ACCESS: Mask = Mask::of(&["access:services"]);
 
 pub(crate) mod accept;
+pub(crate) mod admin;
 pub(crate) mod api_docs;
 pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod login;
+mod notices;
 pub(crate) mod outside;
 pub(crate) mod pending;
 pub(crate) mod spawn;
@@ -89,6 +91,7 @@ pub(crate) fn render(
     if let Some(text) = special.and_then(|name| fields.get(&name).cloned()) {
         fields.insert("announcement".to_owned(), text);
     }
+    fields.insert("notices".to_owned(), json!(notices::shown(call)));
     if let Value::Object(own) = own {
         fields.extend(own);
     }

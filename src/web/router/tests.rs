@@ -75,7 +75,7 @@ async fn paths_lead_to_their_rows() {
         ("/hub/api/health", "/health"),
         ("/hub/metrics", "/metrics"),
         ("/hub/api/metrics", "/metrics"),
-        ("/hub/admin", "none"),
+        ("/hub/admin", "/admin"),
         ("/hub/api", "/api"),
         ("/hub/api/", "/api"),
         ("/hub/api/user", "/api/user"),

@@ -177,6 +177,10 @@ async fn every_answer_to_everybody_has_its_headers_and_every_form_its_token() {
                     Method::DELETE,
                     Method::TRACE,
                 ] {
+                    // A stream without an end, which `admin.rs` listens to.
+                    if (&method, &*path) == (&Method::GET, "/hub/admin/events") {
+                        continue;
+                    }
                     let what = format!("{method} {path} as {who}");
                     let reply = browser.send(method.as_str(), &path, &[], "").await;
                     assert!(reply.status < 500, "{what}: {} {}", reply.status, reply.text);

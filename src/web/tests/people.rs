@@ -60,7 +60,7 @@ pub(super) fn service(name: &str) -> Service {
 }
 
 /// Gives everybody in `users` these scopes, by a role.
-fn grant(hub: &Hub, users: &[&str], scopes: &[&str]) {
+pub(super) fn grant(hub: &Hub, users: &[&str], scopes: &[&str]) {
     let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let role = RoleEntry {
         name: "helper".into(),

@@ -1,0 +1,31 @@
+//! The pages for administrators: `admin.py`.
+
+use std::{process::Command, time::Duration};
+
+use crate::{
+    address, alone, pictures,
+    support::{Account, Plan, Script},
+};
+
+/// A dozen pages at three widths, and some waiting.
+const STORY: Duration = Duration::from_secs(420);
+
+#[test]
+fn an_administrator_keeps_users_groups_and_the_hub() {
+    crate::as_root!();
+    let _alone = alone();
+    let (boss, ann) = (Account::make(), Account::make());
+    let line = format!("{}:{}", ann.name, boss.password);
+    let mut tool = Command::new("sh");
+    tool.args(["-c", "printf '%s' \"$0\" | chpasswd", &line]);
+    assert!(tool.status().expect("there is a shell").success(), "both have one password");
+    let site = Plan::quick()
+        .set("auth.admin_users", &format!("[{:?}]", boss.name))
+        .set("auth.allowed_users", &format!("[{:?}]", ann.name))
+        .set("hub.allow_named_servers", "true")
+        .set("hub.slow_spawn_timeout", "20")
+        .start();
+    let folder = pictures("admin");
+    Script::start("admin.py", &[&address(&site), &boss.name, &ann.name, &folder], &boss.password)
+        .done(STORY);
+}
