@@ -261,7 +261,7 @@ impl Sim {
             Act::Start(user) => {
                 let key = key(user);
                 let load = Load::count(&self.image, std::iter::empty());
-                let limits = Limits { starting: 3, active: 0 };
+                let limits = Limits { starting: 3, active: 0, waiting: 0 };
                 let active = self.image.server(&key).is_some_and(|it| it.state.is_active());
                 if self.hub.is_some() && (active || admit(limits, load, 0).is_ok()) {
                     let order = self.fresh_order();

@@ -181,7 +181,9 @@ pub async fn grow(
     let (tell, recovered) = watch::channel(false);
     let (publish, name) = named("spawners");
     let patience = spawners::actor::PATIENCE + MARGIN;
-    let spawners = spawners::Client::new(name, store.clone(), board.clone(), recovered, patience);
+    let (board_too, spawner_too) = (board.clone(), spawner.clone());
+    let spawners =
+        spawners::Client::new(name, store.clone(), board_too, recovered, spawner_too, patience);
     let of_spawners = {
         let kit = spawner::Kit {
             store: store.clone(),

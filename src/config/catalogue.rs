@@ -1,19 +1,29 @@
 //! What settings there are, read out of the sections' own source: names, types and doc comments stand there once, and
 //! `hub.ron`, `--help-all`, `show-config` and the reference are made from them.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+    sync::LazyLock,
+};
 
 use serde_json::Value;
 
 use super::{
     change,
-    sections::{Config, CustomScope, Dummy, LoadGroup, Local, Pam, Role, Service, Simple},
+    sections::{
+        Choice, Config, CustomScope, Dummy, Image, LoadGroup, Local, Number, Offer, Pam, Profile,
+        ProfileOption, Role, Service, Simple, Text,
+    },
 };
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &[
     "auth.class.Dummy.password",
     "spawner.environment",
+    "spawner.profiles.overrides.environment",
+    "spawner.profiles.profile_options.kind.Choice.choices.overrides.environment",
+    "spawner.profiles.profile_options.kind.Image.choices.overrides.environment",
     "services.api_token",
     "services.environment",
 ];
@@ -61,6 +71,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         include_str!("sections/proxy.rs"),
         include_str!("sections/auth.rs"),
         include_str!("sections/spawner.rs"),
+        include_str!("../../actors/src/domain/profile.rs"),
         include_str!("sections/roles.rs"),
         include_str!("sections/services.rs"),
         include_str!("sections/root.rs"),
@@ -214,6 +225,13 @@ fn default_of(kind: &str) -> Value {
         "Service" => value_of(&Service::default()),
         "LoadGroup" => value_of(&LoadGroup::default()),
         "CustomScope" => value_of(&CustomScope::default()),
+        "Profile" => value_of(&Profile::default()),
+        "ProfileOption" => value_of(&ProfileOption::default()),
+        "Choice" => value_of(&Choice::default()),
+        "Number" => value_of(&Number::default()),
+        "Text" => value_of(&Text::default()),
+        "Image" => value_of(&Image::default()),
+        "Offer" => value_of(&Offer::default()),
         _ => Value::Null,
     }
 }
@@ -224,17 +242,25 @@ fn entry_of(kind: &'static str) -> Option<&'static str> {
     inner.strip_suffix('>').filter(|inner| SCHEMA.structs.contains_key(inner))
 }
 
-/// The settings that are lists or maps of entries, with the entry's struct.
+/// The settings that are lists or maps of entries, with the entry's struct; also those inside of entries.
 fn lists() -> Vec<(String, &'static str)> {
-    let sections = SCHEMA.structs.get("Config").map(Vec::as_slice).unwrap_or_default();
-    let below = |section: &'static Field| {
-        let fields = SCHEMA.structs.get(section.kind).map(Vec::as_slice).unwrap_or_default();
-        fields
-            .iter()
-            .filter_map(|field| Some((join(section.name, field.name), entry_of(field.kind)?)))
-    };
-    let top = sections.iter().filter_map(|one| Some((one.name.to_owned(), entry_of(one.kind)?)));
-    top.chain(sections.iter().flat_map(below)).collect()
+    let mut found = Vec::new();
+    let mut owners = VecDeque::from([(String::new(), "Config")]);
+    while let Some((path, owner)) = owners.pop_front() {
+        for field in SCHEMA.structs.get(owner).map(Vec::as_slice).unwrap_or_default() {
+            let path = join(&path, field.name);
+            if let Some(inner) = entry_of(field.kind) {
+                found.push((path.clone(), inner));
+                owners.push_back((path, inner));
+            } else if SCHEMA.structs.contains_key(field.kind) {
+                owners.push_back((path, field.kind));
+            } else {
+                let variants = SCHEMA.payloads(field.kind).unwrap_or_default();
+                owners.extend(variants.iter().map(|one| (join(&path, one.name), one.kind)));
+            }
+        }
+    }
+    found
 }
 
 /// As [`fields`], of this list.
@@ -397,7 +423,7 @@ fn write_struct(
                 let _ = writeln!(out, "{indent}// {line}{}", if end == 1 { &class } else { "" });
             }
             for one in fields_of(&path) {
-                let name = one.path.rsplit('.').next().unwrap_or_default();
+                let name = one.path.strip_prefix(&path).unwrap_or_default().trim_start_matches('.');
                 let text = format!("{name} ({}; {}): {}", one.kind, one.default, one.doc);
                 write_wrapped(out, &format!("{indent}// - "), &format!("{indent}//   "), &text);
             }
@@ -586,6 +612,13 @@ mod tests {
         }
         assert!(settings().len() >= seen.len());
         assert!(setting("load_roles").is_some() && setting("services.url").is_some());
+        // Also in entries of entries.
+        for path in ["name", "kind", "kind.Number.min", "kind.Choice.choices.overrides.args"] {
+            assert!(
+                setting(&format!("spawner.profiles.profile_options.{path}")).is_some(),
+                "{path}"
+            );
+        }
         for one in settings() {
             assert!(one.doc.len() > 8, "{}", one.path);
             let optional =

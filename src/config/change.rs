@@ -66,6 +66,7 @@ const TABLE: &[(&str, Class)] = &[
     ("hub.service_check_interval", Live),
     ("hub.concurrent_spawn_limit", Live),
     ("hub.active_server_limit", Live),
+    ("hub.spawn_queue_limit", Live),
     ("hub.allow_named_servers", Live),
     ("hub.named_server_limit_per_user", Live),
     ("hub.redirect_to_server", Live),
@@ -122,6 +123,7 @@ const TABLE: &[(&str, Class)] = &[
     ("spawner.ports", NextStart),
     ("spawner.environment", NextStart),
     ("spawner.env_keep", NextStart),
+    ("spawner.profiles", Live),
     ("spawner.server_token_scopes", NextStart),
     ("spawner.oauth_client_allowed_scopes", NextStart),
     ("spawner.start_timeout", NextStart),
@@ -252,6 +254,7 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
         Value::Object(_) if ["load_groups", "hub.custom_scopes"].contains(&path) => {
             serde_json::json!({"x": {}})
         }
+        Value::Array(_) if path == "spawner.profiles" => serde_json::json!([{"slug": "x"}]),
         Value::Array(_) if path == "spawner.ports" => serde_json::json!([1, 2]),
         Value::Array(items) => [items.clone(), vec!["x".into()]].concat().into(),
         Value::Object(_) if path == "auth.class" => serde_json::json!({"Dummy": Dummy::default()}),

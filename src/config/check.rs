@@ -19,6 +19,7 @@ mod folders;
 mod network;
 mod pages;
 mod people;
+mod profiles;
 mod roles;
 mod services;
 
@@ -79,6 +80,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     roles::roles(&mut say, config);
     services::services(&mut say, config, world);
     spawner(&mut say, config);
+    profiles::profiles(&mut say, config);
     waits(&mut say, config);
     folders::of_roots_files(&mut say, config, world);
     people::accounts(&mut say, config, world);

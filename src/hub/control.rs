@@ -184,6 +184,7 @@ fn files(folder: &Path, end: &str) -> io::Result<(u64, usize, Option<SystemTime>
 fn state_name(state: &ServerState) -> &'static str {
     match state {
         ServerState::Stopped(_) => "stopped",
+        ServerState::Queued { .. } => "queued",
         ServerState::Starting { .. } => "starting",
         ServerState::Probing { .. } => "probing",
         ServerState::Running { .. } => "running",

@@ -56,6 +56,7 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
     let limits = spawners::Limits {
         starting: slice.hub.concurrent_spawn_limit,
         active: slice.hub.active_server_limit,
+        waiting: slice.hub.spawn_queue_limit,
     };
     settings.limits.store(limits.into());
     let (limit, concurrency) = match &slice.auth.class {
@@ -86,6 +87,7 @@ fn spawner(slice: &HubSlice) -> spawner::Settings {
         debug: from.debug,
         disable_user_config: from.disable_user_config,
         environment: from.environment.clone(),
+        profiles: from.profiles.clone(),
         admin_access: slice.hub.admin_access,
         server_token_scopes: server_token_scopes(slice),
         oauth_client_allowed_scopes: scopes(&from.oauth_client_allowed_scopes),

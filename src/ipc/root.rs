@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jovis_actors::{
-    domain::{OrderId, ServerName, Username},
+    domain::{OrderId, ServerName, Username, options::Chosen},
     ports::Exit,
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub enum HubSays {
         env: BTreeMap<String, String>,
         /// Values for the holes of root's templates: `username`, `base_url`, `port`.
         holes: BTreeMap<String, String>,
+        /// What was chosen of what root's configuration offers; root works out by itself what that sets.
+        #[serde(default)]
+        chosen: Option<Chosen>,
     },
     /// Start a service of the configuration, whose program root knows. With it comes the descriptor of its log file.
     /// Answers as to [`HubSays::Spawn`]; denied, while another process of that service lives.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use jovis_actors::{
-    domain::{OrderId, Secret, ServerName, Username},
+    domain::{OrderId, Secret, ServerName, Username, options::Chosen},
     ports::Exit,
 };
 use thiserror::Error;
@@ -214,6 +214,7 @@ impl Root {
             server: birth.server.clone(),
             env: birth.env,
             holes: birth.holes,
+            chosen: birth.chosen,
         };
         match self.ask(message, &[birth.log], BIRTH).await?.0 {
             RootSays::Spawned { pid, .. } => Ok(pid),
@@ -463,6 +464,8 @@ pub struct Birth<'a> {
     pub env: BTreeMap<String, String>,
     /// Values for the holes of root's templates.
     pub holes: BTreeMap<String, String>,
+    /// What was chosen of root's profiles.
+    pub chosen: Option<Chosen>,
     /// The server's output goes there.
     pub log: BorrowedFd<'a>,
 }

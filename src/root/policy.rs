@@ -11,7 +11,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use jovis_actors::domain::Username;
+use jovis_actors::domain::{
+    Username,
+    options::{self, Chosen, fill},
+    profile::Overrides,
+};
 use thiserror::Error;
 
 use crate::{
@@ -95,14 +99,13 @@ pub(super) fn spawn(
     (living, most): (usize, u64),
     user: &Username,
     given: BTreeMap<String, String>,
-    holes: &BTreeMap<String, String>,
+    (holes, chosen): (&BTreeMap<String, String>, Option<Chosen>),
 ) -> Result<Plan, Refusal> {
     let spawner = &config.spawner;
     room(living, most)?;
     if user.as_str().starts_with('-') {
         return refuse("the name is no account name");
     }
-    variables(&given, &spawner.environment)?;
     for (name, value) in holes {
         let fine = match name.as_str() {
             "username" => value == user.as_str(),
@@ -114,8 +117,13 @@ pub(super) fn spawn(
             return refuse(format!("{value:?} does not fit into the hole {name}"));
         }
     }
-    let argv: Vec<_> =
-        spawner.cmd.iter().chain(&spawner.args).map(|arg| fill(arg, holes)).collect();
+    let set = chosen_sets(config, chosen, holes)?;
+    let configured: BTreeMap<_, _> =
+        spawner.environment.clone().into_iter().chain(set.environment).collect();
+    variables(&given, &configured)?;
+    let filled = |args: &[String]| args.iter().map(|arg| fill(arg, holes)).collect::<Vec<_>>();
+    let cmd = if set.cmd.is_empty() { filled(&spawner.cmd) } else { set.cmd };
+    let argv = [cmd, filled(&spawner.args), set.args].concat();
     if argv.first().is_none_or(String::is_empty) {
         return refuse("spawner.cmd is empty");
     }
@@ -132,9 +140,27 @@ pub(super) fn spawn(
             }
         }
     };
-    let configured = spawner.environment.clone();
     let user = user.as_str().to_owned();
     Ok(Plan { run_as, user, argv, given, configured, open_files: spawner.open_files })
+}
+
+/// What the choice sets, worked out from root's own configuration. Who may choose it is the hub's to know; that it is
+/// offered at all is ours.
+fn chosen_sets(
+    config: &Config,
+    chosen: Option<Chosen>,
+    holes: &BTreeMap<String, String>,
+) -> Result<Overrides, Refusal> {
+    let profiles = &config.spawner.profiles;
+    match chosen {
+        _ if profiles.is_empty() => Ok(Overrides::default()),
+        None => refuse("no profile was chosen"),
+        Some(chosen) => {
+            let checked = options::check(profiles, &|_| true, &chosen.options());
+            let checked = checked.map_err(|faults| Refusal(options::in_one(&faults)))?;
+            options::apply(profiles, &checked, holes).map_err(|fault| Refusal(fault.to_string()))
+        }
+    }
 }
 
 /// A managed service: may it be started, and how? Its program, folder and account are the configuration's.
@@ -257,27 +283,6 @@ fn is_hub_variable(name: &str) -> bool {
 
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
-/// Fills `{name}` for the holes there are, in one pass: what was filled in is not looked at again.
-fn fill(template: &str, holes: &BTreeMap<String, String>) -> String {
-    let mut filled = String::new();
-    let mut rest = template;
-    while let Some((before, from)) = rest.split_once('{') {
-        filled.push_str(before);
-        let hole = from.split_once('}').and_then(|(name, after)| Some((holes.get(name)?, after)));
-        rest = match hole {
-            Some((value, after)) => {
-                filled.push_str(value);
-                after
-            }
-            None => {
-                filled.push('{');
-                from
-            }
-        };
-    }
-    filled + rest
 }
 
 #[cfg(test)]

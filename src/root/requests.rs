@@ -8,7 +8,7 @@ use std::{
 };
 
 use jovis_actors::{
-    domain::{OrderId, ServerName, Username},
+    domain::{OrderId, ServerName, Username, options::Chosen},
     ports::Exit,
 };
 use nix::errno::Errno;
@@ -86,8 +86,8 @@ impl Root {
                 self.hub.say(id, RootSays::Children, vec![list]);
                 Ok(None)
             }
-            HubSays::Spawn { order, user, server, env, holes } => {
-                self.spawn(id, &order, &user, &server, (env, holes), fds)
+            HubSays::Spawn { order, user, server, env, holes, chosen } => {
+                self.spawn(id, &order, (&user, &server), (env, holes, chosen), fds)
             }
             HubSays::Serve { order, service, env } => self.serve(id, &order, service, env, fds),
             HubSays::Signal { order, how } => self.signal(&order, how),
@@ -110,16 +110,15 @@ impl Root {
         &mut self,
         id: Option<u64>,
         order: &OrderId,
-        user: &Username,
-        server: &ServerName,
-        (env, holes): (BTreeMap<String, String>, BTreeMap<String, String>),
+        (user, server): (&Username, &ServerName),
+        (env, holes, chosen): (BTreeMap<String, String>, BTreeMap<String, String>, Option<Chosen>),
         fds: Vec<OwnedFd>,
     ) -> Outcome {
         if self.answers_known(id, order) {
             return Ok(None);
         }
         let (config, privileged) = (&self.setup.config, self.setting.we.privileged);
-        let plan = policy::spawn(config, privileged, self.count(), user, env, &holes)?;
+        let plan = policy::spawn(config, privileged, self.count(), user, env, (&holes, chosen))?;
         self.bear(id, order, &plan, (server.as_str(), None), fds)
     }
 

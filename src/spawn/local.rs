@@ -146,9 +146,14 @@ impl Local {
             server: &order.server,
             env,
             holes,
+            chosen: order.chosen.clone(),
             log: log.as_fd(),
         };
-        let pid = self.root.spawn(birth).await.map_err(|error| explain(error, &settings.cmd))?;
+        let cmd = match order.overrides.cmd.as_slice() {
+            [] => &settings.cmd,
+            own => own,
+        };
+        let pid = self.root.spawn(birth).await.map_err(|error| explain(error, cmd))?;
         if let Some(uid) = uid_of(pid) {
             self.expected.expect(&url, port, uid);
         }

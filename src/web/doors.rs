@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use jovis_actors::{
     accounts::{self, NewCode, Redeemed, Redemption},
     activity,
-    domain::{Moment, Route, ServerKey, TokenId, User, UserId},
+    domain::{Moment, OrderId, Route, ServerKey, TokenId, User, UserId},
     logins::{self, SignInRefused},
     ports::{Boxed, Clock, Credentials, Meter},
     routes::{self, RouteError},
-    spawners::{self, Ask, Begun, Report, StartRefused, StopAsk, StopRefused, Trouble},
+    spawners::{self, Ask, Begun, Place, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{self, Image, Write},
     usage::Usage,
 };
@@ -56,6 +56,10 @@ pub(crate) trait Doors: Send + Sync {
     fn trouble(&self, key: &ServerKey) -> Option<Trouble>;
     /// What this server took when it was last measured; none while it does not run, or where nobody measures.
     fn usage(&self, key: &ServerKey) -> Option<Usage>;
+    /// See [`spawners::Client::place`].
+    fn place(&self, key: &ServerKey) -> Option<Place>;
+    /// See [`spawners::Client::log_tail`].
+    fn log_tail<'a>(&'a self, order: &'a OrderId, bytes: usize) -> Boxed<'a, String>;
     /// See [`routes::Client::list`].
     fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>>;
     /// See [`routes::Client::check`].
@@ -148,6 +152,14 @@ impl Doors for Actors {
     fn usage(&self, key: &ServerKey) -> Option<Usage> {
         let image = self.store.image();
         self.meter.usage(image.server(key)?.state.order()?)
+    }
+
+    fn place(&self, key: &ServerKey) -> Option<Place> {
+        self.spawners.place(key)
+    }
+
+    fn log_tail<'a>(&'a self, order: &'a OrderId, bytes: usize) -> Boxed<'a, String> {
+        Box::pin(self.spawners.log_tail(order, bytes))
     }
 
     fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>> {

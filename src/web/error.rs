@@ -261,6 +261,10 @@ impl From<StartRefused> for Error {
             StartRefused::TooManyStarting { retry_after, .. } => {
                 Self::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after.as_secs())
             }
+            StartRefused::QueueFull { retry_after, .. }
+            | StartRefused::QueuedEnough { retry_after, .. } => {
+                Self::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after.as_secs())
+            }
             StartRefused::TooManyActive { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, why),
             StartRefused::Maintenance { retry_after, .. } => {
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, why, retry_after.as_secs())

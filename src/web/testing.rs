@@ -25,7 +25,9 @@ use jovis_actors::{
     logins::SignInRefused,
     ports::{Boxed, Clock, Credentials, Entropy},
     routes::RouteError,
-    spawners::{self, Ask, Begun, Event, Report, StartRefused, StopAsk, StopRefused, Trouble},
+    spawners::{
+        self, Ask, Begun, Event, Place, Report, StartRefused, StopAsk, StopRefused, Trouble,
+    },
     store::{Image, Write},
     usage::Usage,
 };
@@ -75,6 +77,10 @@ pub(crate) struct Doubles {
     reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
     /// What servers take.
     pub(crate) usages: Mutex<BTreeMap<ServerKey, Usage>>,
+    /// Who waits for room, and where.
+    pub(crate) places: Mutex<BTreeMap<ServerKey, Place>>,
+    /// What every server has written.
+    pub(crate) tail: Mutex<String>,
     pub(crate) routes: Mutex<Vec<Route>>,
     /// What was asked of the machinery, in its order.
     pub(crate) asked: Mutex<Vec<String>>,
@@ -335,6 +341,14 @@ impl Doors for Fake {
         self.0.reports.lock().unwrap().get(key).map(watch::Sender::subscribe)
     }
 
+    fn place(&self, key: &ServerKey) -> Option<Place> {
+        self.0.places.lock().unwrap().get(key).copied()
+    }
+
+    fn log_tail<'a>(&'a self, _: &'a OrderId, _: usize) -> Boxed<'a, String> {
+        Box::pin(async { self.0.tail.lock().unwrap().clone() })
+    }
+
     fn trouble(&self, _key: &ServerKey) -> Option<Trouble> {
         None
     }
@@ -450,6 +464,8 @@ impl Hub {
             notes: activity::Notes::default(),
             reports: Mutex::default(),
             usages: Mutex::default(),
+            places: Mutex::default(),
+            tail: Mutex::default(),
             routes: Mutex::default(),
             asked: Mutex::default(),
         });

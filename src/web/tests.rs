@@ -23,6 +23,7 @@ mod machinery;
 mod matrix;
 mod notices;
 mod openapi;
+mod options;
 mod people;
 mod provider;
 mod reference;

@@ -12,7 +12,7 @@ use jovis::{
     spawn::{listeners::Expected, local::Local, output::Outputs},
 };
 use jovis_actors::{
-    domain::{OrderId, Seconds, Secret, ServerName, Username},
+    domain::{OrderId, Seconds, Secret, ServerName, Username, profile::Overrides},
     ports::{
         EnvVars, Exit, Handle, Order, Progress, Recovered, SpawnError, Spawner, Started, Stop,
     },
@@ -46,6 +46,8 @@ fn order(n: u8) -> Order {
         prefix: "/user/%C3%BCnal/".to_owned(),
         env: Secret::new(EnvVars::default()),
         options: None,
+        chosen: None,
+        overrides: Overrides::default(),
     }
 }
 

@@ -46,8 +46,8 @@ pub use oauth::{
     CODE_LIFE, CodeRefused, NewCode, RedeemRefused, Redeemed, Redemption, give_code, redeem_code,
 };
 pub use servers::{
-    Beginning, Moved, SERVER_SCOPES, StepRefused, begin_server, move_server, remove_server,
-    server_scopes,
+    Beginning, Moved, Queueing, SERVER_SCOPES, StepRefused, begin_server, move_server,
+    queue_server, remove_server, server_scopes,
 };
 pub use services::{
     NewService, ServiceRefused, WantedClient, begin_service, create_service, delete_service,

@@ -130,6 +130,36 @@ pub fn begin_server(
     Ok((writes, server))
 }
 
+/// A start that is to wait for room.
+#[derive(Debug, Clone)]
+pub struct Queueing {
+    /// Which server.
+    pub key: ServerKey,
+    /// Since when.
+    pub since: Moment,
+    /// The order of its last life, which is known to have ended.
+    pub over: Option<OrderId>,
+    /// What the user chose; none: as last time.
+    pub options: Option<serde_json::Value>,
+    /// A new display name; none: as before.
+    pub display_name: Option<String>,
+}
+
+/// Records that a start waits, with what was chosen for it: that is what it is started with when its turn comes, whatever
+/// happens to the hub meanwhile.
+pub fn queue_server(image: &Image, what: Queueing) -> Decided<(), StepRefused> {
+    image.user(what.key.user).ok_or(StepRefused::NoUser)?;
+    let old = image.server(&what.key);
+    not_moved_on(old.and_then(|server| server.state.order()), what.over.as_ref())?;
+    let mut server =
+        old.map_or_else(|| named::fresh(what.key.clone()), |server| (**server).clone());
+    server.state = ServerState::Queued { since: what.since };
+    server.user_options = what.options.or(server.user_options);
+    server.display_name = what.display_name.unwrap_or(server.display_name);
+    server.deaths = Vec::new();
+    Ok((vec![Write::Server(Arc::new(server))], ()))
+}
+
 /// A step to be recorded.
 #[derive(Debug, Clone)]
 pub struct Moved {
@@ -163,6 +193,8 @@ pub fn move_server(image: &Image, what: Moved) -> Decided<(), StepRefused> {
             }
             server.version = what.version.or(server.version);
         }
+        // Only by `queue_server`, which knows what was chosen.
+        ServerState::Queued { .. } => return Err(StepRefused::MovedOn),
         ServerState::Waiting { .. } => {
             writes.extend(server.token.take().map(Write::TokenGone));
         }

@@ -139,6 +139,11 @@ impl std::fmt::Display for Cause {
 pub enum ServerState {
     /// Not running. With the reason of the last end, if there was a life before.
     Stopped(Option<Cause>),
+    /// To be started as soon as there is room; no order yet.
+    Queued {
+        /// Since when it waits: that is its place in the queue.
+        since: Moment,
+    },
     /// An order was given; whether the act happened only the spawner knows.
     Starting {
         /// The act's id.
@@ -193,7 +198,7 @@ impl ServerState {
             | Self::Probing { order, .. }
             | Self::Running { order, .. }
             | Self::Stopping { order, .. } => Some(order),
-            Self::Stopped(_) | Self::Waiting { .. } | Self::Failed(_) => None,
+            Self::Stopped(_) | Self::Queued { .. } | Self::Waiting { .. } | Self::Failed(_) => None,
         }
     }
 
@@ -205,7 +210,10 @@ impl ServerState {
     /// `pending` on the wire: `spawn`, `stop` or nothing.
     pub fn pending(&self) -> Option<&'static str> {
         match self {
-            Self::Starting { .. } | Self::Probing { .. } | Self::Waiting { .. } => Some("spawn"),
+            Self::Queued { .. }
+            | Self::Starting { .. }
+            | Self::Probing { .. }
+            | Self::Waiting { .. } => Some("spawn"),
             // Ended only to be started on another port: the start is still under way.
             Self::Stopping { cause: Cause::PortTaken(_), .. } => Some("spawn"),
             Self::Stopping { .. } => Some("stop"),
@@ -225,8 +233,16 @@ impl ServerState {
             Self::Stopping { cause, .. } | Self::Waiting { cause, .. } | Self::Failed(cause) => {
                 Some(cause)
             }
-            Self::Starting { .. } | Self::Probing { .. } | Self::Running { .. } => None,
+            Self::Queued { .. }
+            | Self::Starting { .. }
+            | Self::Probing { .. }
+            | Self::Running { .. } => None,
         }
+    }
+
+    /// Does it wait for room? Then it counts as pending on the wire, and takes no place yet.
+    pub fn is_queued(&self) -> bool {
+        matches!(self, Self::Queued { .. })
     }
 }
 

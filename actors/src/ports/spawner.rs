@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Boxed;
 pub use crate::domain::server::Handle;
-use crate::domain::{OrderId, Secret, ServerName, Username};
+use crate::domain::{OrderId, Secret, ServerName, Username, options::Chosen, profile::Overrides};
 
 /// One act of starting, with all that is needed for it.
 #[derive(Debug, Clone)]
@@ -23,8 +23,12 @@ pub struct Order {
     /// `JUPYTERHUB_*` and what else the hub gives, without the address (`JUPYTERHUB_SERVICE_URL`), which the spawner
     /// adds. Holds the API token: not for logs.
     pub env: Secret<EnvVars>,
-    /// What the user chose.
+    /// What the user chose, as it came where nothing is offered to choose from.
     pub options: Option<serde_json::Value>,
+    /// The same as a choice of what is offered.
+    pub chosen: Option<Chosen>,
+    /// What that sets, filled in. Environment and limits are in `env` already.
+    pub overrides: Overrides,
 }
 
 /// Environment variables that are wiped when dropped.

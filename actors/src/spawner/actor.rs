@@ -27,7 +27,7 @@ use crate::{
     domain::{Cause, OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
     ports::{Clock, Entropy, Probe, Spawner},
     routes,
-    spawners::{Ask, StopAsk},
+    spawners::{Ask, StopAsk, Trouble},
     store,
     supervise::{On, Quarantined, faults, handles},
 };
@@ -191,7 +191,7 @@ impl Actor {
             let now = self.kit.clock.moment();
             let settings = self.kit.settings.load_full();
             let slot = self.slot(name);
-            let fresh = matches!(event, Event::Start(_));
+            let fresh = matches!(event, Event::Start(_) | Event::Queue(_));
             let with = machine::Context {
                 now,
                 policy: settings.restart,
@@ -284,7 +284,13 @@ impl Actor {
                 }
                 let elsewhere =
                     matches!(slot.state, State::Waiting { cause: Cause::PortTaken(_), .. });
+                let waited = matches!(slot.state, State::Queued { .. });
                 slot.state = step.next.clone();
+                let queued = matches!(slot.state, State::Queued { .. });
+                let given_up = match &slot.state {
+                    State::Stopped(Some(cause)) if waited => Some(cause.clone()),
+                    _ => None,
+                };
                 let fresh = step.fresh;
                 let note = slot.note.take();
                 let starting = matches!(slot.state, State::Starting { .. });
@@ -300,8 +306,16 @@ impl Actor {
                 }
                 self.forget(name, ctx);
                 // To the person who waits a start on another port is the same one.
-                if starting && (fresh || !elsewhere) {
+                let waited = waited && self.kit.board.report(&key).is_some();
+                if queued || starting && (fresh || !elsewhere) && !waited {
                     self.kit.board.begin(&key);
+                }
+                if queued {
+                    self.kit.board.say(&key, 0, "Waiting for a free place");
+                }
+                if let Some(cause) = given_up {
+                    let at = self.kit.clock.moment();
+                    self.kit.board.ended(&key, Trouble { cause, at, tail: "".into() }, true);
                 }
                 self.carry(name, ctx);
             }
@@ -341,7 +355,8 @@ impl Actor {
         let name = server.key.name.clone();
         let state = State::from(server.state.clone());
         match &state {
-            State::Stopped(_) | State::Failed(_) => {}
+            // (Who waits for room is started by the registry.)
+            State::Stopped(_) | State::Queued { .. } | State::Failed(_) => {}
             State::Waiting { until, .. } => self.launch(&name, Effect::Wake(*until), ctx),
             State::Starting { order } => self.find(&name, order, None, ctx),
             State::Probing { order, handle, .. }
@@ -417,9 +432,12 @@ handles!(Actor as "spawner": Start, Stop, Check, Rest);
 
 impl On<Start> for Actor {
     type Result = ResponseFuture<Result<(), NotBegun>>;
-    fn on(&mut self, Start { name, ask }: Start, ctx: &mut Self::Context) -> Self::Result {
-        let order = self.fresh_order();
-        self.ask(&name, Event::Start(order), Some(ask), ctx)
+    fn on(&mut self, Start { name, ask, queue }: Start, ctx: &mut Self::Context) -> Self::Result {
+        let event = match queue {
+            Some(since) => Event::Queue(since),
+            None => Event::Start(self.fresh_order()),
+        };
+        self.ask(&name, event, Some(ask), ctx)
     }
 }
 

@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 use super::restart::Restart;
 use crate::{
     accounts,
-    domain::{ClientId, RouteSpec, Scope, Secret, ServerName, ServiceName, Username, quote},
+    domain::{
+        ClientId, RouteSpec, Scope, Secret, ServerName, ServiceName, Username,
+        profile::{Overrides, Profile},
+        quote,
+    },
     ports::EnvVars,
 };
 
@@ -73,6 +77,8 @@ pub struct Settings {
     pub disable_user_config: bool,
     /// Variables that go before all others.
     pub environment: BTreeMap<String, String>,
+    /// What people choose from.
+    pub profiles: Vec<Profile>,
     /// Sets `JUPYTERHUB_ADMIN_ACCESS`.
     pub admin_access: bool,
     /// Scopes of the token a server is given; `!server` is filled in.
@@ -107,6 +113,7 @@ impl Default for Settings {
             debug: false,
             disable_user_config: false,
             environment: BTreeMap::new(),
+            profiles: Vec::new(),
             admin_access: false,
             server_token_scopes: accounts::SERVER_SCOPES.map(Scope::new).into(),
             oauth_client_allowed_scopes: Vec::new(),
@@ -120,13 +127,21 @@ impl Default for Settings {
     }
 }
 
-/// The environment of one user's server, with its API token in it.
+/// The holes that whatever is configured for a server may have, besides its options.
+pub fn holes(facts: &Facts, user: &Username) -> BTreeMap<String, String> {
+    [("username", user.as_str()), ("base_url", &facts.base_url)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// The environment of one user's server, with its API token in it. What was chosen for it goes before what holds for all.
 pub fn variables(
     facts: &Facts,
     settings: &Settings,
     user: &Username,
     server: &ServerName,
     token: &Secret,
+    chosen: &Overrides,
 ) -> Secret<EnvVars> {
     let prefix = facts.prefix(user, server);
     let access = json(&[Scope::access_server(user, server), Scope::access_user(user)]);
@@ -138,7 +153,13 @@ pub fn variables(
         host => format!("{host}{path}"),
     };
     let flag = |on: bool| on.then(|| "1".to_owned());
-    let text = |text: &str| (!text.is_empty()).then(|| fill(text));
+    // What was chosen is filled in already, and not filled in again.
+    let text = |chosen: &str, text: &str| match chosen {
+        "" => (!text.is_empty()).then(|| fill(text)),
+        chosen => Some(chosen.to_owned()),
+    };
+    let memory = chosen.memory().ok().flatten().or(settings.mem_limit);
+    let processors = chosen.processors().ok().flatten().or(settings.cpu_limit);
 
     let mut vars = BTreeMap::new();
     let mut set = |name: &str, value: String| vars.insert(name.to_owned(), value);
@@ -166,13 +187,13 @@ pub fn variables(
     for (name, value) in [
         ("JUPYTERHUB_COOKIE_OPTIONS", settings.cookie_options.as_ref().map(ToString::to_string)),
         ("JUPYTERHUB_ADMIN_ACCESS", flag(settings.admin_access)),
-        ("JUPYTERHUB_ROOT_DIR", text(&settings.notebook_dir)),
-        ("JUPYTERHUB_DEFAULT_URL", text(&settings.default_url)),
+        ("JUPYTERHUB_ROOT_DIR", text(&chosen.notebook_dir, &settings.notebook_dir)),
+        ("JUPYTERHUB_DEFAULT_URL", text(&chosen.default_url, &settings.default_url)),
         ("JUPYTERHUB_DEBUG", flag(settings.debug)),
         ("JUPYTERHUB_DISABLE_USER_CONFIG", flag(settings.disable_user_config)),
-        ("MEM_LIMIT", settings.mem_limit.map(|it| it.to_string())),
+        ("MEM_LIMIT", memory.map(|it| it.to_string())),
         ("MEM_GUARANTEE", settings.mem_guarantee.map(|it| it.to_string())),
-        ("CPU_LIMIT", settings.cpu_limit.map(|it| it.to_string())),
+        ("CPU_LIMIT", processors.map(|it| it.to_string())),
         ("CPU_GUARANTEE", settings.cpu_guarantee.map(|it| it.to_string())),
     ] {
         if let Some(value) = value {
@@ -180,6 +201,7 @@ pub fn variables(
         }
     }
     vars.extend(settings.environment.clone());
+    vars.extend(chosen.environment.clone());
     Secret::new(EnvVars(vars))
 }
 
@@ -252,7 +274,8 @@ mod tests {
 
     fn vars(facts: &Facts, settings: &Settings, server: &str) -> BTreeMap<String, String> {
         let (bob, server) = (Username::new("bob").unwrap(), ServerName::new(server).unwrap());
-        variables(facts, settings, &bob, &server, &Secret::new("s3cret".to_owned()))
+        let chosen = Overrides::default();
+        variables(facts, settings, &bob, &server, &Secret::new("s3cret".to_owned()), &chosen)
             .reveal()
             .0
             .clone()
@@ -338,6 +361,35 @@ mod tests {
             ("JUPYTERHUB_USER", "eve"),
         ] {
             assert_eq!(vars.get(name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_goes_before_what_holds_for_all() {
+        let settings = Settings {
+            default_url: "/tree".to_owned(),
+            mem_limit: Some(1024),
+            environment: [("A", "1"), ("B", "1")].map(|(a, b)| (a.into(), b.into())).into(),
+            ..settings()
+        };
+        let chosen = Overrides {
+            environment: [("B".to_owned(), "2".to_owned())].into(),
+            default_url: "/lab/{username}".to_owned(),
+            mem_limit: "2G".to_owned(),
+            cpu_limit: "1.5".to_owned(),
+            ..Overrides::default()
+        };
+        let (bob, server) = (Username::new("bob").unwrap(), ServerName::default_server());
+        let token = Secret::new("x".to_owned());
+        let all = variables(&facts(), &settings, &bob, &server, &token, &chosen);
+        for (name, value) in [
+            ("A", "1"),
+            ("B", "2"),
+            ("JUPYTERHUB_DEFAULT_URL", "/lab/{username}"),
+            ("MEM_LIMIT", "2147483648"),
+            ("CPU_LIMIT", "1.5"),
+        ] {
+            assert_eq!(all.reveal().0.get(name).map(String::as_str), Some(value), "{name}");
         }
     }
 

@@ -13,6 +13,7 @@
 //!     └────────────────────────────────────────────────── by `restart` ── Stopped, Waiting, Failed
 //!
 //!   Waiting ── Due, Start ──▶ Starting          Failed ── Start ──▶ Starting
+//!   Stopped, Failed ── Queue ──▶ Queued ── Start (there is room) ──▶ Starting          Queued ── Stop ──▶ Stopped
 //!   A Spawned that comes when nobody waits for it is killed, whatever the state.
 //!
 //!            PortTaken          Killed, Exited             Due
@@ -57,10 +58,24 @@ pub fn step(
     let stay = |effects: Vec<Effect>| Ok((state.clone(), effects));
     Ok(match event {
         On::Start(order) => match state {
-            In::Stopped(_) | In::Failed(_) | In::Waiting { .. } => begin(order),
+            In::Stopped(_) | In::Queued { .. } | In::Failed(_) | In::Waiting { .. } => begin(order),
             In::Starting { .. } | In::Probing { .. } | In::Routing { .. } => {
                 return Err(Refused::Starting);
             }
+            In::Running { .. } => return Err(Refused::Running),
+            In::Stopping { .. } => return Err(Refused::Stopping),
+        },
+        On::Queue(since) => match state {
+            In::Stopped(_) | In::Failed(_) => {
+                let next = In::Queued { since };
+                let record = Do::Record(next.recorded());
+                (next, vec![record])
+            }
+            In::Queued { .. }
+            | In::Waiting { .. }
+            | In::Starting { .. }
+            | In::Probing { .. }
+            | In::Routing { .. } => return Err(Refused::Starting),
             In::Running { .. } => return Err(Refused::Running),
             In::Stopping { .. } => return Err(Refused::Stopping),
         },
@@ -68,6 +83,7 @@ pub fn step(
             In::Waiting { until, .. } if *until == moment => begin(order),
             In::Waiting { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Starting { .. }
             | In::Probing { .. }
@@ -77,7 +93,7 @@ pub fn step(
         },
         On::Stop { by, remove } => match state {
             In::Stopped(_) | In::Failed(_) => return Err(Refused::NotRunning),
-            In::Waiting { .. } => {
+            In::Queued { .. } | In::Waiting { .. } => {
                 let next = In::Stopped(Some(Cause::asked(by)));
                 let record = Do::Record(next.recorded());
                 (next, vec![record])
@@ -121,6 +137,7 @@ pub fn step(
                 return stay(vec![]); // said twice
             }
             In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -140,6 +157,7 @@ pub fn step(
             }
             In::Starting { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Probing { .. }
@@ -153,6 +171,7 @@ pub fn step(
             }
             In::Starting { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Probing { .. }
@@ -168,6 +187,7 @@ pub fn step(
             }
             In::Probing { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -183,6 +203,7 @@ pub fn step(
             In::Running { .. }
             | In::Probing { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -198,6 +219,7 @@ pub fn step(
             In::Probing { .. }
             | In::Running { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -212,6 +234,7 @@ pub fn step(
             }
             In::Routing { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -227,6 +250,7 @@ pub fn step(
             In::Running { .. }
             | In::Routing { .. }
             | In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -247,6 +271,7 @@ pub fn step(
                 halted(&order, cause.clone(), with)
             }
             In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -267,6 +292,7 @@ pub fn step(
             }
             // One that came late.
             In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Waiting { .. }
             | In::Starting { .. }
@@ -278,6 +304,7 @@ pub fn step(
         On::NotRecorded => match state {
             // The asker was told; nothing has changed.
             In::Stopped(_)
+            | In::Queued { .. }
             | In::Failed(_)
             | In::Starting { .. }
             | In::Probing { .. }
@@ -290,7 +317,9 @@ pub fn step(
             }
         },
         On::Found { order, found } => match state {
-            In::Stopped(_) | In::Failed(_) | In::Waiting { .. } => return stay(vec![]),
+            In::Stopped(_) | In::Queued { .. } | In::Failed(_) | In::Waiting { .. } => {
+                return stay(vec![]);
+            }
             In::Starting { .. }
             | In::Probing { .. }
             | In::Routing { .. }
@@ -385,7 +414,11 @@ pub fn other_ports(so_far: u32, from: &State, next: &State) -> u32 {
         | State::Probing { .. }
         | State::Routing { .. }
         | State::Stopping { .. } => so_far,
-        State::Stopped(_) | State::Waiting { .. } | State::Failed(_) | State::Running { .. } => 0,
+        State::Stopped(_)
+        | State::Queued { .. }
+        | State::Waiting { .. }
+        | State::Failed(_)
+        | State::Running { .. } => 0,
     }
 }
 

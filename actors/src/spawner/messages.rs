@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::machine;
 use crate::{
-    domain::{OrderId, ServerName},
+    domain::{Moment, OrderId, ServerName},
     spawners::{Ask, StopAsk},
     supervise::Quarantined,
 };
@@ -41,6 +41,8 @@ pub struct Start {
     pub name: ServerName,
     /// With what.
     pub ask: Ask,
+    /// Not now: it is to wait for room, from this moment on.
+    pub queue: Option<Moment>,
 }
 
 /// Stop this server. Answered when the intention is recorded.

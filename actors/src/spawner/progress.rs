@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     domain::ServerKey,
-    spawners::{Event, Report, Trouble},
+    spawners::{Event, Place, Report, Trouble},
 };
 
 /// So many servers are kept in mind; beyond that the oldest whose start has ended are dropped.
@@ -27,6 +27,8 @@ pub struct Board(Arc<RwLock<Entries>>);
 #[derive(Debug, Default)]
 struct Entries {
     servers: HashMap<ServerKey, Entry>,
+    /// Where those stand that wait for room.
+    places: HashMap<ServerKey, Place>,
     /// Counts starts: who is oldest.
     starts: u64,
 }
@@ -86,6 +88,16 @@ impl Board {
     /// The steps so far.
     pub fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>> {
         self.read().servers.get(key).map(|entry| entry.report.subscribe())
+    }
+
+    /// All who wait for room, and where they stand.
+    pub fn line_up(&self, places: HashMap<ServerKey, Place>) {
+        self.write().places = places;
+    }
+
+    /// Where this server stands among those that wait for room.
+    pub fn place(&self, key: &ServerKey) -> Option<Place> {
+        self.read().places.get(key).copied()
     }
 
     /// What went wrong last.

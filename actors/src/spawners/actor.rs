@@ -1,6 +1,9 @@
 //! The registry: makes a spawner actor for a user when there is something to do, ends it when there is not, starts it
 //! again after a panic, and at boot finds again what ran.
 //!
+//! Starts that people wait for and that find no room stand in a [`queue`], whose truth are the records; as places become
+//! free they are started from here, in its order.
+//!
 //! A user's actor that panics again and again is given ever more time between its starts (at most [`LONGEST`]); the
 //! others do not notice. What a spawner runs and no record knows (a store that was lost, a record that was not) is
 //! stopped.
@@ -19,12 +22,13 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::{
-    admit::{Limits, Load, admit, admit_in},
+    admit::{Admitted, Limits, Load, admit, admit_in, admit_or_queue},
     messages::{Ask, Begun, Start, StartRefused, Stop, StopAsk, StopRefused},
+    queue::{self, Pace, Place, Waits},
     reconcile,
 };
 use crate::{
-    domain::{ServerKey, UserId},
+    domain::{Moment, ServerKey, ServerState, UserId},
     spawner::{
         self, Kit, machine,
         messages::{Check, NotBegun, Rest},
@@ -53,6 +57,15 @@ const FIRST: Duration = Duration::from_millis(10);
 /// Longest wait before an actor that panicked is started again.
 pub const LONGEST: Duration = Duration::from_secs(300);
 
+/// After a change of the records it takes so long until it is looked whether there is room: much may change at once.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// So often it is looked without any change: limits may have been raised, and the time to wait is told anew.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A start from the queue that failed to begin is left alone for so long: others go on.
+const ASIDE: Duration = Duration::from_secs(30);
+
 /// An actor that lived so long is forgiven its panics.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
@@ -63,6 +76,16 @@ pub struct Actor {
     users: HashMap<UserId, Entry>,
     /// Starts that have been admitted and aren't recorded yet.
     admitted: HashSet<ServerKey>,
+    /// Starts that wait for room, also those whose wait is being recorded.
+    queue: Vec<Waits>,
+    /// Those whose wait is being recorded.
+    entering: HashSet<ServerKey>,
+    /// Starts from the queue that could not begin, until when they are left alone.
+    aside: HashMap<ServerKey, Instant>,
+    /// How fast the queue moves.
+    pace: Pace,
+    /// Somebody looks after the queue.
+    tending: bool,
     /// Users whose servers are being found again.
     missing: HashSet<UserId>,
     /// Records and world are being compared, again and again.
@@ -97,6 +120,11 @@ impl Actor {
             limits,
             users: HashMap::new(),
             admitted: HashSet::new(),
+            queue: Vec::new(),
+            entering: HashSet::new(),
+            aside: HashMap::new(),
+            pace: Pace::default(),
+            tending: false,
             missing: HashSet::new(),
             reconciling: false,
             unreachable: false,
@@ -205,7 +233,7 @@ impl Actor {
         let kit = self.kit.clone();
         let round = async move { reconcile::round(&kit).await };
         ctx.spawn(round.into_actor(self).map(move |outcome, act, ctx| {
-            let most = act.pace();
+            let most = act.period();
             let jitter = 1.0 + act.kit.entropy.below(1_000) as f64 / 4_000.0;
             let (pause, retry) = match outcome {
                 Ok(ghosts) => {
@@ -240,10 +268,10 @@ impl Actor {
                 let _ = addr.try_send(Rest);
             }
         }
-        ctx.run_later(self.pace(), Self::sweep);
+        ctx.run_later(self.period(), Self::sweep);
     }
 
-    fn pace(&self) -> Duration {
+    fn period(&self) -> Duration {
         self.kit.settings.load().reconcile_interval.max(SHORTEST)
     }
 }
@@ -260,7 +288,10 @@ impl actix::Actor for Actor {
             self.of(user, ctx);
         }
         self.all_found(ctx);
-        ctx.run_later(self.pace(), Self::sweep);
+        self.queue =
+            image.servers().filter_map(|server| waits(&server.key, &server.state)).collect();
+        self.tend(ctx);
+        ctx.run_later(self.period(), Self::sweep);
     }
 }
 
@@ -300,40 +331,185 @@ impl Actor {
         if image.user(key.user).is_none() {
             return Box::pin(fut::ready(Err(StartRefused::NoUser)));
         }
+        if self.queue.iter().any(|one| one.key == key) {
+            return Box::pin(fut::ready(Ok(Begun::Already)));
+        }
         let active = image.server(&key).is_some_and(|server| server.state.is_active());
         if !active && !self.admitted.contains(&key) {
             if let Err(refused) = admit_in(&image, &ask, self.kit.clock.moment()) {
                 return Box::pin(fut::ready(Err(refused)));
             }
+            let limits = **self.limits.load();
             let load = Load::count(&image, self.admitted.iter());
             let draw = self.kit.entropy.below(31);
-            if let Err(refused) = admit(**self.limits.load(), load, draw) {
-                return Box::pin(fut::ready(Err(refused)));
+            let room = ask.waits.then(|| queue::room(&self.queue, key.user, limits.waiting));
+            match admit_or_queue(limits, load, !self.queue.is_empty(), room, draw) {
+                Ok(Admitted::Now) => {}
+                Ok(Admitted::Waits) => return self.enter(key, ask, ctx),
+                Err(refused) => return Box::pin(fut::ready(Err(refused))),
             }
         }
         let first = self.admitted.insert(key.clone());
-        let spawner = self.of(key.user, ctx);
-        let message = spawner::messages::Start { name: key.name.clone(), ask };
-        let asked = async move { spawner.ask(message, PATIENCE).await };
+        let asked = self.ask_user(&key, ask, None, ctx);
         Box::pin(asked.into_actor(self).map(move |answer, act, _| {
             if first {
                 act.admitted.remove(&key);
             }
-            match answer? {
-                Ok(()) => Ok(Begun::Started),
-                Err(NotBegun::Refused(machine::Refused::Starting)) => Ok(Begun::Already),
-                Err(NotBegun::Refused(machine::Refused::Stopping)) => Err(StartRefused::Stopping),
-                // "Not running" is no answer to a start.
-                Err(NotBegun::Refused(
-                    machine::Refused::Running | machine::Refused::NotRunning,
-                )) => Err(StartRefused::Running),
-                Err(NotBegun::NotRecorded(why)) => Err(StartRefused::NotRecorded(why)),
-                Err(NotBegun::NoUser) => Err(StartRefused::NoUser),
-                Err(NotBegun::Busy) => Err(StartRefused::NotRecorded("busy".to_owned())),
-                Err(NotBegun::Died) => Err(Unavailable::Died("the user's spawner").into()),
-                Err(NotBegun::Aside(aside)) => Err(StartRefused::Aside(aside)),
-            }
+            begun(answer)
         }))
+    }
+
+    /// Asks the user's actor to start it, or to have it wait from this moment on.
+    fn ask_user(
+        &mut self,
+        key: &ServerKey,
+        ask: Ask,
+        queue: Option<Moment>,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<Result<(), NotBegun>, Unavailable>> + use<> {
+        let spawner = self.of(key.user, ctx);
+        let message = spawner::messages::Start { name: key.name.clone(), ask, queue };
+        async move { spawner.ask(message, PATIENCE).await }
+    }
+
+    /// One more waits for room.
+    fn enter(
+        &mut self,
+        key: ServerKey,
+        ask: Ask,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<Begun, StartRefused>> {
+        let since = self.kit.clock.moment();
+        self.queue.push(Waits { key: key.clone(), since });
+        self.entering.insert(key.clone());
+        let asked = self.ask_user(&key, ask, Some(since), ctx);
+        Box::pin(asked.into_actor(self).map(move |answer, act, ctx| {
+            act.entering.remove(&key);
+            let answer = begun(answer);
+            if let Ok(Begun::Started) = answer {
+                let user = act.kit.store.image().called(key.user);
+                info!(user, server = %key.name, waiting = act.queue.len(), "start waits");
+            }
+            // Where it was not recorded it leaves again with this.
+            act.attend(ctx);
+            act.tend(ctx);
+            answer.map(|begun| if begun == Begun::Started { Begun::Queued } else { begun })
+        }))
+    }
+
+    /// Looks after the queue, as long as anybody stands there.
+    fn tend(&mut self, ctx: &mut Context<Self>) {
+        if self.queue.is_empty() || std::mem::replace(&mut self.tending, true) {
+            return;
+        }
+        let mut published = self.kit.store.published();
+        published.mark_unchanged();
+        let news = async move {
+            // An error: there is no store any more, nor anything to do.
+            let _ = tokio::time::timeout(LOOK, published.changed()).await;
+            tokio::time::sleep(GATHER).await;
+        };
+        ctx.spawn(news.into_actor(self).map(|(), act, ctx| {
+            act.tending = false;
+            act.attend(ctx);
+            act.tend(ctx);
+        }));
+    }
+
+    /// Starts as many from the queue as there is room for, and tells the others where they stand.
+    fn attend(&mut self, ctx: &mut Context<Self>) {
+        let (image, now) = (self.kit.store.image(), self.kit.clock.instant());
+        self.queue.retain(|one| {
+            let state = image.server(&one.key).map(|server| &server.state);
+            self.entering.contains(&one.key) || state.is_some_and(ServerState::is_queued)
+        });
+        self.aside.retain(|_, until| *until > now);
+        let takes = |state: &ServerState| state.is_active() && !state.is_queued();
+        let has = |user| {
+            let own = image.servers_of(user).filter(|server| takes(&server.state)).count();
+            let soon = |key: &&ServerKey| {
+                key.user == user && !image.server(key).is_some_and(|it| takes(&it.state))
+            };
+            own + self.admitted.iter().filter(soon).count()
+        };
+        let mut stands = queue::order(&self.queue, has);
+        stands.retain(|key| !self.admitted.contains(key));
+        let (limits, mut load) = (**self.limits.load(), Load::count(&image, self.admitted.iter()));
+        let mut free = Vec::new();
+        // During maintenance nobody's turn comes.
+        let turns = if image.maintenance().is_some() { &[][..] } else { &stands[..] };
+        for key in turns {
+            if self.entering.contains(key) || self.aside.contains_key(key) {
+                continue;
+            }
+            if admit(limits, load, 0).is_err() {
+                break;
+            }
+            load.starting += 1;
+            load.active += 1;
+            free.push(key.clone());
+        }
+        stands.retain(|key| !free.contains(key));
+        let of = stands.len();
+        let place = |(nth, key): (usize, &ServerKey)| {
+            let estimate = self.pace.estimate(nth + 1, now);
+            (key.clone(), Place { position: nth + 1, of, estimate })
+        };
+        self.kit.board.line_up(stands.iter().enumerate().map(place).collect());
+        for key in free {
+            self.leave(key, ctx);
+        }
+    }
+
+    /// Its turn has come.
+    fn leave(&mut self, key: ServerKey, ctx: &mut Context<Self>) {
+        self.admitted.insert(key.clone());
+        let asked = self.ask_user(&key, Ask::default(), None, ctx);
+        ctx.spawn(asked.into_actor(self).map(move |answer, act, ctx| {
+            act.admitted.remove(&key);
+            let now = act.kit.clock.instant();
+            match begun(answer) {
+                Ok(_) => act.pace.left(now),
+                Err(error) => {
+                    let user = act.kit.store.image().called(key.user);
+                    warn!(user, server = %key.name, %error, "waiting start not begun");
+                    act.aside.insert(key, now + ASIDE);
+                }
+            }
+            act.attend(ctx);
+        }));
+    }
+}
+
+/// The wait of this server, if it waits.
+fn waits(key: &ServerKey, state: &ServerState) -> Option<Waits> {
+    match state {
+        ServerState::Queued { since } => Some(Waits { key: key.clone(), since: *since }),
+        ServerState::Stopped(_)
+        | ServerState::Starting { .. }
+        | ServerState::Probing { .. }
+        | ServerState::Running { .. }
+        | ServerState::Stopping { .. }
+        | ServerState::Waiting { .. }
+        | ServerState::Failed(_) => None,
+    }
+}
+
+/// What a user's actor said to a start.
+fn begun(answer: Result<Result<(), NotBegun>, Unavailable>) -> Result<Begun, StartRefused> {
+    match answer? {
+        Ok(()) => Ok(Begun::Started),
+        Err(NotBegun::Refused(machine::Refused::Starting)) => Ok(Begun::Already),
+        Err(NotBegun::Refused(machine::Refused::Stopping)) => Err(StartRefused::Stopping),
+        // "Not running" is no answer to a start.
+        Err(NotBegun::Refused(machine::Refused::Running | machine::Refused::NotRunning)) => {
+            Err(StartRefused::Running)
+        }
+        Err(NotBegun::NotRecorded(why)) => Err(StartRefused::NotRecorded(why)),
+        Err(NotBegun::NoUser) => Err(StartRefused::NoUser),
+        Err(NotBegun::Busy) => Err(StartRefused::NotRecorded("busy".to_owned())),
+        Err(NotBegun::Died) => Err(Unavailable::Died("the user's spawner").into()),
+        Err(NotBegun::Aside(aside)) => Err(StartRefused::Aside(aside)),
     }
 }
 

@@ -11,9 +11,11 @@ use tracing::warn;
 use super::{
     Actor,
     messages::{Ask, Begun, Report, Start, StartRefused, Stop, StopAsk, StopRefused, Trouble},
+    queue::Place,
 };
 use crate::{
-    domain::{ServerKey, Stopper},
+    domain::{OrderId, ServerKey, Stopper},
+    ports::Spawner,
     spawner::Board,
     store,
     supervise::{Name, Unavailable},
@@ -26,8 +28,12 @@ pub struct Client {
     store: store::Client,
     board: Board,
     recovered: watch::Receiver<bool>,
+    spawner: Arc<dyn Spawner>,
     patience: Duration,
 }
+
+/// How long a look into a server's output may take.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl Client {
     /// The registry of this name, which is given `patience` to answer.
@@ -36,9 +42,10 @@ impl Client {
         store: store::Client,
         board: Board,
         recovered: watch::Receiver<bool>,
+        spawner: Arc<dyn Spawner>,
         patience: Duration,
     ) -> Self {
-        Self { name, store, board, recovered, patience }
+        Self { name, store, board, recovered, spawner, patience }
     }
 
     /// Starts this server, or says why not. Answered as soon as the intention is recorded; follow [`Client::report`]
@@ -87,6 +94,16 @@ impl Client {
     /// The steps of the start in hand, or of the last one since the hub is up.
     pub fn report(&self, key: &ServerKey) -> Option<watch::Receiver<Arc<Report>>> {
         self.board.report(key)
+    }
+
+    /// Where this server stands among those that wait for room.
+    pub fn place(&self, key: &ServerKey) -> Option<Place> {
+        self.board.place(key)
+    }
+
+    /// The last lines a server that lives has written; empty where there are none. Bounded in time.
+    pub async fn log_tail(&self, order: &OrderId, bytes: usize) -> String {
+        timeout(LOOK, self.spawner.log_tail(order, bytes)).await.unwrap_or_default()
     }
 
     /// Why the last start failed or the last life ended, if not on request.

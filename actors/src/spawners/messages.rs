@@ -19,6 +19,8 @@ pub struct Ask {
     pub display_name: Option<String>,
     /// By somebody who may also start servers while there is maintenance.
     pub in_maintenance: bool,
+    /// Where there is no room it may wait for that: somebody looks on. Otherwise it is refused.
+    pub waits: bool,
 }
 
 /// For whom a server is to be stopped, and what is to become of its record.
@@ -44,6 +46,8 @@ pub enum Begun {
     Started,
     /// It was being started already.
     Already,
+    /// There is no room now; it waits for that (and that is recorded).
+    Queued,
 }
 
 /// Why a server is not started. All of it is known at once, before anything is done.
@@ -77,6 +81,22 @@ pub enum StartRefused {
     Maintenance {
         /// What whoever began it says.
         message: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// So many wait for room already.
+    #[error("{limit} servers are waiting to be started already; try again in {} s", retry_after.as_secs())]
+    QueueFull {
+        /// The limit.
+        limit: u32,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// So many of this user's do.
+    #[error("{waiting} of this user's servers are waiting to be started already")]
+    QueuedEnough {
+        /// So many.
+        waiting: usize,
         /// When to try again.
         retry_after: Duration,
     },

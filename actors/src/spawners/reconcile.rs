@@ -48,6 +48,7 @@ pub fn compare(before: &Image, inventory: &[OrderId], after: &Image) -> Findings
             ServerState::Starting { .. }
             | ServerState::Stopping { .. }
             | ServerState::Stopped(_)
+            | ServerState::Queued { .. }
             | ServerState::Waiting { .. }
             | ServerState::Failed(_) => return None,
         };

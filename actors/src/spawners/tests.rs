@@ -63,7 +63,7 @@ impl Hub {
 
     /// A hub over what an earlier one has left behind.
     async fn over(image: Image, world: Arc<ScriptedSpawner>, probe: ScriptedProbe) -> Self {
-        Self::with(image, world, probe, Limits { starting: 1, active: 0 }).await
+        Self::with(image, world, probe, Limits { starting: 1, ..Limits::default() }).await
     }
 
     async fn with(
@@ -111,7 +111,7 @@ impl Hub {
         publisher.publish(Some(
             Actor::new(kit, limits, Quarantine::new("spawners", LONG), tell).start(),
         ));
-        let client = Client::new(name, store.clone(), board, recovered, LONG);
+        let client = Client::new(name, store.clone(), board, recovered, world.clone(), LONG);
         assert!(client.recovered(LONG).await);
         routes.recovered().await.unwrap();
         Self { client, store, world, probe, proxy, full, settings }
@@ -412,7 +412,7 @@ fn healthy_beside(bad: u64) -> Duration {
             world.habit(&user.name, habit);
             image.apply(&Write::User(Arc::new(user)));
         }
-        let limits = Limits { starting: 0, active: 0 };
+        let limits = Limits { starting: 0, ..Limits::default() };
         let hub = Hub::with(image, world, ScriptedProbe::default(), limits).await;
         let begun = tokio::time::Instant::now();
         // The bad ones first: whoever stood in line behind them would wait.
@@ -522,4 +522,124 @@ fn a_hub_cut_off_anywhere_leaves_at_most_one_server_and_the_next_one_agrees() {
     assert_eq!(removes.last(), Some(&ServerState::Stopped(None)), "all was done");
     let stayed = |state: &&ServerState| !state.is_ready() && **state != ServerState::Stopped(None);
     assert_eq!(removes.iter().find(stayed), None, "what was begun was finished");
+}
+
+/// A person's start, which waits where there is no room.
+fn patient() -> Ask {
+    Ask { waits: true, ..Ask::default() }
+}
+
+fn named_key(user: u64, name: &str) -> ServerKey {
+    ServerKey { user: UserId(user), name: ServerName::new(name).unwrap() }
+}
+
+impl Hub {
+    fn state_of(&self, key: &ServerKey) -> Option<ServerState> {
+        self.store.image().server(key).map(|server| server.state.clone())
+    }
+
+    fn is_queued(&self, key: &ServerKey) -> bool {
+        self.state_of(key).is_some_and(|state| state.is_queued())
+    }
+}
+
+#[test]
+fn people_wait_by_turns_and_are_started_as_places_become_free() {
+    System::new().block_on(async {
+        let limits = Limits { starting: 0, active: 1, waiting: 9 };
+        let hub = Hub::with(people(), Arc::default(), ScriptedProbe::default(), limits).await;
+        assert_eq!(hub.client.start(key(1), patient()).await.unwrap(), Begun::Started);
+        hub.until_running(1).await;
+        let (bobs, eves) = (named_key(1, "lab"), key(2));
+        let chosen = Ask { options: Some(serde_json::json!({"a": 1})), ..patient() };
+        assert_eq!(hub.client.start(bobs.clone(), chosen).await.unwrap(), Begun::Queued);
+        assert_eq!(hub.client.start(eves.clone(), patient()).await.unwrap(), Begun::Queued);
+        assert_eq!(hub.client.start(eves.clone(), patient()).await.unwrap(), Begun::Already);
+        let refused = hub.client.start(named_key(2, "x"), Ask::default()).await.unwrap_err();
+        assert!(matches!(refused, StartRefused::TooManyActive { limit: 1 }), "{refused}");
+        hub.until("both stand there", |hub| {
+            let place = |key| hub.client.place(key).map(|place| (place.position, place.of));
+            (place(&bobs), place(&eves)) == (Some((2, 2)), Some((1, 2)))
+        })
+        .await;
+        assert!(hub.is_queued(&bobs) && hub.is_queued(&eves));
+        // Now bob has none either, and he came first.
+        hub.client.stop(key(1), StopAsk::default()).await.unwrap();
+        hub.until("bob's other one runs", |hub| {
+            hub.state_of(&bobs).is_some_and(|state| state.is_ready())
+        })
+        .await;
+        assert!(hub.is_queued(&eves), "one place, one start");
+        assert_eq!(hub.client.place(&bobs), None);
+        hub.client.stop(bobs.clone(), StopAsk::default()).await.unwrap();
+        hub.until_running(2).await;
+        let image = hub.store.image();
+        let options = image.server(&bobs).unwrap().user_options.clone();
+        assert_eq!(options, Some(serde_json::json!({"a": 1})), "what was chosen waits with it");
+    });
+}
+
+#[test]
+fn who_waits_can_leave_and_nobody_fills_the_queue_alone() {
+    System::new().block_on(async {
+        let limits = Limits { starting: 0, active: 1, waiting: 12 };
+        let hub = Hub::with(people(), Arc::default(), ScriptedProbe::default(), limits).await;
+        hub.client.start(key(1), patient()).await.unwrap();
+        hub.until_running(1).await;
+        for n in 0..super::queue::OF_ONE {
+            let begun = hub.client.start(named_key(1, &format!("s{n}")), patient()).await;
+            assert_eq!(begun.unwrap(), Begun::Queued);
+        }
+        let refused = hub.client.start(named_key(1, "more"), patient()).await.unwrap_err();
+        assert!(matches!(refused, StartRefused::QueuedEnough { waiting: 10, .. }), "{refused}");
+        for name in ["a", "b"] {
+            let begun = hub.client.start(named_key(2, name), patient()).await;
+            assert_eq!(begun.unwrap(), Begun::Queued);
+        }
+        let refused = hub.client.start(named_key(2, "c"), patient()).await.unwrap_err();
+        assert!(matches!(refused, StartRefused::QueueFull { limit: 12, .. }), "{refused}");
+        let gone = named_key(1, "s0");
+        hub.client.stop(gone.clone(), StopAsk::default()).await.unwrap();
+        assert_eq!(hub.state_of(&gone), Some(ServerState::Stopped(Some(Cause::Stopped))));
+        hub.until("its place is free", |hub| hub.client.place(&gone).is_none()).await;
+        let begun = hub.client.start(named_key(2, "c"), patient()).await.unwrap();
+        assert_eq!(begun, Begun::Queued);
+        assert_eq!(hub.world.starts(), 1, "nobody who waits was started");
+    });
+}
+
+#[test]
+fn the_next_hub_knows_who_waited_and_since_when() {
+    System::new().block_on(async {
+        let mut image = people();
+        for (user, second) in [(1, 2_000_000), (2, 1_000_000)] {
+            let state = ServerState::Queued { since: crate::domain::Moment(second) };
+            image = with_server(image, user, state);
+        }
+        let running = in_service(9, Started { handle: Handle("h".into()), url: "u".into() });
+        let blocked = Server { state: running, ..Server::new(named_key(1, "other")) };
+        image.apply(&Write::Server(Arc::new(blocked)));
+        // Its world does not know it: it ends, and makes room.
+        let limits = Limits { starting: 0, active: 1, waiting: 9 };
+        let hub = Hub::with(image, Arc::default(), ScriptedProbe::default(), limits).await;
+        hub.until_running(2).await;
+        assert!(hub.is_queued(&key(1)), "who came later waits on");
+        hub.client.stop(key(2), StopAsk::default()).await.unwrap();
+        hub.until_running(1).await;
+    });
+}
+
+#[test]
+fn a_wait_that_cannot_be_recorded_is_none() {
+    System::new().block_on(async {
+        let limits = Limits { starting: 0, active: 1, waiting: 9 };
+        let hub = Hub::with(people(), Arc::default(), ScriptedProbe::default(), limits).await;
+        hub.client.start(key(1), patient()).await.unwrap();
+        hub.until_running(1).await;
+        hub.full.store(true, Ordering::SeqCst);
+        let refused = hub.client.start(key(2), patient()).await.unwrap_err();
+        assert!(matches!(refused, StartRefused::NotRecorded(_)), "{refused}");
+        hub.full.store(false, Ordering::SeqCst);
+        assert_eq!(hub.client.start(key(2), patient()).await.unwrap(), Begun::Queued);
+    });
 }

@@ -360,7 +360,7 @@ impl Probe for ScriptedProbe {
 mod tests {
     use super::*;
     use crate::{
-        domain::{Secret, ServerName, Username},
+        domain::{Secret, ServerName, Username, profile::Overrides},
         ports::EnvVars,
     };
 
@@ -372,6 +372,8 @@ mod tests {
             prefix: "/user/bob/".to_owned(),
             env: Secret::new(EnvVars::default()),
             options: None,
+            chosen: None,
+            overrides: Overrides::default(),
         }
     }
 

@@ -479,3 +479,108 @@ fn what_is_wrong_in_an_entry_is_told_at_its_place() {
         ]
     );
 }
+
+#[test]
+fn wrong_profiles_are_found_with_their_path() {
+    let options =
+        |inner: &str| format!("(spawner: (profiles: [(slug: \"a\", profile_options: [{inner}])]))");
+    let option = |kind: &str| options(&format!("(name: \"o\", kind: {kind})"));
+    for (text, path, words) in [
+        (
+            "(spawner: (profiles: [(slug: \"A b\")]))".to_owned(),
+            "spawner.profiles[0].slug",
+            "no slug",
+        ),
+        (
+            "(spawner: (profiles: [(slug: \"a\"), (slug: \"a\")]))".to_owned(),
+            "spawner.profiles[1].slug",
+            "twice",
+        ),
+        (
+            options("(name: \"A\")"),
+            "spawner.profiles.profile_options[0].name",
+            "no name of an option",
+        ),
+        (
+            options("(name: \"username\")"),
+            "spawner.profiles.profile_options[0].name",
+            "something else",
+        ),
+        (
+            options("(name: \"o\"), (name: \"o\")"),
+            "spawner.profiles.profile_options[0].name",
+            "twice",
+        ),
+        (
+            option("Choice()"),
+            "spawner.profiles.profile_options.kind.Choice[0].choices",
+            "nothing to choose",
+        ),
+        (
+            option("Choice(default: \"x\", choices: [(value: \"y\")])"),
+            "spawner.profiles.profile_options.kind.Choice[0].default",
+            "none of the choices",
+        ),
+        (
+            option("Number()"),
+            "spawner.profiles.profile_options.kind.Number[0].max",
+            "more than `min`",
+        ),
+        (
+            option("Number(max: 3, default: 4)"),
+            "spawner.profiles.profile_options.kind.Number[0].default",
+            "not among",
+        ),
+        (
+            option("Number(max: 3, default: 0.5)"),
+            "spawner.profiles.profile_options.kind.Number[0].default",
+            "not among",
+        ),
+        (
+            option("Text(pattern: \"(\")"),
+            "spawner.profiles.profile_options.kind.Text[0].pattern",
+            "unclosed group",
+        ),
+        (
+            option("Text(pattern: \"a\", default: \"b\")"),
+            "spawner.profiles.profile_options.kind.Text[0].default",
+            "form",
+        ),
+        (
+            option("Text(max_length: 9999)"),
+            "spawner.profiles.profile_options.kind.Text[0].max_length",
+            "1000",
+        ),
+        (
+            option("Image()"),
+            "spawner.profiles.profile_options.kind.Image[0].default",
+            "default is needed",
+        ),
+        (
+            "(spawner: (profiles: [(slug: \"a\", overrides: (mem_limit: \"much\"))]))".to_owned(),
+            "spawner.profiles.overrides[0].mem_limit",
+            "no amount",
+        ),
+        (
+            "(spawner: (profiles: [(slug: \"a\", overrides: (environment: {\"A=B\": \"\"}))]))"
+                .to_owned(),
+            "spawner.profiles.overrides[0].environment",
+            "no name of a variable",
+        ),
+    ] {
+        let findings = findings(&text, &Fake::usual());
+        let found = findings.iter().any(|one| {
+            one.severity == Severity::Error && one.path == path && one.words.contains(words)
+        });
+        assert!(found, "{text}\n{path}: {words}\n{findings:#?}");
+    }
+    let warned = |text: &str| {
+        findings(text, &Fake::usual()).iter().any(|one| one.path.starts_with("spawner.profiles"))
+    };
+    assert!(warned("(spawner: (profiles: [(slug: \"a\", groups: [\"g\"])]))"), "for nobody else");
+    assert!(
+        warned("(spawner: (profiles: [(slug: \"a\", overrides: (args: [\"{sise}\"]))]))"),
+        "no such hole"
+    );
+    assert!(!warned("(spawner: (profiles: [(slug: \"a\", overrides: (args: [\"{port}\"]))]))"));
+}

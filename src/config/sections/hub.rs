@@ -55,10 +55,14 @@ pub struct Hub {
     pub custom_scopes: BTreeMap<String, CustomScope>,
     /// Seconds between two looks whether services answer. 0: none.
     pub service_check_interval: Seconds,
-    /// Servers that may be starting at once; further starts are refused with 429. 0: no limit.
+    /// Servers that may be starting at once. Who starts one more on a page waits in a queue for room, by turns with the
+    /// others; a client of the API is refused with 429. 0: no limit.
     pub concurrent_spawn_limit: u32,
-    /// Servers that may be running at once. 0: no limit.
+    /// Servers that may be running at once; further starts as above. 0: no limit.
     pub active_server_limit: u32,
+    /// Starts that may wait for room; whoever comes when so many do is told to come back later. 0: nobody waits, as at
+    /// JupyterHub.
+    pub spawn_queue_limit: u32,
     /// May users have servers besides the default one?
     pub allow_named_servers: bool,
     /// Servers a user may have besides the default one, running or not. 0: no limit.
@@ -134,6 +138,7 @@ impl Default for Hub {
             service_check_interval: Seconds::new(60),
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
+            spawn_queue_limit: 1000,
             allow_named_servers: false,
             named_server_limit_per_user: 0,
             redirect_to_server: true,

@@ -16,6 +16,11 @@ mod root;
 mod services;
 mod spawner;
 
+pub use jovis_actors::domain::profile::{
+    Choice, Image, Number, Offer, OptionKind, Overrides, Profile, ProfileOption, Text,
+    UnlistedChoice,
+};
+
 pub use auth::{Auth, AuthClass, Dummy, Pam};
 pub use hub::{Hub, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};

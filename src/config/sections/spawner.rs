@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
-use jovis_actors::domain::Seconds;
+use jovis_actors::domain::{Seconds, profile::Profile};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{SeqAccess, Visitor},
@@ -32,6 +32,10 @@ pub struct Spawner {
     pub environment: BTreeMap<String, String>,
     /// Variables servers inherit from the environment jovis was started with.
     pub env_keep: Vec<String>,
+    /// What people choose from when they start a server, in the order of the form. Each is a
+    /// `(slug: "small", display_name: "Small", overrides: (..))`. None: nobody is asked, and what clients choose is kept
+    /// without effect.
+    pub profiles: Vec<Profile>,
     /// Scopes of the token a server is given, as far as its user holds them; `!server` stands for the server. Empty: those
     /// of the role `server`. `users:activity!user` is always among them.
     pub server_token_scopes: Vec<String>,
@@ -90,6 +94,7 @@ impl Default for Spawner {
                 "PYTHONPATH",
                 "VIRTUAL_ENV",
             ]),
+            profiles: Vec::new(),
             server_token_scopes: Vec::new(),
             oauth_client_allowed_scopes: Vec::new(),
             start_timeout: Seconds::new(60),

@@ -25,7 +25,7 @@ fn found(uid: u32) -> Account {
 }
 
 fn ask(config: &Config, env: &[(&str, &str)], holes: &[(&str, &str)]) -> Result<Plan, Refusal> {
-    spawn(config, true, (0, 9), &alice(), map(env), &map(holes))
+    spawn(config, true, (0, 9), &alice(), map(env), (&map(holes), None))
 }
 
 #[test]
@@ -36,6 +36,31 @@ fn the_command_is_the_configurations_with_holes_filled_once() {
     let plan = ask(&config, &[("JUPYTERHUB_USER", "alice")], &holes).unwrap();
     assert_eq!(plan.argv, ["jupyterhub-singleuser", "--u=alice", "/{port}/{x}{", "20001"]);
     assert_eq!(plan.run_as, RunAs::Local("alice".to_owned()));
+}
+
+#[test]
+fn a_profile_sets_what_roots_own_configuration_says() {
+    let mut config = Config::default();
+    let ron = r#"[(
+        slug: "gpu",
+        profile_options: [(name: "size", kind: Number((min: 1, max: 4, default: 1)))],
+        overrides: (cmd: ["gpu-lab"], args: ["--n={size}", "--of={username}"], environment: {"GPUS": "{size}"}),
+    )]"#;
+    config.spawner.profiles = ron::from_str(ron).unwrap();
+    config.spawner.args = vec!["--all".into()];
+    let holes = map(&[("username", "alice")]);
+    let ask = |chosen: Option<&str>, env: &[(&str, &str)]| {
+        let chosen = chosen.map(|text| serde_json::from_str(text).unwrap());
+        spawn(&config, true, (0, 9), &alice(), map(env), (&holes, chosen))
+    };
+    let size = |size: &str| format!(r#"{{"profile": "gpu", "values": {{"size": {size}}}}}"#);
+    let plan = ask(Some(&size("2")), &[("GPUS", "99")]).unwrap();
+    assert_eq!(plan.argv, ["gpu-lab", "--all", "--n=2", "--of=alice"]);
+    assert_eq!(plan.configured["GPUS"], "2", "a hub that says otherwise is not heard");
+    assert!(ask(Some(&size("9")), &[]).is_err(), "more than is offered");
+    assert!(ask(Some(r#"{"profile": "root", "values": {}}"#), &[]).is_err(), "not offered");
+    assert!(ask(None, &[]).is_err(), "nothing chosen");
+    assert!(ask(Some(&size("2")), &[("LD_PRELOAD", "x")]).is_err());
 }
 
 #[test]
@@ -69,8 +94,9 @@ fn only_known_holes_with_plain_values_pass() {
 #[test]
 fn there_is_a_most() {
     let config = Config::default();
-    let at =
-        |living| spawn(&config, true, (living, 2), &alice(), BTreeMap::new(), &BTreeMap::new());
+    let at = |living| {
+        spawn(&config, true, (living, 2), &alice(), BTreeMap::new(), (&BTreeMap::new(), None))
+    };
     assert!(at(1).is_ok());
     assert!(at(2).is_err());
 }
@@ -80,7 +106,7 @@ fn names_that_would_be_options_or_paths_are_refused() {
     let mut config = Config::default();
     let at = |config: &Config, name: &str| {
         let name = Username::new(name).unwrap();
-        spawn(config, true, (0, 9), &name, BTreeMap::new(), &BTreeMap::new())
+        spawn(config, true, (0, 9), &name, BTreeMap::new(), (&BTreeMap::new(), None))
     };
     assert!(at(&config, "-rf").is_err());
     config.spawner.class = SpawnerClass::Simple(Simple::default());

@@ -112,6 +112,7 @@ fn spawn() -> HubSays {
         server: ServerName::default_server(),
         env: BTreeMap::new(),
         holes: BTreeMap::new(),
+        chosen: None,
     }
 }
 

@@ -3,6 +3,10 @@
 super::events! {
     "server starting" [info] [hub] (user server order)
     "A start was recorded and the spawner is asked." ""
+    "start waits" [info] [hub] (user server waiting)
+    "There is no room for one more server; this start waits in the queue for it." "Often: raise `hub.concurrent_spawn_limit` or `hub.active_server_limit`, if the machine bears it."
+    "waiting start not begun" [warn] [hub] (user server error)
+    "The turn of a waiting start came, but it could not begin; it is tried again, the others go on." ""
     "server process started" [info] [root] (user order pid)
     "The process of a server runs as its user." ""
     "server process not started" [warn] [root] (user server order pid error)

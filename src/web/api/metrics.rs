@@ -65,11 +65,13 @@ fn now(image: &Image, now: Moment) -> Vec<Gauge<'static>> {
 }
 
 /// All that [`state`] says.
-const STATES: &[&str] = &["stopped", "starting", "ready", "stopping", "waiting", "failed"];
+const STATES: &[&str] =
+    &["stopped", "queued", "starting", "ready", "stopping", "waiting", "failed"];
 
 fn state(state: &ServerState) -> &'static str {
     match state {
         ServerState::Stopped(_) => "stopped",
+        ServerState::Queued { .. } => "queued",
         ServerState::Starting { .. } | ServerState::Probing { .. } => "starting",
         ServerState::Running { .. } => "ready",
         ServerState::Stopping { .. } => "stopping",

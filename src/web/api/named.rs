@@ -13,6 +13,7 @@ use super::{notices, said, servers, user};
 use crate::web::{
     answer::{self, Answer},
     call::Call,
+    choice,
     error::Error,
 };
 
@@ -28,6 +29,7 @@ pub(crate) async fn create(call: &mut Call, name: &str, server_name: &str) -> An
     let Ask { options, display_name, .. } = read(call.json().await?)?;
     let key = key(call, &user, server_name)?;
     let options = options.filter(|options| *options != Value::Object(Map::new()));
+    let options = choice::kept(call, &user, options)?;
     let new = NewServer { key, display_name, options, limit: limit(call) };
     let server = call.change(move |image, _, _| accounts::create_server(image, new)).await?;
     Ok(answer::json(StatusCode::CREATED, &servers::model(call, &user, &server)))
@@ -51,6 +53,7 @@ pub(crate) async fn change(call: &mut Call, name: &str, server_name: &str) -> An
         name: ServerName::new(server_name).map_err(|_| Error::hidden())?,
     };
     let Edit { display_name, options, .. } = asked;
+    let options = choice::kept(call, &user, options)?;
     let what = Change { key, name, display_name, options, limit: limit(call) };
     let server = call.change(move |image, _, _| accounts::change_server(image, what)).await?;
     let mut out = answer::json(StatusCode::OK, &servers::model(call, &user, &server));

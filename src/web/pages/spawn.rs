@@ -67,7 +67,7 @@ async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
         let display_name = call.query.get("display_name").filter(|it| !it.is_empty());
         let display_name = display_name.map(|it| shown(it.to_owned())).transpose()?;
         let options = options.map(chosen).transpose()?;
-        let mut ask = Ask { options, display_name, ..Ask::default() };
+        let mut ask = Ask { options, display_name, waits: true, ..Ask::default() };
         named::needed(call, &user, server, &mut ask).await?;
         match call.app.doors.start(key.clone(), ask).await {
             Ok(_) => {}

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::{Actor, MOMENT};
 use crate::{
-    domain::{Cause, OrderId, Route, ServerName, wire},
+    domain::{Cause, OrderId, Route, ServerName, options, profile::Overrides, wire},
     ports::{Order, Progress},
     spawner::{
         acts::{self, Landed, Probed},
@@ -199,13 +199,32 @@ impl Actor {
                 ctx,
             );
         };
+        let (mut chosen, mut overrides) = (None, Overrides::default());
+        if !settings.profiles.is_empty() {
+            // What may be chosen may have changed since it was: who is in which group, what there is.
+            let is_in =
+                |group: &str| image.groups_of(self.user).any(|it| it.name.as_str() == group);
+            let holes = env::holes(&kit.facts, &user.name);
+            let set = options::settle(&settings.profiles, &is_in, server.user_options.as_ref())
+                .and_then(|it| Ok((options::apply(&settings.profiles, &it, &holes)?, it)));
+            match set {
+                Ok((set, it)) => (overrides, chosen) = (set, Some(it)),
+                Err(fault) => {
+                    let cause = Cause::Refused(format!("what was chosen cannot be had: {fault}"));
+                    let event = Event::SpawnFailed { order: id.clone(), cause };
+                    return self.task(name, id, "Refuse", std::future::ready(event), ctx);
+                }
+            }
+        }
         let order = Order {
             id: id.clone(),
             user: user.name.clone(),
             server: name.clone(),
             prefix: kit.facts.prefix(&user.name, name),
-            env: env::variables(&kit.facts, &settings, &user.name, name, &token),
+            env: env::variables(&kit.facts, &settings, &user.name, name, &token, &overrides),
             options: server.user_options.clone(),
+            chosen,
+            overrides,
         };
         info!(user = %user.name, server = %name, order = %id, "server starting");
         kit.board.say(&key, 10, "The server is being started");

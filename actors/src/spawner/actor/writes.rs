@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::Actor;
 use crate::{
-    accounts::{Beginning, Moved, StepRefused, begin_server, move_server},
+    accounts::{Beginning, Moved, Queueing, StepRefused, begin_server, move_server, queue_server},
     domain::{Cause, Secret, ServerKey, ServerName, ServerState},
     spawner::{
         acts::{Backoff, CALL, TAIL},
@@ -37,6 +37,7 @@ impl Actor {
         let starting = match &state {
             ServerState::Starting { order } => Some(order.clone()),
             ServerState::Stopped(_)
+            | ServerState::Queued { .. }
             | ServerState::Probing { .. }
             | ServerState::Running { .. }
             | ServerState::Stopping { .. }
@@ -55,7 +56,7 @@ impl Actor {
                     let settings = kit.settings.load();
                     let token_scopes = settings.server_token_scopes.clone();
                     let client_scopes = settings.oauth_client_allowed_scopes.clone();
-                    let Ask { options, display_name, in_maintenance: _ } = ask;
+                    let Ask { options, display_name, .. } = ask;
                     let (facts, now) = (kit.facts.clone(), kit.clock.moment());
                     let change = kit.store.change(move |image| {
                         let user = image.user(key.user).ok_or(StepRefused::NoUser)?;
@@ -75,6 +76,15 @@ impl Actor {
                         begin_server(image, begin, now)
                     });
                     around("Record", change).await.map(drop)
+                }
+                None if state.is_queued() => {
+                    let since = match state {
+                        ServerState::Queued { since } => since,
+                        _ => kit.clock.moment(),
+                    };
+                    let Ask { options, display_name, .. } = ask;
+                    let what = Queueing { key, since, over: order, options, display_name };
+                    around("Record", kit.store.change(move |image| queue_server(image, what))).await
                 }
                 None => {
                     let what = Moved { key, order, state, version, deaths };
@@ -208,7 +218,8 @@ fn ended(state: &ServerState) -> Option<&Cause> {
     match state {
         ServerState::Stopped(cause) => cause.as_ref(),
         ServerState::Waiting { cause, .. } | ServerState::Failed(cause) => Some(cause),
-        ServerState::Starting { .. }
+        ServerState::Queued { .. }
+        | ServerState::Starting { .. }
         | ServerState::Probing { .. }
         | ServerState::Running { .. }
         | ServerState::Stopping { .. } => None,

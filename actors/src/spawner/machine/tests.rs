@@ -52,6 +52,10 @@ fn waiting() -> State {
     State::Waiting { until: Moment(5), cause: Cause::Exited(1) }
 }
 
+fn queued() -> State {
+    State::Queued { since: Moment(5) }
+}
+
 fn every_state() -> Vec<State> {
     vec![
         State::Stopped(None),
@@ -63,6 +67,7 @@ fn every_state() -> Vec<State> {
         stopping(1, true, Cause::Stopped),
         waiting(),
         State::Failed(Cause::Exited(1)),
+        queued(),
     ]
 }
 
@@ -124,13 +129,34 @@ fn people_are_refused_where_it_makes_no_sense() {
     use Refused::{NotRunning, Running, Starting, Stopping};
     let starts =
         [None, Some(Starting), Some(Starting), Some(Starting), Some(Running), Some(Stopping)];
-    let starts = starts.into_iter().chain([Some(Stopping), None, None]);
-    let stops = [Some(NotRunning), None, None, None, None, None, None, None, Some(NotRunning)];
+    let starts = starts.into_iter().chain([Some(Stopping), None, None, None]);
+    let stops =
+        [Some(NotRunning), None, None, None, None, None, None, None, Some(NotRunning), None];
     for ((state, start), stop) in every_state().iter().zip(starts).zip(stops) {
         assert_eq!(step(state, Event::Start(order(9)), &with(&[])).err(), start, "{state:?}");
         let asked = Event::Stop { by: None, remove: false };
         assert_eq!(step(state, asked, &with(&[])).err(), stop, "{state:?}");
     }
+}
+
+#[test]
+fn who_waits_for_room_is_started_or_leaves() {
+    let queue = Event::Queue(Moment(5));
+    for state in [State::Stopped(None), State::Failed(Cause::Exited(1))] {
+        let (next, effects) = go(&state, queue.clone());
+        assert_eq!((&next, effects), (&queued(), vec![Effect::Record(queued().recorded())]));
+    }
+    for state in every_state().iter().skip(1).filter(|it| !matches!(it, State::Failed(_))) {
+        assert!(step(state, queue.clone(), &with(&[])).is_err(), "{state:?}");
+    }
+    assert_eq!(
+        go(&queued(), Event::Start(order(1))),
+        go(&State::Stopped(None), Event::Start(order(1)))
+    );
+    assert_eq!(go(&queued(), Event::NotRecorded), (queued(), vec![]));
+    let (next, effects) = go(&queued(), stop());
+    assert_eq!(effects, [Effect::Record(next.recorded())]);
+    assert_eq!(next, State::Stopped(Some(Cause::Stopped)));
 }
 
 #[test]
@@ -437,6 +463,7 @@ impl World {
                 Event::Killed(order(n))
             }
             12 => Event::PortTaken(ours?),
+            14 => Event::Queue(Moment(i64::from(pick))),
             11 => {
                 self.fresh += 1;
                 Event::Due { until: self.wake.take()?, order: order(self.fresh) }
@@ -457,7 +484,7 @@ impl World {
 proptest! {
     /// Every live server is either the machine's own or about to be killed, and at most one is wanted.
     #[test]
-    fn never_two_lives_at_once(events in prop::collection::vec((0u8..14, any::<u8>(), 0u8..8), 0..120)) {
+    fn never_two_lives_at_once(events in prop::collection::vec((0u8..15, any::<u8>(), 0u8..8), 0..120)) {
         let (mut world, mut state) = (World::default(), State::Stopped(None));
         for (kind, pick, disk) in events {
             if world.fresh == 200 {
@@ -487,7 +514,7 @@ proptest! {
 
     /// When whatever is under way comes to its end, by answer or by timeout, the machine rests soon.
     #[test]
-    fn every_path_ends(events in prop::collection::vec((0u8..14, any::<u8>()), 0..60)) {
+    fn every_path_ends(events in prop::collection::vec((0u8..15, any::<u8>()), 0..60)) {
         let (mut world, mut state) = (World::default(), State::Stopped(None));
         for (kind, pick) in events {
             if let Some(event) = world.event(kind, pick, &state) {
@@ -506,6 +533,8 @@ proptest! {
                     continue;
                 }
                 State::Waiting { .. } => 11,
+                // The registry starts it.
+                State::Queued { .. } => 0,
             };
             let event = world.event(kind, 0, &state);
             prop_assert!(event.is_some(), "{state:?} waits for nothing");

@@ -13,6 +13,11 @@ use crate::{
 pub enum State {
     /// Not running, with the reason of the last end.
     Stopped(Option<Cause>),
+    /// Waiting for room.
+    Queued {
+        /// Since when.
+        since: Moment,
+    },
     /// An order was given to the spawner.
     Starting {
         /// The act's id.
@@ -76,14 +81,14 @@ impl State {
             | Self::Routing { order, .. }
             | Self::Running { order, .. }
             | Self::Stopping { order, .. } => Some(order),
-            Self::Stopped(_) | Self::Waiting { .. } | Self::Failed(_) => None,
+            Self::Stopped(_) | Self::Queued { .. } | Self::Waiting { .. } | Self::Failed(_) => None,
         }
     }
 
-    /// Nothing goes on and nothing is to come: such a server needs no actor.
+    /// Nothing goes on and nothing is to come but by an ask: such a server needs no actor.
     pub fn at_rest(&self) -> bool {
         match self {
-            Self::Stopped(_) | Self::Failed(_) => true,
+            Self::Stopped(_) | Self::Queued { .. } | Self::Failed(_) => true,
             Self::Starting { .. }
             | Self::Probing { .. }
             | Self::Routing { .. }
@@ -97,6 +102,7 @@ impl State {
     pub fn recorded(&self) -> ServerState {
         match self.clone() {
             Self::Stopped(cause) => ServerState::Stopped(cause),
+            Self::Queued { since } => ServerState::Queued { since },
             Self::Starting { order } => ServerState::Starting { order },
             Self::Probing { order, handle, url } | Self::Routing { order, handle, url } => {
                 ServerState::Probing { order, handle, url }
@@ -119,6 +125,7 @@ impl From<ServerState> for State {
     fn from(recorded: ServerState) -> Self {
         match recorded {
             ServerState::Stopped(cause) => Self::Stopped(cause),
+            ServerState::Queued { since } => Self::Queued { since },
             ServerState::Starting { order } => Self::Starting { order },
             ServerState::Probing { order, handle, url } => Self::Probing { order, handle, url },
             ServerState::Running { order, handle, url } => Self::Running { order, handle, url },
@@ -137,6 +144,8 @@ impl From<ServerState> for State {
 pub enum Event {
     /// A person or client wants it, under this fresh order.
     Start(OrderId),
+    /// A person wants it, and there is no room: it waits from this moment on.
+    Queue(Moment),
     /// It is to be ended.
     Stop {
         /// Who wants that; none: its owner.
@@ -211,6 +220,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Start(_) => "Start",
+            Self::Queue(_) => "Queue",
             Self::Stop { .. } => "Stop",
             Self::Spawned { .. } => "Spawned",
             Self::SpawnFailed { .. } => "SpawnFailed",

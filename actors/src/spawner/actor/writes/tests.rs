@@ -124,7 +124,7 @@ impl Rig {
     }
 
     fn start(&self) -> Answer {
-        let start = self.actor.send(Start { name: Self::name(), ask: Ask::default() });
+        let start = self.actor.send(Start { name: Self::name(), ask: Ask::default(), queue: None });
         actix::spawn(async move { start.await.unwrap() })
     }
 
