@@ -214,26 +214,19 @@ fn value_of(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).expect("sections are plain data")
 }
 
+macro_rules! defaults {
+    ($kind:expr, $($name:ident),*) => {
+        match $kind { $(stringify!($name) => value_of(&$name::default()),)* _ => Value::Null }
+    };
+}
+
 /// The defaults of what a variant or an entry holds.
+#[rustfmt::skip]
 fn default_of(kind: &str) -> Value {
-    match kind {
-        "Pam" => value_of(&Pam::default()),
-        "Dummy" => value_of(&Dummy::default()),
-        "Local" => value_of(&Local::default()),
-        "Simple" => value_of(&Simple::default()),
-        "Role" => value_of(&Role::default()),
-        "Service" => value_of(&Service::default()),
-        "LoadGroup" => value_of(&LoadGroup::default()),
-        "CustomScope" => value_of(&CustomScope::default()),
-        "Profile" => value_of(&Profile::default()),
-        "ProfileOption" => value_of(&ProfileOption::default()),
-        "Choice" => value_of(&Choice::default()),
-        "Number" => value_of(&Number::default()),
-        "Text" => value_of(&Text::default()),
-        "Image" => value_of(&Image::default()),
-        "Offer" => value_of(&Offer::default()),
-        _ => Value::Null,
-    }
+    defaults!(
+        kind, Pam, Dummy, Local, Simple, Role, Service, LoadGroup, CustomScope,
+        Profile, ProfileOption, Choice, Number, Text, Image, Offer
+    )
 }
 
 /// The struct of which this is a list, or a map by name.

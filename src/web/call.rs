@@ -18,8 +18,8 @@ use jovis_actors::{
 use tokio::sync::oneshot;
 
 use super::{
-    app::App, csrf, csrf::Bound, error::Error, form::Form, guard::Who, session, session::Cookies,
-    session::Jar, words, words::Words,
+    app::App, csrf, csrf::Bound, error::Error, form::Form, guard::Who, multipart, session,
+    session::Cookies, session::Jar, words, words::Words,
 };
 use crate::config::slice::HubSlice;
 
@@ -45,6 +45,18 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const SWALLOWED: usize = 16 << 20;
 /// And for so long.
 const SWALLOW_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A file sent with a form.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Upload {
+    /// The field it was chosen in.
+    pub(crate) field: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// What the browser takes it for.
+    pub(crate) kind: String,
+    pub(crate) body: Vec<u8>,
+}
 
 /// One request.
 pub(crate) struct Call {
@@ -266,6 +278,35 @@ impl Call {
             }
             _ => Ok(Form::default()),
         }
+    }
+
+    /// The body as a form, of whichever kind: at most `limit` bytes, with files `whole`.
+    pub(crate) async fn upload(
+        &mut self,
+        limit: usize,
+        whole: usize,
+    ) -> Result<(Form, Vec<Upload>), Error> {
+        let Some(boundary) = self.header("content-type").and_then(multipart::boundary) else {
+            return Ok((self.form(limit).await?, Vec::new()));
+        };
+        let bytes = self.body(whole).await?;
+        let (mut fields, mut files) = (Vec::new(), Vec::new());
+        for part in multipart::parse(&bytes, &boundary)? {
+            match part.file {
+                None => {
+                    let text = String::from_utf8(part.body).map_err(|_| Error::bad("not UTF-8"))?;
+                    fields.push((part.name, text));
+                }
+                // Where nothing was chosen an empty file of no name comes.
+                Some(name) if name.is_empty() && part.body.is_empty() => {}
+                Some(name) => {
+                    let (field, kind, body) = (part.name, part.kind, part.body);
+                    files.push(Upload { field, name, kind, body });
+                }
+            }
+        }
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Ok((fields, files))
     }
 
     /// Where this request's cookies go.

@@ -26,6 +26,13 @@ pub(crate) fn is_asked(call: &Call) -> bool {
     !profiles(call).is_empty()
 }
 
+/// Does this name something that can be chosen with any profile?
+pub(crate) fn names(call: &Call, name: &str) -> bool {
+    let name = name.strip_suffix(options::UNLISTED).unwrap_or(name);
+    let mut all = profiles(call).iter().flat_map(|profile| &profile.profile_options);
+    name == options::PROFILE || all.any(|option| option.name == name)
+}
+
 /// Is this user in that group?
 pub(crate) fn is_in<'a>(call: &'a Call, user: &User) -> impl Fn(&str) -> bool + use<'a> {
     let user = user.id;

@@ -8,6 +8,13 @@ use super::error::Error;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Form(Vec<(String, String)>);
 
+impl<'a> FromIterator<(&'a str, &'a str)> for Form {
+    fn from_iter<T: IntoIterator<Item = (&'a str, &'a str)>>(pairs: T) -> Self {
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Self(pairs.into_iter().map(own).collect())
+    }
+}
+
 impl Form {
     /// From its text; what is not UTF-8 after decoding is refused.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {

@@ -33,6 +33,7 @@ mod signed;
 mod statics;
 mod table;
 mod templates;
+mod terminal;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

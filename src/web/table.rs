@@ -228,7 +228,10 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Person, "/spawn/{user?}").also("/spawn/{user?}/{server?}")
             .get(to!(pages::spawn::of, "user", "server")).post(to!(pages::spawn::of, "user", "server")),
         row(Person, "/spawn-pending/{user?}").also("/spawn-pending/{user?}/{server?}")
-            .get(to!(pages::pending::show, "user", "server")),
+            .get(to!(pages::pending::show, "user", "server"))
+            .post(to!(pages::pending::cancel, "user", "server")),
+        row(Person, "/spawn-follow/{user?}").also("/spawn-follow/{user?}/{server?}")
+            .get(to!(pages::follow::stream, "user", "server")),
         row(Server, "/user/{user}").also("/user/{user}/{first?}").also("/user/{user}/{first?}/{*rest?}")
             .get(to!(pages::user::serve, "user", "first")).post(to!(pages::user::refuse, "user"))
             .on(Method::PATCH, to!(pages::user::refuse, "user")).delete(to!(pages::user::refuse, "user")),

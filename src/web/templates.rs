@@ -39,6 +39,7 @@ const OURS: &[(&str, &str)] = built_in![
     "not_running.html",
     "oauth.html",
     "page.html",
+    "spawn.html",
     "spawn_pending.html",
     "stop_pending.html",
     "token.html"

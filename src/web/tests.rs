@@ -30,6 +30,7 @@ mod reference;
 mod servers;
 mod services;
 mod shares;
+mod starts;
 mod tokens;
 mod visits;
 

@@ -343,7 +343,9 @@ impl Actor {
             let load = Load::count(&image, self.admitted.iter());
             let draw = self.kit.entropy.below(31);
             let room = ask.waits.then(|| queue::room(&self.queue, key.user, limits.waiting));
-            match admit_or_queue(limits, load, !self.queue.is_empty(), room, draw) {
+            // While there is maintenance nobody's turn comes, and whoever starts all the same overtakes nobody.
+            let waiting = !self.queue.is_empty() && image.maintenance().is_none();
+            match admit_or_queue(limits, load, waiting, room, draw) {
                 Ok(Admitted::Now) => {}
                 Ok(Admitted::Waits) => return self.enter(key, ask, ctx),
                 Err(refused) => return Box::pin(fut::ready(Err(refused))),

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_estimate_is_the_recent_pace_and_grows_while_nothing_moves() {
-        let (mut pace, begin) = (Pace::default(), Instant::now());
+        let (mut pace, begin) = (Pace::default(), tokio::time::Instant::now().into_std());
         let at = |seconds| begin + Duration::from_secs(seconds);
         assert_eq!(pace.estimate(1, at(0)), None);
         pace.left(at(0));

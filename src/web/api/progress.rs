@@ -31,7 +31,7 @@ use crate::web::{
 };
 
 /// A blank line so often keeps proxies from closing the stream.
-const KEEPALIVE: Duration = Duration::from_secs(8);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(8);
 /// Events that may wait for a slow browser.
 const QUEUE: usize = 64;
 

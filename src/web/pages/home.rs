@@ -27,7 +27,7 @@ pub(crate) async fn show(call: &mut Call) -> Answer {
             "api": model::server::api_path(&user, name),
             "page": model::server::page_path(&user, name),
             "last_activity": model::time::wire_or_null(call.app.doors.notes().of_server(server)),
-            "cause": told(server),
+            "cause": told(call, server),
             "usage": model::usage::usage(call, &server.key),
         });
         if name.is_empty() { default = about } else { named.push(about) }

@@ -23,13 +23,16 @@ pub(crate) mod accept;
 pub(crate) mod admin;
 pub(crate) mod api_docs;
 pub(crate) mod error;
+pub(crate) mod follow;
 pub(crate) mod home;
 pub(crate) mod login;
 mod notices;
+pub(crate) mod options;
 pub(crate) mod outside;
 pub(crate) mod pending;
 pub(crate) mod spawn;
 pub(crate) mod tokens;
+pub(crate) mod trouble;
 pub(crate) mod user;
 
 /// A page from a template, with a form token that fits.

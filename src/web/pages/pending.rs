@@ -1,22 +1,30 @@
-//! `{hub}spawn-pending/…`: waiting for a start, and what became of it.
+//! `{hub}spawn-pending/…`: waiting for a start, and what became of it. How it goes is told live by [`follow`].
+//!
+//! [`follow`]: super::follow
 
 use http::StatusCode;
 use jovis_actors::{
-    domain::{Cause, Server, User, scope::Resource},
-    spawners::Trouble,
+    domain::{
+        Cause, Server, User,
+        scope::{Mask, Resource},
+    },
+    spawners::{StopAsk, StopRefused, Trouble},
 };
 use serde_json::json;
 
-use super::{given_next, page, spawn::SERVERS};
+use super::{ADMIN, follow, given_next, options, page, spawn::SERVERS, trouble};
 use crate::web::{
     answer::{self, Answer},
     api,
     call::Call,
-    form, model,
+    form, model, terminal,
 };
 
 /// Lines of a server's own output that the page shows.
 const LINES: usize = 20;
+
+/// Who may look at a start may break it off with one of these.
+const STOPS: Mask = Mask::of(&["servers", "delete:servers"]);
 
 /// The page for whatever state the server is in. It never starts anything.
 pub(crate) async fn show(call: &mut Call, name: &str, server_name: &str) -> Answer {
@@ -32,26 +40,65 @@ pub(crate) async fn show(call: &mut Call, name: &str, server_name: &str) -> Answ
         Some("stop") => {
             let values = json!({
                 "page": model::server::page_path(&user, server_name),
-                "cause": told(&server),
+                "cause": told(call, &server),
             });
             return page(call, "stop_pending.html", StatusCode::OK, values);
         }
-        Some(_) => {
-            let api = format!("{}api{}", call.hub(), model::server::api_path(&user, server_name));
-            let values = json!({
-                "progress_url": format!("{api}/progress"),
-                "server_api": model::server::api_path(&user, server_name),
-                "server_url": home,
-                "server_name": server_name,
-            });
-            return page(call, "spawn_pending.html", StatusCode::OK, values);
-        }
+        Some(_) => return starting(call, &user, &server).await,
         None => {}
     }
     if let Some(trouble) = api::failure(call, &server) {
         return failed(call, &user, &server, &trouble);
     }
     idle(call, &user, &server, StatusCode::OK, None)
+}
+
+/// A start is under way, or waits for room.
+async fn starting(call: &mut Call, user: &User, server: &Server) -> Answer {
+    let name = server.key.name.as_str();
+    let page_path = model::server::page_path(user, name);
+    let next = given_next(call);
+    let query = next.map(|next| form::encode([("next", next.as_str())])).unwrap_or_default();
+    let (words, hub) = (call.words(), call.hub());
+    let now = follow::look(&call.app, words, &server.key).await;
+    let other = call.person().is_ok_and(|person| person.id != user.id);
+    let values = json!({
+        "progress_url": format!("{hub}api{}/progress", model::server::api_path(user, name)),
+        "follow_url": format!("{hub}spawn-follow/{page_path}"),
+        "cancel_url": form::with_query(&format!("{hub}spawn-pending/{page_path}"), &query),
+        "server_url": model::server::url(call.base(), user, name),
+        "server_name": name,
+        "for_user": other.then(|| user.name.as_str()),
+        "stages": now.stages(words),
+        "progress": now.progress,
+        "place": now.place,
+        "steps": now.steps,
+        "log": now.log,
+    });
+    page(call, "spawn_pending.html", StatusCode::OK, values)
+}
+
+/// Breaks the start off that this page is about. A server that runs by now is left alone: it is not what was meant.
+pub(crate) async fn cancel(call: &mut Call, name: &str, server_name: &str) -> Answer {
+    let about = Resource::Server(name, server_name);
+    call.may(SERVERS, about)?;
+    call.may(STOPS, about)?;
+    let fields = call.form(16 * 1024).await?;
+    call.require_xsrf(Some(&fields))?;
+    let user = api::user(call, name)?;
+    let server = api::server(call, &user, server_name)?;
+    let again = format!("{}?{}", call.path, call.raw_query.as_deref().unwrap_or_default());
+    if server.state.pending() != Some("spawn") {
+        return Ok(answer::redirect(StatusCode::SEE_OTHER, again.trim_end_matches('?')));
+    }
+    let ask = StopAsk { by: api::servers::stopper(call.known()?, &user), remove: false };
+    match call.app.doors.stop(server.key.clone(), ask).await {
+        Ok(()) | Err(StopRefused::NotRunning) => {}
+        Err(refused) => return Err(refused.into()),
+    }
+    let others = call.person().is_ok_and(|person| person.id != user.id);
+    let page = if others && call.covers(ADMIN, Resource::Hub) { "admin" } else { "home" };
+    Ok(answer::redirect(StatusCode::SEE_OTHER, &format!("{}{page}", call.hub())))
 }
 
 /// The last start failed: why, and the server's last words.
@@ -76,15 +123,18 @@ pub(crate) fn idle(
         _ => given_next(call),
     };
     let query = next.map(|next| form::encode([("next", next.as_str())])).unwrap_or_default();
+    let (words, chooses) = (call.words(), options::asks(call, user));
     let values = json!({
         "spawn_url": form::with_query(&spawn, &query),
         "server_name": name,
         "for_user": user.name.as_str(),
         "failed": trouble.is_some(),
-        "failed_message": trouble.map(|it| it.cause.to_string()),
-        "tail": trouble.map(|it| last_lines(&it.tail)),
+        "failed_message": trouble.map(|it| trouble::cause(words, &it.cause)),
+        "advice": trouble.map(|it| words.say(trouble::advice(&it.cause, &it.tail, chooses))),
+        "tail": trouble.map(|it| terminal::last_lines(&it.tail, LINES)),
+        "chooses": chooses,
         "comes_back": !query.is_empty(),
-        "cause": told(server),
+        "cause": told(call, server),
         "implicit_spawn_seconds": if trouble.is_none() && status != StatusCode::OK {
             f64::from(call.settings.hub.implicit_spawn_seconds)
         } else {
@@ -95,29 +145,7 @@ pub(crate) fn idle(
 }
 
 /// Why it ended or ends, where that is news to its owner.
-pub(super) fn told(server: &Server) -> Option<String> {
+pub(super) fn told(call: &Call, server: &Server) -> Option<String> {
     let cause = server.state.cause().filter(|cause| **cause != Cause::Stopped);
-    cause.map(ToString::to_string)
-}
-
-/// The end of an output, without what a terminal would act on.
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let end = &lines[lines.len().saturating_sub(LINES)..];
-    let shown = |c: &char| !c.is_control() || *c == '\n' || *c == '\t';
-    end.join("\n").chars().filter(shown).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_words_are_the_last_lines() {
-        let text: String = (0..50).map(|n| format!("line {n}\u{1b}\n")).collect();
-        let shown = last_lines(&text);
-        assert!(shown.starts_with("line 30\n") && shown.ends_with("line 49"));
-        assert!(!shown.contains('\u{1b}'));
-        assert_eq!(last_lines(""), "");
-    }
+    cause.map(|cause| trouble::cause(call.words(), cause))
 }

@@ -1,38 +1,47 @@
-import { busy, stop } from "./page.js";
+import "./page.js";
 
-const pending = document.getElementById("pending");
-const bar = document.getElementById("progress-bar");
-const message = document.getElementById("progress-message");
-const log = document.getElementById("progress-log");
-const details = document.getElementById("progress-details");
+// Shows a start as it goes. Without this script the page loads itself every few seconds.
+const page = document.getElementById("pending");
+const find = (id) => document.getElementById(id);
+const [bar, place, message, steps, log, details] =
+  ["progress-bar", "place", "progress-message", "progress-log", "server-log", "log-details"].map(find);
+const stages = [...document.querySelectorAll("#stages li")];
 
-const url = new URL(pending.dataset.progressUrl, location.href);
-url.searchParams.set("_xsrf", document.body.dataset.xsrf);
-const events = new EventSource(url);
-// A stream that breaks off is opened again by the browser, and tells all steps again.
-events.addEventListener("open", () => log.replaceChildren());
+function show(now) {
+  bar.value = now.progress;
+  place.hidden = !now.place;
+  if (now.place && place.textContent !== now.place) place.textContent = now.place;
+  const at = stages.findIndex((it) => it.dataset.stage === now.stage);
+  stages.forEach((it, nth) => {
+    it.dataset.state = nth < at ? "done" : nth === at ? "now" : "later";
+    if (nth === at) it.setAttribute("aria-current", "step");
+    else it.removeAttribute("aria-current");
+  });
+  if (at >= 0 && message.textContent !== stages[at].textContent) message.textContent = stages[at].textContent;
+  steps.replaceChildren(
+    ...now.steps.map((text) => Object.assign(document.createElement("li"), { textContent: text })),
+  );
+  if (now.log !== undefined) {
+    // Who reads further up is not torn away.
+    const end = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+    log.textContent = now.log;
+    details.hidden = !now.log;
+    if (end) log.scrollTop = log.scrollHeight;
+  }
+}
 
+details.addEventListener("toggle", () => (log.scrollTop = log.scrollHeight));
+
+const events = new EventSource(page.dataset.follow);
 events.addEventListener("message", (event) => {
-  const step = JSON.parse(event.data);
-  if (step.progress !== undefined) bar.value = step.progress;
-  if (step.message) {
-    message.textContent = step.message;
-    const line = document.createElement("li");
-    line.textContent = step.message;
-    log.append(line);
+  const now = JSON.parse(event.data);
+  if (now.stage) {
+    errors = 0;
+    return show(now);
   }
-  if (step.ready) {
-    events.close();
-    // This page knows where to go: it redirects to what was asked for.
-    location.reload();
-  }
-  if (step.failed) {
-    events.close();
-    bar.classList.add("failed");
-    details.open = true;
-    // Loaded again, this page tells the cause and the server's last words.
-    location.reload();
-  }
+  events.close();
+  // Loaded again this page knows where to go: to what was asked for, or to why that failed.
+  location.reload();
 });
 
 // Where the stream cannot be had (an old proxy, a session that ended), the page finds out by itself.
@@ -45,11 +54,12 @@ events.addEventListener("error", () => {
   }
 });
 
-const cancel = document.getElementById("cancel");
-cancel.addEventListener("click", () =>
-  busy([cancel], async () => {
-    events.close();
-    await stop(pending.dataset.api);
-    location.href = `${document.body.dataset.baseUrl}home`;
-  }),
-);
+const cancel = find("cancel");
+cancel.form.addEventListener("submit", () => {
+  events.close();
+  setTimeout(() => (cancel.disabled = true));
+});
+addEventListener("pageshow", (event) => {
+  // Gone back to: what it shows is old.
+  if (event.persisted) location.reload();
+});

@@ -95,6 +95,7 @@ pub(super) fn state(server: &Server) -> &'static str {
     match &server.state {
         ServerState::Running { .. } => "ready",
         ServerState::Starting { .. } | ServerState::Probing { .. } => "starting",
+        ServerState::Queued { .. } => "queued",
         ServerState::Waiting { .. } => "restarting",
         ServerState::Stopping { .. } if server.state.pending() == Some("spawn") => "starting",
         ServerState::Stopping { .. } => "stopping",
