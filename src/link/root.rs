@@ -218,7 +218,11 @@ impl Root {
         };
         match self.ask(message, &[birth.log], BIRTH).await?.0 {
             RootSays::Spawned { pid, .. } => Ok(pid),
-            other => Err(refusal(other)),
+            other => {
+                // A table that root gave while the birth was under way may have it; it will not tell of an end.
+                self.children.send_modify(|table| _ = table.remove(&order));
+                Err(refusal(other))
+            }
         }
     }
 
