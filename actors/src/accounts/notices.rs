@@ -129,10 +129,11 @@ pub fn to_drain(
     let Some(drain) = drain else { return Vec::new() };
     let due = |server: &&Arc<Server>| match drain.whom {
         Drained::All => true,
-        // Whoever has started one and not used it yet has used it then.
-        Drained::Idle(seconds) => last(server)
-            .max(server.started)
-            .is_none_or(|at| now.since(at) >= Duration::from_secs(seconds.into())),
+        // One on its way is waited for; whoever has started one and not used it yet has used it then.
+        Drained::Idle(seconds) => {
+            let idle = |at| now.since(at) >= Duration::from_secs(seconds.into());
+            server.state.is_ready() && last(server).max(server.started).is_none_or(idle)
+        }
     };
     let running = image
         .servers()
@@ -266,7 +267,7 @@ mod tests {
         };
         assert_eq!(due(Drained::All, 59), [] as [u64; 0]);
         assert_eq!(due(Drained::All, 60), [1, 2, 5, 6]);
-        assert_eq!(due(Drained::Idle(100), 100), [1, 5]);
-        assert_eq!(due(Drained::Idle(100), 200), [1, 2, 5, 6]);
+        assert_eq!(due(Drained::Idle(100), 100), [1]);
+        assert_eq!(due(Drained::Idle(100), 200), [1, 2, 6]);
     }
 }
