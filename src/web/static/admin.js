@@ -158,7 +158,9 @@ function soon(wait) {
 }
 
 if (search) {
-  search.addEventListener("input", (event) => soon(event.target.matches("select") ? 0 : 300));
+  // A group's name counts as a whole.
+  search.addEventListener("input", (event) => event.target.id !== "group" && soon(event.target.matches("select") ? 0 : 300));
+  search.addEventListener("change", (event) => event.target.id === "group" && soon(0));
   search.addEventListener("submit", (event) => {
     event.preventDefault();
     soon(0);

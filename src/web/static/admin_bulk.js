@@ -103,6 +103,8 @@ export function bulk({ root, live, refresh, ask }) {
       name: (it) => it.key,
       text: (things) => t("Servers that are started: {count}.", { count: things.length }),
       act: (it) => api(it.api, { method: "POST" }),
+      // Those that are not on this page are not looked at again.
+      done: (it) => (it.active = true),
     },
     stop: {
       title: t("Stop servers"),
@@ -111,6 +113,7 @@ export function bulk({ root, live, refresh, ask }) {
       name: (it) => it.key,
       text: (things) => t("Servers that are stopped: {count}. What is not saved there is lost.", { count: things.length }),
       act: (it) => stop(it.api),
+      done: (it) => (it.active = false),
     },
     remove: {
       title: t("Delete users"),
