@@ -7,6 +7,7 @@ pub mod support;
 mod admin;
 mod clients;
 mod look;
+mod start;
 
 use std::{
     fs,

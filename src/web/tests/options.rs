@@ -296,3 +296,34 @@ async fn an_administrator_chooses_for_somebody_else() {
     assert!(page.text.contains("Spawning server for <strong>bob</strong>"), "{}", page.text);
     assert!(!page.text.contains("value=\"staff\""), "bob's groups count");
 }
+
+#[tokio::test]
+async fn uploads_are_kept_with_the_options() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    let xsrf = bob.cookies["_xsrf"].trim_matches('"').to_owned();
+    let file = |name: &str, body: &str| {
+        format!(
+            "--x\r\nContent-Disposition: form-data; name=\"code\"; filename=\"{name}\"\r\n\
+             Content-Type: text/plain\r\n\r\n{body}\r\n"
+        )
+    };
+    let fields = multipart(&[("_xsrf", &xsrf), ("size", "2")]);
+    let whole = format!("{}{fields}", file("a.txt", "hello"));
+    let done = bob.send("POST", "/hub/spawn", &MULTIPART, &whole).await;
+    assert_eq!((done.status, done.location()), (302, "/user/bob/"), "{}", done.text);
+    let kept = json!({
+        "size": ["2"],
+        "code_file": [{"filename": "a.txt", "content_type": "text/plain", "body": "hello"}],
+    });
+    assert_eq!(chosen(&hub, ""), kept);
+    bob.script("DELETE", START, "").await;
+    for (body, wanted) in [
+        (format!("{}{fields}", file("a.txt", &"x".repeat(100_000))), 400),
+        (format!("{}{fields}", file("a.txt", &"x".repeat(300_000))), 413),
+        ("--x\r\nnonsense".to_owned(), 400),
+    ] {
+        let refused = bob.send("POST", "/hub/spawn", &MULTIPART, &body).await;
+        assert_eq!(refused.status, wanted, "{}", refused.text);
+    }
+}
