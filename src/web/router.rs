@@ -255,7 +255,8 @@ async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
     match row.door {
         Door::Open => {}
         Door::Server => call.identify(Proof::Any, false),
-        _ => call.identify(Proof::Cookie, true),
+        // A page that looks by itself whether something has changed is no activity of whoever has it open.
+        _ => call.identify(Proof::Cookie, call.query.get("live").is_none()),
     }
     if row.door == Door::Person && call.who.is_none() {
         return match call.method {

@@ -33,6 +33,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "home.js": "text/javascript; charset=utf-8",
         "pending.js": "text/javascript; charset=utf-8",
         "spawn.js": "text/javascript; charset=utf-8",
+        "shares.js": "text/javascript; charset=utf-8",
         "token.js": "text/javascript; charset=utf-8",
         "admin.js": "text/javascript; charset=utf-8",
         "admin_bulk.js": "text/javascript; charset=utf-8",

@@ -223,7 +223,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Anybody, "/").get(to!(pages::login::root)),
         row(Anybody, "/login").get(to!(pages::login::form)).post(to!(pages::login::submit)),
         row(Anybody, "/logout").get(to!(pages::login::logout)),
-        row(Person, "/home").get(to!(pages::home::show)),
+        row(Person, "/home").get(to!(pages::home::show)).post(to!(pages::home::act)),
         row(Person, "/spawn").get(to!(pages::spawn::own)).post(to!(pages::spawn::own)),
         row(Person, "/spawn/{user?}").also("/spawn/{user?}/{server?}")
             .get(to!(pages::spawn::of, "user", "server")).post(to!(pages::spawn::of, "user", "server")),
@@ -236,7 +236,8 @@ pub(crate) fn rows() -> Vec<Row> {
             .get(to!(pages::user::serve, "user", "first")).post(to!(pages::user::refuse, "user"))
             .on(Method::PATCH, to!(pages::user::refuse, "user")).delete(to!(pages::user::refuse, "user")),
         row(Person, "/user-redirect/{*rest?}").get(to!(pages::user::redirect)),
-        row(Person, "/token").get(to!(pages::tokens::show)),
+        row(Person, "/token").get(to!(pages::tokens::show)).post(to!(pages::tokens::act)),
+        row(Person, "/shares").get(to!(pages::shares::show)).post(to!(pages::shares::act)),
         row(Person, "/admin").get(to!(pages::admin::users::show)),
         row(Person, "/admin/servers").post(to!(pages::admin::users::act)),
         row(Person, "/admin/matching").get(to!(pages::admin::users::matching)),

@@ -35,11 +35,13 @@ const OURS: &[(&str, &str)] = built_in![
     "admin_users.html",
     "error.html",
     "home.html",
+    "home_servers.html",
     "login.html",
     "not_running.html",
     "oauth.html",
     "page.html",
     "spawn.html",
+    "shares.html",
     "spawn_pending.html",
     "stop_pending.html",
     "token.html"

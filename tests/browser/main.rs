@@ -6,7 +6,9 @@ pub mod support;
 
 mod admin;
 mod clients;
+mod home;
 mod look;
+mod own;
 mod start;
 
 use std::{

@@ -15,6 +15,7 @@ pub mod secret;
 pub mod server;
 pub mod service;
 pub mod share;
+pub mod slug;
 pub mod time;
 pub mod token;
 pub mod user;

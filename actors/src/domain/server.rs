@@ -26,6 +26,13 @@ pub enum Stopper {
     Service(ServiceName),
     /// Whoever ends servers that idle or are too old; a user's or a service's name.
     Culler(String),
+    /// The same, of one that had not been used for long.
+    Idle {
+        /// A user's or a service's name.
+        by: String,
+        /// So long.
+        minutes: u64,
+    },
     /// The hub, which shuts down and takes its servers along.
     Shutdown,
     /// Whoever has begun maintenance that stops servers; a user's or a service's name.
@@ -38,6 +45,7 @@ impl std::fmt::Display for Stopper {
             Self::User(name) => write!(f, "stopped by {name}"),
             Self::Service(name) => write!(f, "stopped by the service {name}"),
             Self::Culler(name) => write!(f, "culled by {name}"),
+            Self::Idle { by, minutes } => write!(f, "culled by {by} after {minutes} minutes idle"),
             Self::Shutdown => write!(f, "stopped together with the hub"),
             Self::Maintenance(name) => write!(f, "stopped for maintenance by {name}"),
         }
@@ -92,7 +100,7 @@ impl Cause {
             Self::Stopped => "stopped",
             Self::StoppedBy(Stopper::User(_)) => "stopped by another user",
             Self::StoppedBy(Stopper::Service(_)) => "stopped by a service",
-            Self::StoppedBy(Stopper::Culler(_)) => "culled",
+            Self::StoppedBy(Stopper::Culler(_) | Stopper::Idle { .. }) => "culled",
             Self::StoppedBy(Stopper::Shutdown) => "shutdown",
             Self::StoppedBy(Stopper::Maintenance(_)) => "maintenance",
             Self::Exited(_) => "exit code",
@@ -303,6 +311,11 @@ mod tests {
                 "stopped by the service grader",
             ),
             (Some(Stopper::Culler("idle".to_owned())), "culled", "culled by idle"),
+            (
+                Some(Stopper::Idle { by: "idle".to_owned(), minutes: 60 }),
+                "culled",
+                "culled by idle after 60 minutes idle",
+            ),
             (Some(Stopper::Shutdown), "shutdown", "stopped together with the hub"),
             (
                 Some(Stopper::Maintenance("root".to_owned())),

@@ -59,6 +59,8 @@ super::events! {
     "Servers were told to stop because there is maintenance." ""
     "signal denied" [warn] [hub] (order why)
     "Root does not send a signal to a server, since it is gone or not ours." ""
+    "server not started again" [warn] [hub] (user server error)
+    "A server that its owner restarts has stopped and was not started again." ""
     "stop at sign-out refused" [warn] [hub] (user error)
     "A server should end with its user's session but does not." ""
     "step not recorded" [warn] [hub] (user server error)

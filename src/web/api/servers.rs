@@ -87,7 +87,8 @@ pub(crate) async fn stop(call: &mut Call, name: &str, server_name: &str) -> Answ
     }
     let server = server(call, &user, server_name)?;
     let key = server.key.clone();
-    let ask = StopAsk { by: stopper(call.known()?, &user), remove };
+    let by = stopper(call.known()?, &user).map(|by| idle(call, &server, by));
+    let ask = StopAsk { by, remove };
     if matches!(server.state, ServerState::Stopping { .. }) && !remove {
         return Ok(answer::bare(StatusCode::ACCEPTED, "text/plain"));
     }
@@ -115,6 +116,19 @@ pub(crate) async fn admin_access(call: &Call, name: &str) -> Answer {
         ));
     }
     Ok(answer::bare(StatusCode::OK, "application/json"))
+}
+
+/// From so many minutes on it counts how long a culled server had not been used.
+const IDLE: u64 = 5;
+
+/// Whoever culls a server that was not used for long, does it for that.
+fn idle(call: &Call, server: &Server, by: Stopper) -> Stopper {
+    let used = call.app.doors.notes().of_server(server);
+    let minutes = used.map_or(0, |used| call.now.since(used).as_secs() / 60);
+    match by {
+        Stopper::Culler(by) if minutes >= IDLE => Stopper::Idle { by, minutes },
+        by => by,
+    }
 }
 
 /// Who has this user's server stopped; nothing if it is the user. A client that may end everybody's servers and start

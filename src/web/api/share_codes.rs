@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
 use jovis_actors::{
     accounts::{self, NewShareCode, SHARE_CODE_LIFE, WhichCodes},
-    domain::ShareCode,
+    domain::{ServerKey, ShareCode},
 };
 use serde_json::{Map, Value, json};
 
@@ -52,15 +52,7 @@ pub(crate) async fn make(call: &mut Call, owner: &str, name: &str) -> Answer {
     let fields = fields(call.json().await?)?;
     let (scopes, life) = read(&fields)?;
     let server = key(call, owner, name)?;
-    let mut bytes = [0; 32];
-    call.app.entropy.fill(&mut bytes);
-    let secret = URL_SAFE_NO_PAD.encode(bytes);
-    let hash = call.app.entropy.digest(&secret);
-    let by = call.known()?.granted.clone();
-    let new = NewShareCode { server, hash, scopes, life, by };
-    let code = call
-        .change(|image, policy, now| accounts::issue_share_code(image, policy, new, now))
-        .await?;
+    let (code, secret) = issue(call, server, scopes, life).await?;
     let model = model::share::code(call.base(), &call.image, &code);
     let mut model = model.ok_or_else(Error::hidden)?;
     model["code"] = json!(secret);
@@ -69,7 +61,25 @@ pub(crate) async fn make(call: &mut Call, owner: &str, name: &str) -> Answer {
     Ok(answer::json(StatusCode::OK, &model))
 }
 
-fn accept_url(call: &Call, secret: &str) -> String {
+/// Makes a code: it, and itself.
+pub(crate) async fn issue(
+    call: &mut Call,
+    server: ServerKey,
+    scopes: Vec<String>,
+    life: Duration,
+) -> Result<(Arc<ShareCode>, String), Error> {
+    let mut bytes = [0; 32];
+    call.app.entropy.fill(&mut bytes);
+    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    let hash = call.app.entropy.digest(&secret);
+    let by = call.known()?.granted.clone();
+    let new = NewShareCode { server, hash, scopes, life, by };
+    let issued = |image: &_, policy: &_, now| accounts::issue_share_code(image, policy, new, now);
+    Ok((call.change(issued).await?, secret))
+}
+
+/// Where a code is taken.
+pub(crate) fn accept_url(call: &Call, secret: &str) -> String {
     form::with_query(&format!("{}accept-share", call.hub()), &form::encode([("code", secret)]))
 }
 

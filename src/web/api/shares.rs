@@ -42,22 +42,38 @@ pub(crate) async fn of_server(call: &Call, owner: &str, name: &str) -> Answer {
 pub(crate) async fn grant(call: &mut Call, owner: &str, name: &str) -> Answer {
     let asked = asked(call).await?;
     let server = key(call, owner, name)?;
-    let with = match &asked.with {
-        Named::User(name) => {
-            may_name(call, NAMES_USER, Resource::User(name))?;
-            call.image.user_named(name).map(|user| SharedWith::User(user.id))
-        }
-        Named::Group(name) => {
-            may_name(call, NAMES_GROUP, Resource::Group(name))?;
-            call.image.group_named(name).map(|group| SharedWith::Group(group.id))
-        }
-    };
+    let with = named(call, &asked.with)?;
     let with = with.ok_or_else(|| Error::bad("no such user or group"))?;
-    let by = call.known()?.granted.clone();
-    let what = Grant { server, with, scopes: asked.scopes, by };
-    let granted =
-        call.change(|image, policy, now| accounts::grant_share(image, policy, what, now)).await?;
+    let granted = share(call, server, with, asked.scopes).await?;
     Ok(shown(call, Some(&granted)))
+}
+
+/// Whom this names, if the caller may name them; nothing: nobody.
+pub(crate) fn named(call: &Call, with: &Named) -> Result<Option<SharedWith>, Error> {
+    match with {
+        Named::User(name) => may_name(call, NAMES_USER, Resource::User(name))?,
+        Named::Group(name) => may_name(call, NAMES_GROUP, Resource::Group(name))?,
+    }
+    Ok(target(call, with))
+}
+
+/// Whom this names.
+pub(crate) fn target(call: &Call, with: &Named) -> Option<SharedWith> {
+    match with {
+        Named::User(name) => call.image.user_named(name).map(|it| SharedWith::User(it.id)),
+        Named::Group(name) => call.image.group_named(name).map(|it| SharedWith::Group(it.id)),
+    }
+}
+
+/// Shares a server, or adds to what is shared.
+pub(crate) async fn share(
+    call: &mut Call,
+    server: ServerKey,
+    with: SharedWith,
+    scopes: Vec<String>,
+) -> Result<Arc<Share>, Error> {
+    let what = Grant { server, with, scopes, by: call.known()?.granted.clone() };
+    call.change(|image, policy, now| accounts::grant_share(image, policy, what, now)).await
 }
 
 /// Unknown names and those of others get the same answer.
@@ -75,11 +91,7 @@ pub(crate) async fn revoke(call: &mut Call, owner: &str, name: &str) -> Answer {
         known(&call.policy, text)?;
     }
     let server = key(call, owner, name)?;
-    let with = match &asked.with {
-        Named::User(name) => call.image.user_named(name).map(|it| SharedWith::User(it.id)),
-        Named::Group(name) => call.image.group_named(name).map(|it| SharedWith::Group(it.id)),
-    };
-    let Some(with) = with else { return Ok(shown(call, None)) };
+    let Some(with) = target(call, &asked.with) else { return Ok(shown(call, None)) };
     let key = ShareKey { server, with };
     let left =
         call.change(move |image, _, _| accounts::revoke_share(image, &key, &asked.scopes)).await?;
@@ -188,8 +200,10 @@ fn list<'a>(call: &'a Call, shares: impl Iterator<Item = &'a Arc<Share>>) -> Ans
 
 /// Whom a body names.
 #[derive(Debug, PartialEq)]
-enum Named {
+pub(crate) enum Named {
+    /// A user.
     User(String),
+    /// A group.
     Group(String),
 }
 

@@ -70,8 +70,29 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
         None => By::User(by_body(call, name, &body).await?),
     };
     let user = user(call, name)?;
+    let (token, secret) = issue_for(call, &requester, &user, &body).await?;
+    let mut model = model::token::model(call, &token);
+    model["token"] = json!(secret);
+    Ok(answer::json(StatusCode::CREATED, &model))
+}
+
+/// Makes a token for oneself, as a body of the API asks for it: the token and its secret.
+pub(crate) async fn issue(
+    call: &mut Call,
+    user: &Arc<User>,
+    body: &Map<String, Value>,
+) -> Result<(Arc<Token>, String), Error> {
+    issue_for(call, &By::User(user.clone()), user, body).await
+}
+
+async fn issue_for(
+    call: &mut Call,
+    requester: &By,
+    user: &User,
+    body: &Map<String, Value>,
+) -> Result<(Arc<Token>, String), Error> {
     let most = call.settings.hub.token_expires_in_max_seconds.duration();
-    let asked = read(&call.policy, most, &body, &requester, &user)?;
+    let asked = read(&call.policy, most, body, requester, user)?;
     let secret = call.app.entropy.hex(16);
     let new = NewToken {
         owner: Owner::User(user.id),
@@ -83,9 +104,7 @@ pub(crate) async fn make(call: &mut Call, name: &str) -> Answer {
     let issued =
         |image: &Image, policy: &Policy, now| accounts::issue_token(image, policy, new, now);
     let token = call.change(issued).await?;
-    let mut model = model::token::model(call, &token);
-    model["token"] = json!(secret);
-    Ok(answer::json(StatusCode::CREATED, &model))
+    Ok((token, secret))
 }
 
 /// Somebody with nothing but a name and a password in the body, and already known here.
@@ -236,13 +255,19 @@ pub(crate) async fn show(call: &Call, name: &str, id: &str) -> Answer {
 /// Ends a token; one of an OAuth client takes the others for that client with it.
 pub(crate) async fn revoke(call: &mut Call, name: &str, id: &str) -> Answer {
     let user = user(call, name)?;
-    let token = token(call, &user, id)?;
-    let (owner, id) = (Owner::User(user.id), token.id);
-    if call.change(move |image, _, _| accounts::revoke_token(image, &owner, id)).await? {
+    token(call, &user, id)?;
+    if end(call, &user, id).await? {
         Ok(answer::empty(StatusCode::NO_CONTENT))
     } else {
         Err(Error::hidden())
     }
+}
+
+/// Ends a token of this user. False: it is none (any more).
+pub(crate) async fn end(call: &mut Call, user: &User, id: &str) -> Result<bool, Error> {
+    let Ok(token) = token(call, user, id) else { return Ok(false) };
+    let (owner, id) = (Owner::User(user.id), token.id);
+    call.change(move |image, _, _| accounts::revoke_token(image, &owner, id)).await
 }
 
 #[cfg(test)]

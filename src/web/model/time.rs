@@ -16,6 +16,12 @@ pub(crate) fn wire_or_null(moment: Option<Moment>) -> serde_json::Value {
     moment.map(wire).into()
 }
 
+/// For people whose browser runs no scripts.
+pub(crate) fn plain(moment: Moment) -> String {
+    let stamp = Timestamp::from_microsecond(moment.0).unwrap_or(Timestamp::UNIX_EPOCH);
+    stamp.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// What a client sent: ISO 8601 with `T` or a blank, with an offset or `Z`, or without (UTC then); a date alone is its
 /// midnight; also the form of e-mail dates.
 pub(crate) fn parse(text: &str) -> Option<Moment> {

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode, header};
 use jovis_actors::{
     accounts::{NewCode, access},
-    domain::{Owner, Scope},
+    domain::{Owner, Scope, ServerKey, oauth::ClientOf},
 };
 use serde_json::json;
 
@@ -20,9 +20,11 @@ const CODE: usize = 30;
 
 /// Asks the user where that is needed, and gives the client its code.
 pub(crate) async fn serve(call: &mut Call) -> Answer {
+    let mut declined = false;
     let answers = if call.method == Method::POST {
         let form = call.form(64 * 1024).await?;
         call.require_xsrf(Some(&form))?;
+        declined = form.get("decline").is_some();
         Some(form.all("scopes").map(Scope::new).collect::<Vec<_>>())
     } else {
         None
@@ -40,13 +42,14 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
         let what = &asked.client.description;
         return Err(Error::forbidden(format!("you have no access to {what}")));
     }
+    if declined {
+        // (RFC 6749 4.1.2.1)
+        return Ok(told(&asked, "access_denied"));
+    }
     let consented = answers.is_some();
     if let Some(scopes) = answers {
         if !request::allowed(&call.image, &call.policy, &asked.client, &user, &scopes) {
-            let mut pairs = vec![("error", "invalid_scope")];
-            pairs.extend(asked.state.as_deref().map(|state| ("state", state)));
-            let target = form::with_query(&asked.client.redirect_uri, &form::encode(pairs));
-            return Ok(private(answer::found(&target)));
+            return Ok(told(&asked, "invalid_scope"));
         }
         asked.scopes = if scopes.iter().any(|it| it.as_str() == "inherit") {
             scopes
@@ -74,6 +77,13 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
     Ok(private(answer::found(&target)))
 }
 
+/// Sends the browser back to the client, which hears what went wrong.
+fn told(asked: &Asked, error: &str) -> http::Response<axum::body::Body> {
+    let mut pairs = vec![("error", error)];
+    pairs.extend(asked.state.as_deref().map(|state| ("state", state)));
+    private(answer::found(&form::with_query(&asked.client.redirect_uri, &form::encode(pairs))))
+}
+
 /// Codes and states are in the addresses here: none of them may leak by `Referer`.
 fn private(mut out: http::Response<axum::body::Body>) -> http::Response<axum::body::Body> {
     answer::put(&mut out, header::REFERRER_POLICY, "no-referrer");
@@ -98,7 +108,19 @@ fn consent(call: &mut Call, asked: &Asked) -> Answer {
         json!({"about": vocabulary.description(base), "scope": scope})
     });
     let told: Vec<_> = told.collect();
+    let of_server = match &asked.client.of {
+        ClientOf::Server(owner, name) => {
+            let key = ServerKey { user: *owner, name: name.clone() };
+            let shown = call.image.server(&key).map(|server| server.display_name.clone());
+            let shown = shown.filter(|shown| !shown.is_empty());
+            let shown = shown.unwrap_or_else(|| name.as_str().to_owned());
+            Some(json!({"name": shown, "owner": call.image.called(*owner)}))
+        }
+        ClientOf::Service(_) => None,
+    };
     let values = json!({
+        "of_server": of_server,
+        "other_host": request::other_host(&asked.client),
         "client": asked.client.description,
         "redirect_uri": asked.client.redirect_uri,
         "scopes": scopes,

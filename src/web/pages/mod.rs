@@ -30,6 +30,7 @@ mod notices;
 pub(crate) mod options;
 pub(crate) mod outside;
 pub(crate) mod pending;
+pub(crate) mod shares;
 pub(crate) mod spawn;
 pub(crate) mod tokens;
 pub(crate) mod trouble;

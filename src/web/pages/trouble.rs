@@ -17,6 +17,10 @@ pub(crate) fn cause(words: &Words, cause: &Cause) -> String {
             with(mark("stopped by the service {name}"), "name", name.as_str())
         }
         Cause::StoppedBy(Stopper::Culler(name)) => with(mark("culled by {name}"), "name", name),
+        Cause::StoppedBy(Stopper::Idle { by, minutes }) => words.fill(
+            "culled by {name} after {minutes} minutes idle",
+            &[("name", by), ("minutes", &minutes.to_string())],
+        ),
         Cause::StoppedBy(Stopper::Shutdown) => {
             words.say("stopped together with the hub").to_owned()
         }
@@ -151,6 +155,7 @@ mod tests {
         for it in [
             Cause::Stopped,
             Cause::StoppedBy(Stopper::Culler("idle".into())),
+            Cause::StoppedBy(Stopper::Idle { by: "idle".into(), minutes: 60 }),
             Cause::StoppedBy(Stopper::Maintenance("root".into())),
             Cause::Exited(3),
             Cause::Signalled(9),

@@ -1,50 +1,102 @@
-import { api, busy, stop } from "./page.js";
+// Keeps the cards of one's servers as they are now: asks for them from time to time while the page can be seen, and puts
+// in those that have changed. What one does with them are plain forms and links.
 
-const start = document.getElementById("start");
-const halt = document.getElementById("stop");
-const state = document.getElementById("state");
+import { data, t, times } from "./page.js";
 
-halt.addEventListener("click", (event) => {
-  event.preventDefault();
-  if (halt.getAttribute("aria-disabled") === "true") return;
-  busy([halt, start], async () => {
-    state.textContent = "It is stopping.";
-    try {
-      await stop(halt.dataset.api);
-    } catch (error) {
-      state.textContent = "";
-      throw error;
-    }
-    state.textContent = "It is not running.";
-    halt.hidden = true;
-    start.focus();
-    start.textContent = "Start My Server";
-    start.href = start.dataset.spawn;
-  });
-});
+const QUIET = 10_000;
+const BUSY = 2_000;
+const TROUBLE = 60_000;
 
-start.addEventListener("click", (event) => {
-  if (start.getAttribute("aria-disabled") === "true") event.preventDefault();
-});
+const news = document.getElementById("news");
+const shell = () => document.getElementById("servers");
+const cards = (root) => new Map([...root.querySelectorAll(".server")].map((it) => [it.dataset.server, it]));
+// As the hub sent them: what scripts do to times since is no change.
+let sent = new Map();
+let timer;
+let failures = 0;
+let leaving = false;
 
-document.getElementById("new-server")?.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const name = document.getElementById("new-server-name").value.trim();
-  if (name) location.href = `${event.target.dataset.spawn}/${encodeURIComponent(name)}`;
-});
+const read = (root) => new Map([...cards(root)].map(([name, card]) => [name, card.outerHTML]));
 
-for (const row of document.querySelectorAll("tr[data-api]")) {
-  const on = (name, work) => {
-    const button = row.querySelector(name);
-    button?.addEventListener("click", () => busy([button], work));
-  };
-  on(".stop-server", async () => {
-    await stop(row.dataset.api);
-    location.reload();
-  });
-  on(".delete-server", async () => {
-    if (!window.confirm("Delete this server? Its files stay.")) return;
-    await api(row.dataset.api, { method: "DELETE", body: { remove: true } });
-    row.remove();
-  });
+/** Puts `fresh` in place of `old`, with what was open still open and the focus where it was. */
+function replace(old, fresh) {
+  const at = document.activeElement;
+  const inside = old.contains(at);
+  const which = inside && (at.id ? `#${CSS.escape(at.id)}` : at.name ? `[name="${at.name}"][value="${at.value}"]` : at.localName);
+  const open = old.querySelector("details")?.open;
+  old.replaceWith(fresh);
+  times(fresh);
+  if (open && fresh.querySelector("details")) fresh.querySelector("details").open = true;
+  if (inside) (fresh.querySelector(which) ?? fresh.querySelector("a, button"))?.focus({ preventScroll: true });
 }
+
+function take(html) {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  const next = page.getElementById("servers");
+  if (!next) return;
+  const before = cards(shell());
+  const after = cards(next);
+  const now = read(next);
+  const told = [];
+  for (const [name, card] of after) {
+    const old = before.get(name);
+    if (old && old.dataset.state !== card.dataset.state) {
+      const what = card.querySelector("h1, h2, h3").textContent.trim();
+      told.push(t("{server}: {state}", { server: what, state: card.querySelector(".badge").textContent.trim() }));
+    }
+  }
+  if (before.size === after.size && [...after.keys()].every((name) => before.has(name))) {
+    for (const [name, card] of after) {
+      if (sent.get(name) !== now.get(name)) replace(before.get(name), document.importNode(card, true));
+    }
+  } else {
+    replace(shell(), document.importNode(next, true));
+  }
+  sent = now;
+  if (told.length) news.textContent = told.join(" ");
+}
+
+async function look() {
+  try {
+    const answer = await fetch(`${data.baseUrl}home?live`, {
+      headers: { "X-XSRFToken": data.xsrf },
+      signal: AbortSignal.timeout(10_000),
+    });
+    // Signed out meanwhile: the next click leads to the form.
+    if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
+    const html = await answer.text();
+    if (!leaving) take(html);
+    failures = 0;
+  } catch {
+    failures += 1;
+  }
+  plan();
+}
+
+function plan() {
+  clearTimeout(timer);
+  if (document.hidden || leaving) return;
+  const busy = [...cards(shell()).values()].some((it) => ["starting", "stopping"].includes(it.dataset.state));
+  timer = setTimeout(look, failures > 2 ? TROUBLE : busy ? BUSY : QUIET);
+}
+
+sent = read(document);
+times(shell());
+plan();
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : look()));
+
+// A form on its way: its button must not be pressed twice, and nothing is replaced under it.
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented) return;
+  leaving = true;
+  clearTimeout(timer);
+  const button = event.submitter;
+  setTimeout(() => {
+    if (button) button.disabled = true;
+  });
+});
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  leaving = false;
+  look();
+});

@@ -162,3 +162,26 @@ async fn clients_prove_themselves_in_the_form_alone() {
     assert_eq!(reply.status, 200, "{}", reply.text);
     assert_eq!(exchange(&hub, &code, SECRET, &[]).await.status, 400, "once");
 }
+
+#[tokio::test]
+async fn who_declines_sends_the_service_back_with_nothing() {
+    let hub = hub(false);
+    let mut bob = hub.browser("bob").await;
+    let page = bob.get(URL).await;
+    assert!(
+        page.text.contains("<strong>Service grader</strong> wants to know who you are"),
+        "{}",
+        page.text
+    );
+    assert!(page.text.contains("name=\"decline\""), "{}", page.text);
+    let forged = bob.post(URL, "decline=yes&scopes=x").await;
+    assert_eq!(forged.status, 403, "without the form's token");
+    let form = format!("decline=yes&scopes=read:servers!user&_xsrf={}", page.field("_xsrf"));
+    let declined = bob.post(URL, &form).await;
+    let target = "/services/grader/oauth_callback?error=access_denied&state=s";
+    assert_eq!((declined.status, declined.location()), (302, target));
+    assert_eq!(declined.header("referrer-policy"), "no-referrer");
+    assert_eq!(hub.doubles.image.load().codes().count(), 0);
+    // Nothing is remembered: one may change one's mind.
+    assert!(bob.get(URL).await.text.contains("name=\"decline\""));
+}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::web::testing::{Browser, Hub, Reply, SERVER_TOKEN};
 
 /// A hub where everybody may share what is their own; `bob` has the server `lab`, `eve` is in the group `team`.
-fn town() -> Hub {
+pub(super) fn town() -> Hub {
     let hub = Hub::with(|hub| hub.allow_named_servers = true);
     let extra = ["shares!user", "read:users:name", "read:groups:name"].map(str::to_owned);
     hub.app.policy.store(Arc::new(Policy::new(&[], &extra, &BTreeMap::new()).unwrap()));
@@ -29,7 +29,7 @@ fn group(hub: &Hub, id: u64, name: &str, members: &[&str]) {
     }
 }
 
-fn server(hub: &Hub, owner: &str, name: &str) -> ServerKey {
+pub(super) fn server(hub: &Hub, owner: &str, name: &str) -> ServerKey {
     let key = ServerKey { name: ServerName::new(name).unwrap(), ..hub.key(owner) };
     hub.doubles.write(Write::Server(Arc::new(Server::new(key.clone()))));
     key
