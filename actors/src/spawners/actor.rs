@@ -33,6 +33,7 @@ use crate::{
         self, Kit, machine,
         messages::{Check, NotBegun, Rest},
     },
+    store::Image,
     supervise::{
         Ended, Name, On, Pass, Publisher, Quarantine, Quarantined, Unavailable, faults, handles,
         named, start,
@@ -331,6 +332,7 @@ impl Actor {
         if image.user(key.user).is_none() {
             return Box::pin(fut::ready(Err(StartRefused::NoUser)));
         }
+        self.let_go(&image);
         if self.queue.iter().any(|one| one.key == key) {
             return Box::pin(fut::ready(Ok(Begun::Already)));
         }
@@ -418,13 +420,18 @@ impl Actor {
         }));
     }
 
-    /// Starts as many from the queue as there is room for, and tells the others where they stand.
-    fn attend(&mut self, ctx: &mut Context<Self>) {
-        let (image, now) = (self.kit.store.image(), self.kit.clock.instant());
+    /// Who does not wait by the records stands in the queue no more: it was started, or somebody broke it off.
+    fn let_go(&mut self, image: &Image) {
         self.queue.retain(|one| {
             let state = image.server(&one.key).map(|server| &server.state);
             self.entering.contains(&one.key) || state.is_some_and(ServerState::is_queued)
         });
+    }
+
+    /// Starts as many from the queue as there is room for, and tells the others where they stand.
+    fn attend(&mut self, ctx: &mut Context<Self>) {
+        let (image, now) = (self.kit.store.image(), self.kit.clock.instant());
+        self.let_go(&image);
         self.aside.retain(|_, until| *until > now);
         let takes = |state: &ServerState| state.is_active() && !state.is_queued();
         let has = |user| {

@@ -601,6 +601,9 @@ fn who_waits_can_leave_and_nobody_fills_the_queue_alone() {
         let gone = named_key(1, "s0");
         hub.client.stop(gone.clone(), StopAsk::default()).await.unwrap();
         assert_eq!(hub.state_of(&gone), Some(ServerState::Stopped(Some(Cause::Stopped))));
+        // At once it can come back, behind the others.
+        assert_eq!(hub.client.start(gone.clone(), patient()).await.unwrap(), Begun::Queued);
+        hub.client.stop(gone.clone(), StopAsk::default()).await.unwrap();
         hub.until("its place is free", |hub| hub.client.place(&gone).is_none()).await;
         let begun = hub.client.start(named_key(2, "c"), patient()).await.unwrap();
         assert_eq!(begun, Begun::Queued);
