@@ -48,7 +48,7 @@ use tracing::{error, warn};
 
 use crate::{
     activity, drain, janitor, logins,
-    ports::{Authenticator, Clock, Entropy, Journal, Probe, Spawner, StoreError},
+    ports::{Clock, Entropy, Journal, Probe, Spawner, StoreError},
     routes, spawner, spawners, store,
     supervise::{
         Chart, ChildSpec, Escalated, Health, Quarantine, Restart, Supervision, Supervisor,
@@ -73,7 +73,7 @@ pub struct Ports {
     /// Where writes become durable.
     pub journal: Box<dyn Journal>,
     /// How people sign in.
-    pub authenticator: Arc<dyn Authenticator>,
+    pub ways: logins::Ways,
     /// How servers are run.
     pub spawner: Arc<dyn Spawner>,
     /// Do they answer?
@@ -144,7 +144,7 @@ pub async fn grow(
     settings: Settings,
     arbiter: &ArbiterHandle,
 ) -> Result<Tree, GrowError> {
-    let Ports { journal, authenticator, spawner, probe, clock, entropy } = ports;
+    let Ports { journal, ways, spawner, probe, clock, entropy } = ports;
     let of_store = settings.store;
     let opened = tokio::task::spawn_blocking(move || store::open(journal, of_store)).await;
     let (store, writer) = opened
@@ -206,11 +206,11 @@ pub async fn grow(
 
     let names = Quarantine::new("logins", ASIDE);
     let (publish, name) = named("logins");
-    let logins = logins::Client::new(name, settings.logins.clone());
+    let logins = logins::Client::new(name, settings.logins.clone(), ways.clone());
     let of_logins = {
         let kit = logins::actor::Kit {
             store: store.clone(),
-            authenticator,
+            ways,
             clock: clock.clone(),
             entropy: entropy.clone(),
             settings: settings.logins,

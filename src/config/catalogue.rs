@@ -12,14 +12,15 @@ use serde_json::Value;
 use super::{
     change,
     sections::{
-        Choice, Config, CustomScope, Dummy, Image, LoadGroup, Local, Number, Offer, Pam, Profile,
-        ProfileOption, Role, Service, Simple, Text,
+        Choice, Config, CustomScope, Dummy, Image, LoadGroup, Local, Number, Offer, OtherAuth, Pam,
+        Profile, ProfileOption, Role, Service, Simple, Text,
     },
 };
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &[
     "auth.class.Dummy.password",
+    "auth.others.class",
     "spawner.environment",
     "spawner.profiles.overrides.environment",
     "spawner.profiles.profile_options.kind.Choice.choices.overrides.environment",
@@ -224,7 +225,7 @@ macro_rules! defaults {
 #[rustfmt::skip]
 fn default_of(kind: &str) -> Value {
     defaults!(
-        kind, Pam, Dummy, Local, Simple, Role, Service, LoadGroup, CustomScope,
+        kind, Pam, Dummy, OtherAuth, Local, Simple, Role, Service, LoadGroup, CustomScope,
         Profile, ProfileOption, Choice, Number, Text, Image, Offer
     )
 }

@@ -104,6 +104,9 @@ const TABLE: &[(&str, Class)] = &[
     ("auth.class.Pam.concurrency", Live),
     ("auth.class.Dummy.password", Live),
     ("auth.class.Dummy.allow_remote", Live),
+    ("auth.others", Live),
+    ("auth.auto_login", Live),
+    ("auth.custom_html", Live),
     ("auth.allow_all", Live),
     ("auth.allowed_users", Live),
     ("auth.allow_existing_users", Live),
@@ -248,7 +251,7 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
         Value::String(text) => format!("{text}x").into(),
         Value::Null if path == "shutdown.servers" => "Keep".into(),
         Value::Null => true.into(),
-        Value::Array(_) if ["roles", "services"].contains(&path) => {
+        Value::Array(_) if ["roles", "services", "auth.others"].contains(&path) => {
             serde_json::json!([{"name": "x"}])
         }
         Value::Object(_) if ["load_groups", "hub.custom_scopes"].contains(&path) => {

@@ -166,12 +166,12 @@ impl Hub {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let expected = Arc::new(Expected::default());
         let spawner = Arc::new(ArcSwap::from_pointee(slice.spawner.clone()));
-        let authenticator = Arc::new(registry::Current::new(&slice.auth, &root));
+        let ways = Arc::new(ArcSwap::from_pointee(registry::ways(&slice.auth, &root)));
         let journal = DiskJournal::new(folder.clone());
         let backups = journal.backups();
         let ports = Ports {
             journal: Box::new(journal),
-            authenticator: authenticator.clone(),
+            ways: ways.clone(),
             spawner: Arc::new(Local::new(
                 root.clone(),
                 spawner.clone(),
@@ -232,8 +232,17 @@ impl Hub {
         }));
         root.ready().await?;
         info!("hub is ready");
-        let live =
-            reload::Live { slice, actors, spawner, authenticator, keeper, services, app, logs };
+        let live = reload::Live {
+            slice,
+            actors,
+            spawner,
+            ways,
+            root: root.clone(),
+            keeper,
+            services,
+            app,
+            logs,
+        };
         let panel = control::Panel::new(&tree, folder.clone(), backups);
         Ok(Self {
             root,

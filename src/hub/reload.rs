@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jovis_actors::tree::Settings;
+use jovis_actors::{logins::Ways, tree::Settings};
 use tracing::info;
 
-use super::{registry::Current, services::Services, settings, sync::Keeper};
+use super::{registry, services::Services, settings, sync::Keeper};
 use crate::{
     config::{sections, slice::HubSlice},
+    link::root::Root,
     telemetry::logs::{LogHandle, chain},
     web::App,
 };
@@ -22,7 +23,9 @@ pub(super) struct Live {
     /// What the local spawner reads.
     pub(super) spawner: Arc<ArcSwap<sections::Spawner>>,
     /// How people sign in.
-    pub(super) authenticator: Arc<Current>,
+    pub(super) ways: Ways,
+    /// For authenticators.
+    pub(super) root: Arc<Root>,
     /// Roles, and the records the configuration names.
     pub(super) keeper: Keeper,
     /// The programs it keeps running.
@@ -40,8 +43,9 @@ impl Live {
         let mut kept = Vec::new();
         kept.extend(self.keeper.apply(&new).await.err());
         settings::apply(&new, &self.actors);
-        if new.auth.class != self.slice.load().auth.class {
-            self.authenticator.replace(&new.auth);
+        let old = &self.slice.load().auth;
+        if new.auth.class != old.class || new.auth.others != old.others {
+            self.ways.store(Arc::new(registry::ways(&new.auth, &self.root)));
         }
         self.spawner.store(Arc::new(new.spawner.clone()));
         if let Err(error) = self.logs.follow(&new.log) {

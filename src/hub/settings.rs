@@ -59,9 +59,9 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
         waiting: slice.hub.spawn_queue_limit,
     };
     settings.limits.store(limits.into());
-    let (limit, concurrency) = match &slice.auth.class {
-        AuthClass::Pam(pam) => (pam.timeout.duration() + GRACE, pam.concurrency.into()),
-        AuthClass::Dummy(_) => (GRACE, CHECKS),
+    let (limit, concurrency) = match slice.auth.pam() {
+        Some(pam) => (pam.timeout.duration() + GRACE, pam.concurrency.into()),
+        None => (GRACE, CHECKS),
     };
     let logins = logins::Settings { rules: rules(&slice.auth), limit, concurrency };
     settings.logins.store(logins.into());
@@ -123,7 +123,7 @@ fn rules(auth: &sections::Auth) -> Rules {
     };
     let lowered = |(name, to): (&String, &String)| (name.to_lowercase(), to.clone());
     let rules = Rules {
-        open: matches!(auth.class, AuthClass::Pam(_) | AuthClass::Dummy(_)),
+        open: auth.classes().all(|class| matches!(class, AuthClass::Pam(_) | AuthClass::Dummy(_))),
         allow_all: auth.allow_all,
         allowed_users: names(&auth.allowed_users, "auth.allowed_users"),
         allow_existing_users: auth.allow_existing_users,

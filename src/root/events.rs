@@ -35,7 +35,7 @@ use super::{
 use crate::{
     config::{
         Config,
-        sections::{AuthClass, Pam},
+        sections::Pam,
         slice::{HubSlice, ProxySlice, ToWire},
     },
     ipc::{
@@ -238,10 +238,7 @@ impl Root {
     }
 
     pub(super) fn pam_limits(&self) -> Pam {
-        match &self.setup.config.auth.class {
-            AuthClass::Pam(pam) => pam.clone(),
-            AuthClass::Dummy(_) => Pam::default(),
-        }
+        self.setup.config.auth.pam().cloned().unwrap_or_default()
     }
 
     pub(super) fn role(&mut self, kind: Kind) -> &mut Role {

@@ -19,7 +19,7 @@ use jovis_actors::domain::{
 use thiserror::Error;
 
 use crate::{
-    config::sections::{AuthClass, Config, SpawnerClass},
+    config::sections::{Config, SpawnerClass},
     ipc::{helper::Question, root::RootSays},
     os::users::Account,
 };
@@ -260,7 +260,7 @@ pub(super) fn pam(
     user: String,
     rhost: Option<String>,
 ) -> Result<Question, Refusal> {
-    let AuthClass::Pam(pam) = &config.auth.class else {
+    let Some(pam) = config.auth.pam() else {
         return refuse("the authenticator is not PAM");
     };
     if user.is_empty() || user.len() > 255 || user.chars().any(char::is_control) {

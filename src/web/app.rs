@@ -11,6 +11,7 @@ use jovis_actors::{
     routes, spawners, store,
 };
 use thiserror::Error;
+use tracing::warn;
 
 use super::{
     api::progress::Watchers,
@@ -18,7 +19,10 @@ use super::{
     look::Look,
     templates::Templates,
 };
-use crate::config::{look::LookError, slice::HubSlice, templates::TemplateError};
+use crate::{
+    config::{look::LookError, slice::HubSlice, templates::TemplateError},
+    telemetry::logs::chain,
+};
 
 /// What [`App::new`] takes.
 pub struct Parts {
@@ -78,7 +82,7 @@ pub struct App {
 }
 
 impl App {
-    /// Puts it together. Fails if a template of the operator does not parse, or there is no logo.
+    /// Puts it together. Fails if a template of the operator does not parse.
     pub fn new(parts: Parts) -> Result<Arc<Self>, PagesError> {
         let Parts { store, spawners, logins, activity, meter, clock, .. } = parts;
         let Parts { entropy, settings, policy, routes, halt, .. } = parts;
@@ -97,9 +101,14 @@ impl App {
         policy: Arc<ArcSwap<Policy>>,
     ) -> Result<Arc<Self>, PagesError> {
         let hub = &settings.load_full().hub;
+        // Root can read more than the hub: what `check` could not see must not keep everybody out.
+        let look = Look::load(hub).unwrap_or_else(|error| {
+            warn!(error = %chain(&error), "logo not used");
+            Look::without_logo(hub)
+        });
         Ok(Arc::new(Self {
             templates: ArcSwap::from_pointee(Templates::load(&hub.template_paths)?),
-            look: ArcSwap::from_pointee(Look::load(hub)?),
+            look: ArcSwap::from_pointee(look),
             started: clock.moment(),
             pids: Pids::default(),
             watchers: Arc::default(),

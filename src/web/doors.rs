@@ -6,8 +6,8 @@ use jovis_actors::{
     accounts::{self, NewCode, Redeemed, Redemption},
     activity,
     domain::{Moment, OrderId, Route, ServerKey, TokenId, User, UserId},
-    logins::{self, SignInRefused},
-    ports::{Boxed, Clock, Credentials, Meter},
+    logins::{self, Offer, SignInRefused},
+    ports::{Boxed, Clock, Credentials, Departure, Meter, Return},
     routes::{self, RouteError},
     spawners::{self, Ask, Begun, Place, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{self, Image, Write},
@@ -38,6 +38,12 @@ pub(crate) trait Doors: Send + Sync {
     fn change(&self, decide: Decision) -> Boxed<'_, Result<(), Error>>;
     /// See [`logins::Client::password`].
     fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>>;
+    /// See [`logins::Client::offers`].
+    fn offers(&self) -> Vec<Offer>;
+    /// See [`logins::Client::depart`].
+    fn depart(&self, way: String, leave: Departure) -> Boxed<'_, Result<String, SignInRefused>>;
+    /// See [`logins::Client::arrive`].
+    fn arrive(&self, way: String, back: Return) -> Boxed<'_, Result<Arc<User>, SignInRefused>>;
     /// Ends the tokens given in this browser session.
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>>;
     /// Gives out an authorization code.
@@ -105,6 +111,18 @@ impl Doors for Actors {
 
     fn sign_in(&self, who: Credentials) -> Boxed<'_, Result<Arc<User>, SignInRefused>> {
         Box::pin(self.logins.password(who))
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        self.logins.offers()
+    }
+
+    fn depart(&self, way: String, leave: Departure) -> Boxed<'_, Result<String, SignInRefused>> {
+        Box::pin(async move { self.logins.depart(&way, leave).await })
+    }
+
+    fn arrive(&self, way: String, back: Return) -> Boxed<'_, Result<Arc<User>, SignInRefused>> {
+        Box::pin(self.logins.arrive(way, back))
     }
 
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>> {

@@ -28,6 +28,11 @@ impl Look {
         Ok(Self { logo, theme: theme(&hub.colors) })
     }
 
+    /// The same with our own logo.
+    pub(crate) fn without_logo(hub: &sections::Hub) -> Self {
+        Self { logo: None, theme: theme(&hub.colors) }
+    }
+
     /// A name for this logo, which changes with it; empty for ours.
     pub(crate) fn logo_version(&self) -> String {
         self.logo.as_ref().map(|(_, bytes)| version(bytes)).unwrap_or_default()

@@ -85,6 +85,12 @@ impl Jar<'_> {
         self.line(XSRF, token, self.hub, &format!("{age}; SameSite=Lax"))
     }
 
+    /// The `Set-Cookie` of something that is needed for so many seconds; 0 takes it away.
+    pub(crate) fn short(&self, name: &str, value: &str, seconds: i64) -> String {
+        let rest = format!("; Max-Age={seconds}; HttpOnly; SameSite=Lax");
+        self.line(name, value, self.hub, &rest)
+    }
+
     /// The `Set-Cookie`s of a sign-out, for those cookies the browser may have.
     pub(crate) fn clear(&self, session_too: bool, now: Moment) -> Vec<String> {
         let past = time::http_date(now.unix_seconds() - 365 * DAY);

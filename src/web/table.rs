@@ -223,6 +223,8 @@ pub(crate) fn rows() -> Vec<Row> {
         row(Anybody, "/").get(to!(pages::login::root)),
         row(Anybody, "/login").get(to!(pages::login::form)).post(to!(pages::login::submit)),
         row(Anybody, "/logout").get(to!(pages::login::logout)),
+        row(Anybody, "/oauth_login").get(to!(pages::elsewhere::depart)),
+        row(Anybody, "/oauth_callback").get(to!(pages::elsewhere::arrive)),
         row(Person, "/home").get(to!(pages::home::show)).post(to!(pages::home::act)),
         row(Person, "/spawn").get(to!(pages::spawn::own)).post(to!(pages::spawn::own)),
         row(Person, "/spawn/{user?}").also("/spawn/{user?}/{server?}")

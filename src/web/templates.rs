@@ -37,6 +37,7 @@ const OURS: &[(&str, &str)] = built_in![
     "home.html",
     "home_servers.html",
     "login.html",
+    "logout.html",
     "not_running.html",
     "oauth.html",
     "page.html",
@@ -84,6 +85,15 @@ impl Templates {
     /// Is there one of this name?
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.get_template(name).is_ok()
+    }
+
+    /// A template that stands in the settings; its values are escaped as in pages.
+    pub(crate) fn render_text(
+        &self,
+        text: &str,
+        values: serde_json::Value,
+    ) -> Result<String, minijinja::Error> {
+        self.0.render_named_str("settings.html", text, value(values))
     }
 
     /// The page.

@@ -22,13 +22,14 @@ use jovis_actors::{
         Server, ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId,
         Username, oauth::ClientOf, server::Handle,
     },
-    logins::SignInRefused,
-    ports::{Boxed, Clock, Credentials, Entropy},
+    logins::{self, Offer, SignInRefused, Way},
+    ports::{Boxed, Clock, Credentials, Departure, Entropy, Flow, Return},
     routes::RouteError,
     spawners::{
         self, Ask, Begun, Event, Place, Report, StartRefused, StopAsk, StopRefused, Trouble,
     },
     store::{Image, Write},
+    testing::ScriptedAuthenticator,
     usage::Usage,
 };
 use tokio::sync::watch;
@@ -73,6 +74,8 @@ pub(crate) struct Doubles {
     pub(crate) used: Mutex<Vec<String>>,
     pub(crate) seen: Mutex<Vec<Credentials>>,
     published: watch::Sender<u64>,
+    /// A form, and what a test adds.
+    pub(crate) ways: Mutex<Vec<Way>>,
     notes: activity::Notes,
     reports: Mutex<BTreeMap<ServerKey, watch::Sender<Arc<Report>>>>,
     /// What servers take.
@@ -228,6 +231,35 @@ impl Doors for Fake {
             None => Err(SignInRefused::Refused),
         };
         Box::pin(async move { outcome })
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        logins::ways::offers(&self.0.ways.lock().unwrap())
+    }
+
+    fn depart(&self, way: String, leave: Departure) -> Boxed<'_, Result<String, SignInRefused>> {
+        let way = logins::ways::find(&self.0.ways.lock().unwrap(), &way);
+        Box::pin(async move {
+            let way = way.ok_or(SignInRefused::Refused)?;
+            let Flow::Redirect(redirect) = way.authenticator.flow() else {
+                return Err(SignInRefused::Refused);
+            };
+            let target = redirect.depart(&leave).await;
+            target.map_err(|error| SignInRefused::Unable(error.to_string()))
+        })
+    }
+
+    fn arrive(&self, way: String, back: Return) -> Boxed<'_, Result<Arc<User>, SignInRefused>> {
+        let way = logins::ways::find(&self.0.ways.lock().unwrap(), &way);
+        Box::pin(async move {
+            let way = way.ok_or(SignInRefused::Refused)?;
+            let Flow::Redirect(redirect) = way.authenticator.flow() else {
+                return Err(SignInRefused::Refused);
+            };
+            let who = redirect.arrive(&back).await.map_err(|_| SignInRefused::Refused)?;
+            let known = self.image().user_named(&who.name).cloned();
+            Ok(known.unwrap_or_else(|| self.0.add(&who.name, false)))
+        })
     }
 
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>> {
@@ -461,6 +493,7 @@ impl Hub {
             used: Mutex::default(),
             seen: Mutex::default(),
             published: watch::Sender::new(0),
+            ways: Mutex::new(vec![Way::first(Arc::new(ScriptedAuthenticator::default()))]),
             notes: activity::Notes::default(),
             reports: Mutex::default(),
             usages: Mutex::default(),

@@ -1,14 +1,19 @@
 """The way in and out, errors, theme and language, as a person sees them.
 
-usage: look.py URL NAME PICTURES
+usage: look.py URL NAME PICTURES [FOLDER]
+
+With a FOLDER it says `the hub may go`, waits for the file FOLDER/gone, looks at the page the proxy shows, says so, and
+waits until the page has come back by itself.
 """
 import os
 import re
 import sys
+import time
+from pathlib import Path
 
 from person import browser, expect, window
 
-url, name, pictures = sys.argv[1:]
+url, name, pictures, *pause = sys.argv[1:]
 password = os.environ["JOVIS_TEST_PASSWORD"]
 
 
@@ -55,6 +60,16 @@ def sees_errors(someone):
         someone.look(f"error-{path.split('/')[0]}-{status}")
 
 
+def keeps_the_place_in_the_page(someone):
+    """What stands behind `#` never reaches the hub, and comes along all the same."""
+    page = someone.page
+    answer = page.goto(f"{url}user/{name}/lab/tree/a%20b?reset=1#cell-7")
+    assert answer.status == 424, answer.status
+    expect(page.get_by_role("heading", name="Server not running")).to_be_visible()
+    expect(page.locator("#start")).to_have_attribute("href", re.compile(r"next=.*reset.*%23cell-7$"))
+    someone.look("not-running")
+
+
 def chooses_a_theme(someone):
     page = someone.page
     page.emulate_media(color_scheme="light")
@@ -91,6 +106,21 @@ def walks_by_keyboard(someone):
     assert page.url.endswith("#main")
 
 
+def waits_for_the_hub(someone, folder):
+    page = someone.page
+    someone.say("the hub may go")
+    while not (Path(folder) / "gone").exists():
+        time.sleep(0.05)
+    answer = page.goto(url + "hub/token")
+    assert answer.status == 503, answer.status
+    expect(page.locator("main")).to_contain_text("The hub is starting.")
+    # one picture: the page goes on loading itself again every three seconds
+    someone.picture("hub-away")
+    someone.say("saw the page of the proxy")
+    # nobody does anything, and the page that was asked for appears
+    expect(page.locator("#request-token-form")).to_be_visible()
+
+
 def leaves(someone):
     someone.sign_out()
     someone.go("home")
@@ -101,9 +131,12 @@ with browser() as chromium:
     with window(chromium, url, pictures) as someone:
         comes_in(someone)
         sees_errors(someone)
+        keeps_the_place_in_the_page(someone)
         chooses_a_theme(someone)
         finds_services(someone)
         walks_by_keyboard(someone)
+        if pause:
+            waits_for_the_hub(someone, pause[0])
         leaves(someone)
     with window(chromium, url, pictures, locale="de-DE") as someone:
         page = someone.page

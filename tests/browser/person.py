@@ -45,7 +45,7 @@ class Person:
             self.complaints.append(f"{self.page.url}: {message.text}")
 
     def say(self, what):
-        print(f"{time.monotonic() - self.began:6.1f} s  {what}", flush=True)
+        print(f"{what}  ({time.monotonic() - self.began:.1f} s)", flush=True)
 
     def go(self, path, status=None):
         """To a page of the hub (`home`) or, with a slash before it, of the whole site."""
@@ -117,8 +117,11 @@ def window(chromium, url, folder, **how):
         yield someone
     except (Error, AssertionError):
         page = someone.page
-        page.screenshot(path=someone.folder / "failed.png")
-        text = page.locator("body").inner_text()
+        try:
+            page.screenshot(path=someone.folder / "failed.png", timeout=5 * SECOND)
+            text = page.locator("body").inner_text(timeout=5 * SECOND)
+        except Error as another:
+            text = f"(the page cannot be looked at: {another.message})"
         (someone.folder / "failed.txt").write_text(f"{page.url}\n\n{text}\n")
         print(f"failed at {page.url}\n{text[:2000]}", flush=True)
         raise

@@ -17,13 +17,14 @@ use tracing::{error, info, warn};
 
 use super::{
     allow::{Denied, Rules},
-    messages::{Attempt, SignInRefused},
+    messages::{Arrival, Attempt, SignInRefused},
     throttle::Throttle,
+    ways::{self, Way, Ways},
 };
 use crate::{
     accounts,
     domain::{User, Username},
-    ports::{Authenticator, Clock, Credentials, Entropy, Flow, Identity, LoginError},
+    ports::{Clock, Credentials, Entropy, Flow, Identity, LoginError},
     store::{self, ChangeError, Image},
     supervise::{On, Quarantine, Unavailable, caught, faults, handles},
 };
@@ -52,7 +53,7 @@ pub struct Kit {
     /// All records.
     pub store: store::Client,
     /// Who is it?
-    pub authenticator: Arc<dyn Authenticator>,
+    pub ways: Ways,
     /// What time is it?
     pub clock: Arc<dyn Clock>,
     /// For new cookie ids.
@@ -105,7 +106,7 @@ impl actix::Actor for Actor {
     }
 }
 
-handles!(Actor as "logins": Attempt);
+handles!(Actor as "logins": Attempt, Arrival);
 
 impl On<Attempt> for Actor {
     type Result = ResponseActFuture<Self, Result<Arc<User>, SignInRefused>>;
@@ -113,11 +114,8 @@ impl On<Attempt> for Actor {
     fn on(&mut self, Attempt(credentials): Attempt, _: &mut Self::Context) -> Self::Result {
         let name = credentials.username.trim().to_lowercase();
         let from = credentials.from;
-        self.arrange();
-        if self.waiting >= self.concurrency.saturating_mul(5) {
-            warn!(from = %address(from), waiting = self.waiting, "too many attempts");
-            let why = "too many people are signing in".to_owned();
-            return Box::pin(fut::ready(Err(SignInRefused::Unable(why))));
+        if let Err(refused) = self.room(from) {
+            return Box::pin(fut::ready(Err(refused)));
         }
         let admitted = match self.throttle.begin(&name, from, self.kit.clock.instant()) {
             Ok(admitted) => admitted,
@@ -149,6 +147,60 @@ impl On<Attempt> for Actor {
     }
 }
 
+impl On<Arrival> for Actor {
+    type Result = ResponseActFuture<Self, Result<Arc<User>, SignInRefused>>;
+
+    fn on(&mut self, Arrival { way, back }: Arrival, _: &mut Self::Context) -> Self::Result {
+        if let Err(refused) = self.room(back.from) {
+            return Box::pin(fut::ready(Err(refused)));
+        }
+        self.waiting += 1;
+        let what = format!("arrival by {}", shown(&way));
+        let (kit, places) = (self.kit.clone(), self.places.clone());
+        let arrival = contained(self.bad.clone(), what, async move {
+            let limit = kit.settings.load().limit;
+            let place = place(&places, limit, back.from).await?;
+            let way = ways::find(&kit.ways.load(), &way).ok_or(SignInRefused::Refused)?;
+            let Flow::Redirect(redirect) = way.authenticator.flow() else {
+                return Err(SignInRefused::Refused);
+            };
+            let who = timeout(limit, redirect.arrive(&back)).await;
+            let identity = verdict(who, &way.name, &address(back.from), limit)?;
+            drop(place);
+            enter(&kit, identity, &way, back.from).await
+        });
+        Box::pin(arrival.into_actor(self).map(|outcome, act, _| {
+            act.waiting -= 1;
+            outcome
+        }))
+    }
+}
+
+impl Actor {
+    /// May one more wait?
+    fn room(&mut self, from: Option<std::net::IpAddr>) -> Result<(), SignInRefused> {
+        self.arrange();
+        if self.waiting >= self.concurrency.saturating_mul(5) {
+            warn!(from = %address(from), waiting = self.waiting, "too many attempts");
+            return Err(SignInRefused::Unable("too many people are signing in".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// A place for one check.
+async fn place(
+    places: &Semaphore,
+    limit: Duration,
+    from: Option<std::net::IpAddr>,
+) -> Result<tokio::sync::SemaphorePermit<'_>, SignInRefused> {
+    if let Ok(Ok(place)) = timeout(limit, places.acquire()).await {
+        return Ok(place);
+    }
+    warn!(from = %address(from), "no place for attempt");
+    Err(SignInRefused::Unable("too many people are signing in".to_owned()))
+}
+
 /// A panic over one attempt costs that attempt and no other; after three over one name it is put aside for a while.
 /// (What an attempt holds while it waits is its own, so nothing of this actor is left half done.)
 async fn contained<T>(
@@ -177,22 +229,18 @@ async fn attempt(
     credentials: Credentials,
 ) -> Result<Arc<User>, SignInRefused> {
     let limit = kit.settings.load().limit;
-    let place = match timeout(limit, places.acquire()).await {
-        Ok(Ok(place)) => place,
-        Ok(Err(_)) | Err(_) => {
-            warn!(from = %address(credentials.from), "no place for attempt");
-            return Err(SignInRefused::Unable("too many people are signing in".to_owned()));
-        }
-    };
+    let place = place(&places, limit, credentials.from).await?;
     faults::point("logins:attempt", &credentials.username);
-    let identity = check(&kit, &credentials, limit).await?;
+    let way = ways::find(&kit.ways.load(), &credentials.way).ok_or(SignInRefused::Refused)?;
+    let identity = check(&kit, &way, &credentials, limit).await?;
     drop(place);
-    enter(&kit, identity, &credentials).await
+    enter(&kit, identity, &way, credentials.from).await
 }
 
 /// Who is it?
 async fn check(
     kit: &Kit,
+    way: &Way,
     credentials: &Credentials,
     limit: Duration,
 ) -> Result<Identity, SignInRefused> {
@@ -202,8 +250,21 @@ async fn check(
         warn!(user, %from, "name invalid");
         return Err(SignInRefused::Refused);
     }
-    let Flow::Password(password) = kit.authenticator.flow();
-    match timeout(limit, password.check(credentials)).await {
+    let Flow::Password(password) = way.authenticator.flow() else {
+        warn!(user, %from, error = "this way takes no password", "password refused");
+        return Err(SignInRefused::Refused);
+    };
+    verdict(timeout(limit, password.check(credentials)).await, &user, &from, limit)
+}
+
+/// What an authenticator's word means for the visitor, and a line in the log.
+fn verdict(
+    word: Result<Result<Identity, LoginError>, tokio::time::error::Elapsed>,
+    user: &str,
+    from: &str,
+    limit: Duration,
+) -> Result<Identity, SignInRefused> {
+    match word {
         Ok(Ok(identity)) => Ok(identity),
         Ok(Err(LoginError::Refused(why))) => {
             warn!(user, %from, error = %why, "password refused");
@@ -232,11 +293,18 @@ async fn check(
 async fn enter(
     kit: &Kit,
     identity: Identity,
-    credentials: &Credentials,
+    way: &Way,
+    from: Option<std::net::IpAddr>,
 ) -> Result<Arc<User>, SignInRefused> {
-    let from = address(credentials.from);
+    let from = address(from);
     let settings = kit.settings.load_full();
-    let name = match settings.rules.normalise(&identity.name) {
+    // Nobody who is vouched for has an empty name; a prefix alone must not become one.
+    let name = if identity.name.trim().is_empty() {
+        identity.name.clone()
+    } else {
+        format!("{}{}", way.prefix, identity.name)
+    };
+    let name = match settings.rules.normalise(&name) {
         Ok(name) => name,
         Err(error) => {
             warn!(user = shown(&identity.name), %from, %error, "name invalid");
@@ -283,7 +351,7 @@ async fn enter(
             Ok(user)
         }
         (Err(error), _) => {
-            error!(user = shown(&credentials.username), %from, %error, "sign-in not recorded");
+            error!(user = shown(&identity.name), %from, %error, "sign-in not recorded");
             Err(SignInRefused::NotRecorded(error.to_string()))
         }
     }

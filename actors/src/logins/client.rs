@@ -3,12 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use tokio::time::timeout;
+use tracing::error;
 
 use super::{
     Actor, Settings,
-    messages::{Attempt, SignInRefused},
+    messages::{Arrival, Attempt, SignInRefused},
+    ways::{self, Offer, Ways},
 };
-use crate::{domain::User, ports::Credentials, supervise::Name};
+use crate::{
+    domain::User,
+    ports::{Credentials, Departure, Flow, Return},
+    supervise::Name,
+};
 
 /// On top of what an attempt may take.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -18,19 +25,54 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub struct Client {
     pub(crate) name: Name<Actor>,
     settings: Arc<ArcSwap<Settings>>,
+    pub(super) ways: Ways,
 }
 
 impl Client {
-    /// The actor of this name and how it goes by: that tells how long to wait for it.
-    pub fn new(name: Name<Actor>, settings: Arc<ArcSwap<Settings>>) -> Self {
-        Self { name, settings }
+    /// The actor of this name, how it goes by (that tells how long to wait for it), and the ways to sign in.
+    pub fn new(name: Name<Actor>, settings: Arc<ArcSwap<Settings>>, ways: Ways) -> Self {
+        Self { name, settings, ways }
+    }
+
+    /// What a sign-in page offers now.
+    pub fn offers(&self) -> Vec<Offer> {
+        ways::offers(&self.ways.load())
+    }
+
+    /// Where a browser goes to sign in by this way.
+    ///
+    /// # Errors
+    ///
+    /// There is no such way, it is none that sends people elsewhere, or its provider cannot be asked.
+    pub async fn depart(&self, way: &str, leave: Departure) -> Result<String, SignInRefused> {
+        let way = ways::find(&self.ways.load(), way).ok_or(SignInRefused::Refused)?;
+        let Flow::Redirect(redirect) = way.authenticator.flow() else {
+            return Err(SignInRefused::Refused);
+        };
+        let unable = || SignInRefused::Unable("the provider cannot be asked".to_owned());
+        match timeout(self.settings.load().limit, redirect.depart(&leave)).await {
+            Ok(Ok(target)) => Ok(target),
+            Ok(Err(error)) => {
+                error!(error = %error, "authenticator failed");
+                Err(unable())
+            }
+            Err(_) => Err(unable()),
+        }
+    }
+
+    /// Signs in somebody who comes back from the provider of this way.
+    pub async fn arrive(&self, way: String, back: Return) -> Result<Arc<User>, SignInRefused> {
+        self.name.ask(Arrival { way, back }, self.patience()).await?
+    }
+
+    /// A place, then the check itself.
+    fn patience(&self) -> Duration {
+        self.settings.load().limit * 2 + MARGIN
     }
 
     /// Signs a person in by name and password: the user as recorded. Takes as long as the authenticator does, within
     /// its limit.
     pub async fn password(&self, credentials: Credentials) -> Result<Arc<User>, SignInRefused> {
-        // A place, then the check itself.
-        let patience = self.settings.load().limit * 2 + MARGIN;
-        self.name.ask(Attempt(credentials), patience).await?
+        self.name.ask(Attempt(credentials), self.patience()).await?
     }
 }

@@ -36,3 +36,13 @@ pub enum SignInRefused {
 #[derive(Debug, actix::Message)]
 #[rtype(result = "Result<std::sync::Arc<crate::domain::User>, SignInRefused>")]
 pub(crate) struct Attempt(pub(crate) crate::ports::Credentials);
+
+/// Sign in somebody who comes back from a provider.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "Result<std::sync::Arc<crate::domain::User>, SignInRefused>")]
+pub(crate) struct Arrival {
+    /// By which way.
+    pub(crate) way: String,
+    /// With what.
+    pub(crate) back: crate::ports::Return,
+}

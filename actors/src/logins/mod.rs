@@ -1,12 +1,13 @@
 //! Attempts to sign in: throttle, authenticate, normalise, allow, make or update the user.
 //!
-//! [`throttle`] and [`allow`] are pure; [`actor`] puts them in order; [`client`] is the door.
+//! [`ways`] says which ways to sign in there are. [`throttle`] and [`allow`] are pure; [`actor`] puts them in order; [`client`] is the door.
 
 pub mod actor;
 pub mod allow;
 pub mod client;
 pub mod messages;
 pub mod throttle;
+pub mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -15,3 +16,4 @@ pub use actor::{Actor, Settings};
 pub use allow::Rules;
 pub use client::Client;
 pub use messages::SignInRefused;
+pub use ways::{Offer, OfferKind, Way, Ways};

@@ -11,12 +11,16 @@ use std::{
 use actix::{Actor as _, System};
 use arc_swap::ArcSwap;
 
-use super::{Actor, Client, Rules, Settings, SignInRefused, actor::Kit};
+use super::{Actor, Client, OfferKind, Rules, Settings, SignInRefused, Way, actor::Kit};
 use crate::{
     domain::{Secret, Username},
-    ports::{Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh},
+    ports::{
+        Authenticator, Boxed, Credentials, Departure, Flow, Identity, LoginError, Password,
+        Refresh, Return,
+    },
     spawners::doubles::{Fixed, people, store},
     supervise::{Quarantine, named},
+    testing::ScriptedRedirect,
 };
 
 /// Vouches for everybody, or fails, or hangs for one.
@@ -62,21 +66,73 @@ fn hub(rules: Rules) -> (Client, Arc<Gate>) {
     let settings = Settings { rules, limit: Duration::from_secs(30), concurrency: 2 };
     let kit = Kit {
         store: store(people(), Arc::default()),
-        authenticator: gate.clone(),
+        ways: crate::testing::the_way(gate.clone()),
         clock: fixed.clone(),
         entropy: fixed,
         settings: Arc::new(ArcSwap::from_pointee(settings)),
     };
-    let settings = kit.settings.clone();
+    let (settings, ways) = (kit.settings.clone(), kit.ways.clone());
     let (publisher, name) = named("logins");
     let bad = Quarantine::new("logins", Duration::from_secs(60));
     publisher.publish(Some(Actor::new(kit, bad).start()));
-    (Client::new(name, settings), gate)
+    (Client::new(name, settings, ways), gate)
+}
+
+#[test]
+fn each_way_has_its_own_names_and_its_own_kind_of_proof() {
+    System::new().block_on(async {
+        let (client, gate) = hub(Rules { allow_all: true, ..Rules::default() });
+        let provider = ScriptedRedirect::new("Elsewhere").with("c0de", "Bob").with("n0ne", " ");
+        let way = |name: &str, prefix: &str, authenticator: Arc<dyn Authenticator>| Way {
+            name: name.to_owned(),
+            prefix: prefix.to_owned(),
+            authenticator,
+        };
+        let guests = way("guests", "guest-", gate.clone());
+        let elsewhere = way("elsewhere", "else-", Arc::new(provider.clone()));
+        client.ways.store(Arc::new(vec![Way::first(gate.clone()), guests, elsewhere]));
+        let kinds: Vec<_> = client.offers().into_iter().map(|it| (it.name, it.kind)).collect();
+        assert_eq!(kinds[1], ("guests".to_owned(), OfferKind::Form));
+        assert_eq!(kinds[2].1, OfferKind::Service("Elsewhere".to_owned()));
+        let by = |way: &str, name: &str| Credentials { way: way.to_owned(), ..typed(name) };
+        let name =
+            async |way: &str| client.password(by(way, "Bob")).await.unwrap().name.to_string();
+        assert_eq!((&*name("").await, &*name("guests").await), ("bob", "guest-bob"));
+        for wrong in [by("elsewhere", "bob"), by("nowhere", "bob")] {
+            let refused = client.password(wrong).await;
+            assert!(matches!(refused, Err(SignInRefused::Refused)), "{refused:?}");
+        }
+        let leave = Departure {
+            callback: "http://hub/hub/oauth_callback".to_owned(),
+            state: "5tate".to_owned(),
+            challenge: "ch".to_owned(),
+        };
+        let target = client.depart("elsewhere", leave.clone()).await.unwrap();
+        assert!(target.contains("state=5tate"), "{target}");
+        assert!(client.depart("", leave.clone()).await.is_err(), "a form sends nobody away");
+        let back = |code: &str| Return {
+            callback: leave.callback.clone(),
+            verifier: Secret::new("v".to_owned()),
+            query: vec![("code".to_owned(), code.to_owned())],
+            from: None,
+        };
+        let user = client.arrive("elsewhere".to_owned(), back("c0de")).await.unwrap();
+        assert_eq!(user.name.as_str(), "else-bob");
+        for (way, code) in
+            [("elsewhere", "other"), ("elsewhere", "n0ne"), ("", "c0de"), ("x", "c0de")]
+        {
+            let refused = client.arrive(way.to_owned(), back(code)).await;
+            assert!(matches!(refused, Err(SignInRefused::Refused)), "{way} {code}: {refused:?}");
+        }
+        provider.set_failing(Some(LoginError::Failed("down".to_owned())));
+        let unable = client.arrive("elsewhere".to_owned(), back("c0de")).await;
+        assert!(matches!(unable, Err(SignInRefused::Unable(_))), "{unable:?}");
+    });
 }
 
 fn typed(name: &str) -> Credentials {
     let password = Secret::new("secret".to_owned());
-    Credentials { username: name.to_owned(), password, from: None }
+    Credentials { way: String::new(), username: name.to_owned(), password, from: None }
 }
 
 #[test]

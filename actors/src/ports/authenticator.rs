@@ -10,6 +10,8 @@ use crate::domain::Secret;
 /// What came in at the sign-in form.
 #[derive(Debug, Clone)]
 pub struct Credentials {
+    /// Which way in: its name; empty for the first.
+    pub way: String,
     /// As typed, blanks at the ends dropped.
     pub username: String,
     /// As typed.
@@ -64,11 +66,46 @@ pub trait Password: Send + Sync {
     -> Boxed<'a, Result<Identity, LoginError>>;
 }
 
-/// How people sign in. An authenticator is asked for its flow, never cast to one. (Redirects come with GitHub and OIDC.)
-#[non_exhaustive]
+/// A browser that is sent to a provider. (OAuth 2: RFC 6749 4.1, RFC 7636.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// Where it is to come back to, whole.
+    pub callback: String,
+    /// Comes back with it, unchanged.
+    pub state: String,
+    /// SHA-256 of a secret that only we and the browser know, base64url: whoever redeems the code has to have it.
+    pub challenge: String,
+}
+
+/// A browser that comes back.
+#[derive(Debug, Clone)]
+pub struct Return {
+    /// As it was at its departure.
+    pub callback: String,
+    /// The secret behind [`Departure::challenge`].
+    pub verifier: Secret,
+    /// What the provider sent along. `state` has been compared already.
+    pub query: Vec<(String, String)>,
+    /// Who asks.
+    pub from: Option<IpAddr>,
+}
+
+/// Sends people to a provider, who vouches for them.
+pub trait Redirect: Send + Sync {
+    /// What people call the provider: "GitHub".
+    fn service(&self) -> &str;
+    /// Where the browser goes.
+    fn depart<'a>(&'a self, departure: &'a Departure) -> Boxed<'a, Result<String, LoginError>>;
+    /// Who came back?
+    fn arrive<'a>(&'a self, back: &'a Return) -> Boxed<'a, Result<Identity, LoginError>>;
+}
+
+/// How people sign in. An authenticator is asked for its flow, never cast to one.
 pub enum Flow<'a> {
     /// A form with name and password.
     Password(&'a dyn Password),
+    /// A provider elsewhere.
+    Redirect(&'a dyn Redirect),
 }
 
 /// A way to sign in.

@@ -12,7 +12,8 @@ pub mod spawner;
 pub mod store;
 
 pub use authenticator::{
-    Authenticator, Credentials, Flow, Identity, LoginError, Password, Refresh,
+    Authenticator, Credentials, Departure, Flow, Identity, LoginError, Password, Redirect, Refresh,
+    Return,
 };
 pub use clock::Clock;
 pub use entropy::Entropy;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::ports::{
-    Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh,
+    Authenticator, Boxed, Credentials, Departure, Flow, Identity, LoginError, Password, Redirect,
+    Refresh, Return,
 };
 
 /// Passwords, and what else is to happen. Clones share all of it.
@@ -94,5 +95,93 @@ impl Authenticator for ScriptedAuthenticator {
     fn refresh<'a>(&'a self, _who: &'a Identity) -> Boxed<'a, Result<Refresh, LoginError>> {
         let answer = self.edit(|it| it.refresh.clone()).unwrap_or(Refresh::Same);
         Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+/// A provider elsewhere that vouches for whoever brings a code it knows.
+#[derive(Clone)]
+pub struct ScriptedRedirect(Arc<Mutex<Provider>>, String);
+
+#[derive(Default)]
+struct Provider {
+    codes: HashMap<String, Identity>,
+    departures: Vec<Departure>,
+    arrivals: Vec<Return>,
+    failing: Option<LoginError>,
+}
+
+impl ScriptedRedirect {
+    /// A provider of this name, whom nobody knows yet.
+    pub fn new(service: &str) -> Self {
+        Self(Arc::default(), service.to_owned())
+    }
+
+    /// Who comes back with this code is this person.
+    pub fn with(self, code: &str, name: &str) -> Self {
+        let identity = Identity { name: name.to_owned(), admin: None, user_info: None };
+        self.edit(|it| it.codes.insert(code.to_owned(), identity));
+        self
+    }
+
+    /// Every answer is this from now on, or no longer.
+    pub fn set_failing(&self, error: Option<LoginError>) {
+        self.edit(|it| it.failing = error);
+    }
+
+    /// Who was sent here so far.
+    pub fn departures(&self) -> Vec<Departure> {
+        self.edit(|it| it.departures.clone())
+    }
+
+    /// Who came back so far.
+    pub fn arrivals(&self) -> Vec<Return> {
+        self.edit(|it| it.arrivals.clone())
+    }
+
+    fn edit<T>(&self, edit: impl FnOnce(&mut Provider) -> T) -> T {
+        edit(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Redirect for ScriptedRedirect {
+    fn service(&self) -> &str {
+        &self.1
+    }
+
+    fn depart<'a>(&'a self, departure: &'a Departure) -> Boxed<'a, Result<String, LoginError>> {
+        let answer = self.edit(|it| {
+            it.departures.push(departure.clone());
+            match &it.failing {
+                Some(error) => Err(error.clone()),
+                None => Ok(format!(
+                    "https://provider.example/authorize?state={}&code_challenge={}",
+                    departure.state, departure.challenge
+                )),
+            }
+        });
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn arrive<'a>(&'a self, back: &'a Return) -> Boxed<'a, Result<Identity, LoginError>> {
+        let code = back.query.iter().find(|(name, _)| name == "code").map(|(_, code)| code);
+        let answer = self.edit(|it| {
+            it.arrivals.push(back.clone());
+            match (&it.failing, code.and_then(|code| it.codes.get(code))) {
+                (Some(error), _) => Err(error.clone()),
+                (None, Some(who)) => Ok(who.clone()),
+                (None, None) => Err(LoginError::Refused("unknown code".to_owned())),
+            }
+        });
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl Authenticator for ScriptedRedirect {
+    fn flow(&self) -> Flow<'_> {
+        Flow::Redirect(self)
+    }
+
+    fn refresh<'a>(&'a self, _who: &'a Identity) -> Boxed<'a, Result<Refresh, LoginError>> {
+        Box::pin(std::future::ready(Ok(Refresh::Same)))
     }
 }

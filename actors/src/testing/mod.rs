@@ -1,7 +1,15 @@
 //! Ports from memory, for tests (feature `testing`): what a test wants to happen is said beforehand, what happened is
 //! asked afterwards. Every handle is cheap to clone and keeps its memory over "restarts" of who uses it.
 
-use crate::domain::{Moment, User, UserId, Username};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    domain::{Moment, User, UserId, Username},
+    logins::{Way, Ways},
+    ports::Authenticator,
+};
 
 pub mod authenticator;
 pub mod clock;
@@ -10,12 +18,17 @@ pub mod journal;
 pub mod routes;
 pub mod spawner;
 
-pub use authenticator::ScriptedAuthenticator;
+pub use authenticator::{ScriptedAuthenticator, ScriptedRedirect};
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use journal::MemoryJournal;
 pub use routes::MemoryRoutes;
 pub use spawner::{NextStart, ScriptedProbe, ScriptedSpawner};
+
+/// This authenticator as the only way to sign in.
+pub fn the_way(authenticator: Arc<dyn Authenticator>) -> Ways {
+    Arc::new(ArcSwap::from_pointee(vec![Way::first(authenticator)]))
+}
 
 /// A user of this name, of whom nothing else is known.
 pub fn user(id: u64, name: &str) -> User {

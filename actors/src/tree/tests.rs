@@ -49,7 +49,7 @@ async fn hub_with(journal: &MemoryJournal, world: &ScriptedSpawner, probe: &Scri
     let people = ScriptedAuthenticator::default().with("Bob", "secret").with("Eve", "secret");
     let ports = Ports {
         journal: Box::new(journal.clone()),
-        authenticator: Arc::new(people),
+        ways: crate::testing::the_way(Arc::new(people)),
         spawner: Arc::new(world.clone()),
         probe: Arc::new(probe.clone()),
         clock: Arc::new(ManualClock::default()),
@@ -107,7 +107,8 @@ fn a_server_outlives_the_tree_and_is_found_again() {
         let (journal, world) = (MemoryJournal::default(), ScriptedSpawner::default());
         let tree = hub(&journal, &world).await;
         let password = Secret::new("secret".to_owned());
-        let credentials = Credentials { username: "Bob".to_owned(), password, from: None };
+        let credentials =
+            Credentials { way: String::new(), username: "Bob".to_owned(), password, from: None };
         let user = tree.logins.password(credentials).await.unwrap();
         assert_eq!(user.name.as_str(), "bob");
         let key = ServerKey { user: user.id, name: ServerName::default_server() };
@@ -150,7 +151,8 @@ struct Busy {
 
 async fn sign_in(tree: &Tree, name: &str) -> Result<Arc<User>, logins::SignInRefused> {
     let password = Secret::new("secret".to_owned());
-    let credentials = Credentials { username: name.to_owned(), password, from: None };
+    let credentials =
+        Credentials { way: String::new(), username: name.to_owned(), password, from: None };
     answered(tree.logins.password(credentials)).await
 }
 

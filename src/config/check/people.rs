@@ -9,6 +9,7 @@ use crate::config::{
 
 pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     let auth = &config.auth;
+    others(say, config, world);
     match &auth.class {
         AuthClass::Dummy(dummy) => {
             if !network::is_loopback(&config.hub.ip) && !dummy.allow_remote {
@@ -58,6 +59,41 @@ pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
                     );
                 }
                 Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Further ways to sign in: told apart by their names, and one PAM at most, since root knows of one.
+fn others(say: &mut Say<'_>, config: &Config, world: &dyn World) {
+    let auth = &config.auth;
+    let mut names = std::collections::BTreeSet::new();
+    for (number, other) in auth.others.iter().enumerate() {
+        let entry = number.to_string();
+        let plain = |c: char| c.is_alphanumeric() || " -_.".contains(c);
+        if other.name.trim().is_empty() || other.name.len() > 60 || !other.name.chars().all(plain) {
+            let words = "a name of 1 to 60 letters, digits, blanks and -_. is needed";
+            say.error_in("auth.others.name", &entry, words);
+        } else if !names.insert(&other.name) {
+            say.error_in("auth.others.name", &entry, format!("`{}` is there already", other.name));
+        }
+        if other.prefix.is_empty() {
+            let words = "without a prefix a name here is the same user as that name elsewhere; set one unless that is meant";
+            say.warn_in("auth.others.prefix", &entry, words);
+        }
+        match &other.class {
+            AuthClass::Dummy(dummy) => {
+                if !network::is_loopback(&config.hub.ip) && !dummy.allow_remote {
+                    let words =
+                        "Dummy lets anybody in under any name and hub.ip is no loopback address";
+                    say.error_in("auth.others.class", &entry, words);
+                }
+            }
+            AuthClass::Pam(pam) => {
+                if auth.classes().filter(|it| matches!(it, AuthClass::Pam(_))).count() > 1 {
+                    say.error_in("auth.others.class", &entry, "PAM can be there once");
+                }
+                pam_service(say, &pam.service, world);
             }
         }
     }

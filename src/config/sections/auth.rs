@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 pub struct Auth {
     /// The authenticator: `Pam(..)` or `Dummy(..)`.
     pub class: AuthClass,
+    /// Further ways to sign in, beside `class`: the sign-in page shows them all. Each is a `(name: .., prefix: .., class: ..)`.
+    pub others: Vec<OtherAuth>,
+    /// Send visitors to the provider at once, where that is the only way to sign in.
+    pub auto_login: bool,
+    /// In place of the sign-in form: a template of HTML, with `login_url`, `action`, `xsrf`, `username`, `login_error`, `next`.
+    pub custom_html: String,
     /// Everybody who can be authenticated may sign in (except blocked users).
     pub allow_all: bool,
     /// Who may sign in. With no allow rule at all, PAM and dummy let everybody in, and say so in the log.
@@ -27,6 +33,33 @@ pub struct Auth {
     pub username_map: BTreeMap<String, String>,
     /// Make an account on this machine for a new user who has none. Not built yet: make accounts by hand.
     pub create_system_users: bool,
+}
+
+/// A further way to sign in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtherAuth {
+    /// What the sign-in page calls it.
+    pub name: String,
+    /// Put before the names it vouches for: the same name at two providers need not be the same person. Empty: it is.
+    pub prefix: String,
+    /// The authenticator: `Pam(..)` or `Dummy(..)`.
+    pub class: AuthClass,
+}
+
+impl Auth {
+    /// All authenticators, the first one first.
+    pub fn classes(&self) -> impl Iterator<Item = &AuthClass> {
+        std::iter::once(&self.class).chain(self.others.iter().map(|other| &other.class))
+    }
+
+    /// PAM, if it is one of them.
+    pub fn pam(&self) -> Option<&Pam> {
+        self.classes().find_map(|class| match class {
+            AuthClass::Pam(pam) => Some(pam),
+            AuthClass::Dummy(_) => None,
+        })
+    }
 }
 
 /// The authenticator.

@@ -21,7 +21,7 @@ pub use jovis_actors::domain::profile::{
     UnlistedChoice,
 };
 
-pub use auth::{Auth, AuthClass, Dummy, Pam};
+pub use auth::{Auth, AuthClass, Dummy, OtherAuth, Pam};
 pub use hub::{Hub, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};
 pub use proxy::Proxy;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::sections::{Dummy, Simple};
+use crate::config::sections::{AuthClass, Dummy, Simple};
 
 const WE: Ourselves = Ourselves { privileged: true, uid: 0, hub: 990, proxy: 991 };
 

@@ -7,6 +7,8 @@ super::events! {
     "systemd handed over a socket for an address that is not that of `hub.ip` and `hub.port`; it is closed." "Make the unit and the settings say the same."
     "setting rejected" [error] [root] (finding)
     "A reload found this mistake in the configuration." "Mend it, then reload again; all is as before until then."
+    "logo not used" [warn] [hub] (error)
+    "The hub cannot read `hub.logo_file`, so pages show the built-in logo." "Let the hub's account read it (`root.hub_user`), then reload."
     "reload refused" [error] [root] (findings)
     "The new configuration has mistakes, so nothing of it is in effect." "Mend the `setting rejected` before it."
     "configuration reloaded" [info] [root] (applied next_start rebound)

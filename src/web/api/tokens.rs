@@ -133,7 +133,7 @@ async fn by_body(call: &Call, name: &str, body: &Map<String, Value>) -> Result<A
         AuthClass::Dummy(_) | AuthClass::Pam(_) => call.app.entropy.hex(16),
     };
     let password = Secret::new(password);
-    let who = Credentials { username: typed, password, from: call.from };
+    let who = Credentials { way: String::new(), username: typed, password, from: call.from };
     let user = call.app.doors.sign_in(who).await.map_err(|refused| {
         let error = Error::from(refused);
         if error.status == StatusCode::FORBIDDEN { nobody() } else { error }

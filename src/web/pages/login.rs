@@ -1,9 +1,11 @@
 //! Signing in and out, and where `/hub/` leads.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode, header};
 use jovis_actors::{
-    domain::{Owner, Secret, UserId, quote},
-    logins::SignInRefused,
+    domain::{Owner, Secret, User, UserId, quote},
+    logins::{Offer, OfferKind, SignInRefused},
     ports::Credentials,
     spawners::StopAsk,
     store::Image,
@@ -11,7 +13,7 @@ use jovis_actors::{
 use serde_json::json;
 use tracing::debug;
 
-use super::{next_or_default, page};
+use super::{elsewhere, next_or_default, page};
 use crate::web::{
     answer::{self, Answer},
     call::Call,
@@ -45,6 +47,11 @@ pub(crate) async fn form(call: &mut Call) -> Answer {
         call.xsrf(true);
         return Ok(answer::found(&target));
     }
+    if call.settings.auth.auto_login
+        && let [Offer { name, kind: OfferKind::Service(_) }] = call.app.doors.offers().as_slice()
+    {
+        return Ok(answer::found(&elsewhere::address(call, name)));
+    }
     let username = call.query.get("username").unwrap_or_default().to_owned();
     show(call, StatusCode::OK, &username, None)
 }
@@ -57,14 +64,46 @@ fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>
         Some(next) => format!("{}login?next={next}", call.hub()),
         None => format!("{}login", call.hub()),
     };
-    let values = json!({
+    let offers = call.app.doors.offers();
+    let (mut forms, mut services) = (Vec::new(), Vec::new());
+    for offer in offers {
+        match offer.kind {
+            OfferKind::Form => forms.push(json!({"authenticator": offer.name})),
+            OfferKind::Service(service) => {
+                services
+                    .push(json!({"name": service, "url": elsewhere::address(call, &offer.name)}));
+            }
+        }
+    }
+    let mut values = json!({
         "username": short,
         "login_error": error,
         "action": action,
+        "next": call.query.get("next").unwrap_or_default(),
         "no_login": true,
-        "login_form": true,
-        "login_services": [],
+        "login_forms": forms,
+        // Where there is one way, and it leads elsewhere: as JupyterHub's templates know it.
+        "login_service": match services.as_slice() {
+            [one] if forms.is_empty() => one["name"].clone(),
+            _ => json!(null),
+        },
+        "authenticator_login_url": match services.as_slice() {
+            [one] if forms.is_empty() => one["url"].clone(),
+            _ => json!(action),
+        },
+        "login_services": services,
     });
+    let settings = call.settings.clone();
+    let custom = &settings.auth.custom_html;
+    if !custom.is_empty() {
+        values["xsrf"] = json!(call.xsrf(true));
+        values["login_url"] = json!(action);
+        let html = call.app.templates.load().render_text(custom, values.clone());
+        values["custom_html"] = json!(html.map_err(|error| {
+            tracing::error!(template = "auth.custom_html", error = %error, "template failed");
+            Error::failed("this page cannot be shown: its template failed")
+        })?);
+    }
     let mut out = page(call, "login.html", status, values)?;
     answer::put(&mut out, header::REFERRER_POLICY, "no-referrer");
     // Browsers hold `form-action` against each redirect that follows on a form. Signing in for a client on another host
@@ -108,7 +147,8 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
         Err(SignInRefused::Refused)
     } else {
         let password = Secret::new(password.to_owned());
-        let who = Credentials { username: typed.clone(), password, from: call.from };
+        let way = form.get("authenticator").unwrap_or_default().to_owned();
+        let who = Credentials { way, username: typed.clone(), password, from: call.from };
         call.app.doors.sign_in(who).await
     };
     let user = match outcome {
@@ -120,6 +160,11 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
             return Ok(answer::with_retry(out, &error));
         }
     };
+    signed_in(call, before, user).await
+}
+
+/// Somebody has just proved who they are: a new session, and on to where they wanted to go.
+pub(super) async fn signed_in(call: &mut Call, before: Option<Who>, user: Arc<User>) -> Answer {
     // Nobody can sign out of the old browser session any more: what was given in it ends, whosever it was.
     if let Some(old) = call.cookies.session().map(ToOwned::to_owned) {
         let before = before.as_ref().and_then(Who::user).map(|user| user.id);
@@ -153,6 +198,19 @@ fn was_used(image: &Image, user: UserId, session: &str) -> bool {
     let of_session = |it: Option<&str>| it == Some(session);
     image.tokens_of(&Owner::User(user)).any(|token| of_session(token.session.as_deref()))
         || image.codes().any(|code| code.user == user && of_session(code.session.as_deref()))
+}
+
+/// The sign-in page again, after an attempt elsewhere that came to nothing.
+pub(super) fn refused(call: &mut Call, refused: SignInRefused) -> Answer {
+    let message = match &refused {
+        SignInRefused::Refused => {
+            call.words().say("Signing in there did not work, or you may not enter here.").to_owned()
+        }
+        other => sentence(call.words(), other),
+    };
+    let error = Error::from(refused);
+    let out = show(call, error.status, "", Some(&message))?;
+    Ok(answer::with_retry(out, &error))
 }
 
 /// What the visitor hears. Why a name or password was refused is nobody's business.
@@ -212,6 +270,10 @@ pub(crate) async fn logout(call: &mut Call) -> Answer {
     }
     call.set = call.with_jar(|jar| jar.clear(sent.is_some(), call.now));
     tracing::info!(user = %user.name, "user signed out");
+    // Who is sent to the provider at once would be back at once, too.
+    if call.settings.auth.auto_login {
+        return page(call, "logout.html", StatusCode::OK, json!({ "no_login": false }));
+    }
     Ok(answer::found(&target))
 }
 

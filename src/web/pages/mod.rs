@@ -22,6 +22,7 @@ const ACCESS: Mask = Mask::of(&["access:services"]);
 pub(crate) mod accept;
 pub(crate) mod admin;
 pub(crate) mod api_docs;
+pub(crate) mod elsewhere;
 pub(crate) mod error;
 pub(crate) mod follow;
 pub(crate) mod home;

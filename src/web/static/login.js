@@ -1,13 +1,14 @@
-if (!window.isSecureContext) document.getElementById("insecure-login-warning").hidden = false;
-if (!navigator.cookieEnabled) document.getElementById("cookies-off").hidden = false;
+const show = (id) => document.getElementById(id)?.removeAttribute("hidden");
+if (!window.isSecureContext) show("insecure-login-warning");
+if (!navigator.cookieEnabled) show("cookies-off");
 
-const form = document.getElementById("login-form");
-if (form) {
-  const password = document.getElementById("password_input");
-  const submit = document.getElementById("login_submit");
-  document.getElementById("password_show_label").hidden = false;
-  document.getElementById("password_show").addEventListener("change", (event) => {
-    password.type = event.target.checked ? "text" : "password";
+for (const form of document.querySelectorAll("form.login")) {
+  const password = form.querySelector("[name=password]");
+  const submit = form.querySelector("button");
+  const toggle = form.querySelector(".password_show");
+  toggle.closest("label").hidden = false;
+  toggle.addEventListener("change", () => {
+    password.type = toggle.checked ? "text" : "password";
   });
   form.addEventListener("submit", () => {
     password.type = "password";

@@ -231,8 +231,12 @@ fn row_08_a_storm_of_panics_in_any_actor_ends_the_tree_by_name_and_hangs_nobody(
             let asking = async {
                 loop {
                     let password = Secret::new("secret".to_owned());
-                    let credentials =
-                        Credentials { username: "Bob".to_owned(), password, from: None };
+                    let credentials = Credentials {
+                        way: String::new(),
+                        username: "Bob".to_owned(),
+                        password,
+                        from: None,
+                    };
                     let _ = answered(logins.password(credentials)).await;
                     let _ = answered(spawners.start(key.clone(), Ask::default())).await;
                     let _ = answered(activity.flush(LONG)).await;

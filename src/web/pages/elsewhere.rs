@@ -1,0 +1,114 @@
+//! Signing in at a provider elsewhere: out with a state, back with a code (RFC 6749 4.1, PKCE by RFC 7636).
+//!
+//! What has to be known when the browser comes back is in a signed cookie of its own that lives for ten minutes: the hub
+//! keeps nothing for people who only clicked.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::header;
+use jovis_actors::{
+    domain::{Secret, quote},
+    logins::SignInRefused,
+    ports::{Departure, Return},
+};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use super::login;
+use crate::web::{
+    answer::{self, Answer},
+    call::Call,
+    error::Error,
+    form::{self, Form},
+    signed,
+};
+
+/// Seconds somebody may take at the provider.
+const PATIENCE: i64 = 600;
+/// The cookie.
+const COOKIE: &str = "jovis-departure";
+/// Longest address to go on to that is kept.
+const NEXT: usize = 1_500;
+
+/// What the browser keeps for us.
+#[derive(Debug, Serialize, Deserialize)]
+struct Ticket {
+    way: String,
+    state: String,
+    verifier: String,
+    next: String,
+}
+
+/// Where a button for this way leads.
+pub(super) fn address(call: &Call, way: &str) -> String {
+    let next = call.query.get("next").unwrap_or_default();
+    let pairs = [("authenticator", way), ("next", next)];
+    let query = form::encode(pairs.into_iter().filter(|(_, value)| !value.is_empty()));
+    form::with_query(&format!("{}oauth_login", call.hub()), &query)
+}
+
+fn callback(call: &Call) -> String {
+    format!("{}{}oauth_callback", call.origin, call.hub())
+}
+
+/// `{hub}oauth_login`: to the provider.
+pub(crate) async fn depart(call: &mut Call) -> Answer {
+    let way = call.query.get("authenticator").unwrap_or_default().to_owned();
+    let (state, verifier) = (call.app.entropy.hex(16), call.app.entropy.hex(32));
+    let challenge = URL_SAFE_NO_PAD.encode(call.app.entropy.digest(&verifier).0);
+    let leave = Departure { callback: callback(call), state: state.clone(), challenge };
+    let target = match call.app.doors.depart(way.clone(), leave).await {
+        Ok(target) => target,
+        Err(SignInRefused::Refused) => return Err(Error::no_page()),
+        Err(refused) => return login::refused(call, refused),
+    };
+    let next = call.query.get("next").filter(|next| next.len() <= NEXT).unwrap_or_default();
+    let ticket = Ticket { way, state, verifier, next: next.to_owned() };
+    let ticket = serde_json::to_string(&ticket).unwrap_or_default();
+    let secret = call.settings.cookie_secret.reveal();
+    let value = signed::sign(secret, COOKIE, &ticket, call.now.unix_seconds());
+    let line = call.with_jar(|jar| jar.short(COOKIE, &value, PATIENCE));
+    call.set.push(line);
+    Ok(answer::found(&target))
+}
+
+/// `{hub}oauth_callback`: back from it.
+pub(crate) async fn arrive(call: &mut Call) -> Answer {
+    let secret = call.settings.cookie_secret.reveal();
+    let now = call.now.unix_seconds();
+    let tickets = call.cookies.all(COOKIE);
+    let ticket = tickets
+        .filter_map(|text| signed::verify(secret, COOKIE, text, PATIENCE, now))
+        .find_map(|text| serde_json::from_str::<Ticket>(&text).ok());
+    let gone = call.with_jar(|jar| jar.short(COOKIE, "", 0));
+    call.set.push(gone);
+    let given = call.query.get("state").unwrap_or_default().to_owned();
+    let ticket = ticket.filter(|it| bool::from(it.state.as_bytes().ct_eq(given.as_bytes())));
+    let Some(ticket) = ticket else {
+        return Err(Error::bad(
+            "this sign-in was not begun in this browser, or took too long: please begin again",
+        ));
+    };
+    // From here on only where the visitor wanted to go counts: neither code nor state get into an address.
+    let next = Form::parse(&format!("next={}", quote::query(&ticket.next)))?;
+    let query = std::mem::replace(&mut call.query, next);
+    if query.get("error").is_some() {
+        // `error_description` is for the client's developers, and anybody can write it.
+        return login::refused(call, SignInRefused::Refused);
+    }
+    let back = Return {
+        callback: callback(call),
+        verifier: Secret::new(ticket.verifier),
+        query: query.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        from: call.from,
+    };
+    let before = call.who.clone();
+    match call.app.doors.arrive(ticket.way, back).await {
+        Ok(user) => {
+            let mut out = login::signed_in(call, before, user).await?;
+            call.set.push(call.with_jar(|jar| jar.short(COOKIE, "", 0)));
+            answer::put(&mut out, header::REFERRER_POLICY, "no-referrer");
+            Ok(out)
+        }
+        Err(refused) => login::refused(call, refused),
+    }
+}

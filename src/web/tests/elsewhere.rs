@@ -1,0 +1,125 @@
+//! Signing in at a provider elsewhere, beside a form: the button, the way out, the way back.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jovis_actors::{logins::Way, ports::LoginError, testing::ScriptedRedirect};
+
+use crate::web::testing::{Browser, Hub};
+
+/// A hub with a form and a provider.
+fn hub() -> (Hub, ScriptedRedirect) {
+    let hub = Hub::new();
+    let provider = ScriptedRedirect::new("Else & Where").with("c0de", "bob");
+    let way = Way {
+        name: "elsewhere".to_owned(),
+        prefix: String::new(),
+        authenticator: Arc::new(provider.clone()),
+    };
+    hub.doubles.ways.lock().unwrap().push(way);
+    (hub, provider)
+}
+
+/// Clicks the button; the state that went along.
+async fn go(browser: &mut Browser<'_>, provider: &ScriptedRedirect, page: &str) -> String {
+    let login = browser.get(page).await;
+    let (_, rest) = login.text.split_once("href=\"/hub/oauth_login").unwrap();
+    let target =
+        format!("/hub/oauth_login{}", rest.split('"').next().unwrap()).replace("&amp;", "&");
+    let out = browser.get(&target).await;
+    let departure = provider.departures().pop().unwrap();
+    assert_eq!(out.status, 302);
+    assert!(
+        out.location().starts_with("https://provider.example/authorize?"),
+        "{}",
+        out.location()
+    );
+    let cookie =
+        out.set_cookies().into_iter().find(|it| it.starts_with("jovis-departure=")).unwrap();
+    for flag in ["HttpOnly", "SameSite=Lax", "Max-Age=600", "Path=/hub/"] {
+        assert!(cookie.contains(flag), "{cookie}");
+    }
+    assert_eq!(departure.callback, "http://hub:8000/hub/oauth_callback");
+    departure.state
+}
+
+#[tokio::test]
+async fn a_person_signs_in_elsewhere_and_lands_where_they_wanted() {
+    let (hub, provider) = hub();
+    let mut browser = hub.visitor();
+    let page = browser.get("/hub/login").await;
+    assert!(page.text.contains("Sign in with Else &amp; Where"), "{}", page.text);
+    assert!(page.text.contains("id=\"username_input\""), "and the form is there, too");
+    let state = go(&mut browser, &provider, "/hub/login?next=/user/bob/lab%3Fa=b").await;
+    let back = format!("/hub/oauth_callback?code=c0de&state={state}");
+    let done = browser.get(&back).await;
+    assert_eq!((done.status, done.location()), (302, "/user/bob/lab?a=b"));
+    let arrival = provider.arrivals().pop().unwrap();
+    let hash = hub.app.entropy.digest(arrival.verifier.reveal()).0;
+    let challenge = provider.departures().pop().unwrap().challenge;
+    assert_eq!(URL_SAFE_NO_PAD.encode(hash), challenge, "RFC 7636: S256");
+    assert_eq!(browser.get("/hub/home").await.status, 200);
+    assert!(!browser.cookies.contains_key("jovis-departure"), "it is used up");
+    assert_eq!(browser.get(&back).await.status, 400, "once");
+}
+
+#[tokio::test]
+async fn who_was_not_sent_by_us_does_not_come_in() {
+    let (hub, provider) = hub();
+    let mut browser = hub.visitor();
+    let state = go(&mut browser, &provider, "/hub/login").await;
+    let mut other = hub.visitor();
+    // The code of an attacker's own sign-in, put under somebody else's session.
+    let forced = other.get(&format!("/hub/oauth_callback?code=c0de&state={state}")).await;
+    assert_eq!(forced.status, 400);
+    assert!(forced.text.contains("not begun in this browser"), "{}", forced.text);
+    let wrong = browser.get("/hub/oauth_callback?code=c0de&state=other").await;
+    assert_eq!(wrong.status, 400);
+    assert!(provider.arrivals().is_empty(), "nobody asked the provider");
+    for (query, status) in
+        [("error=access_denied&error_description=%3Cb%3E", 403), ("code=unknown", 403)]
+    {
+        let state = go(&mut browser, &provider, "/hub/login?next=/hub/token").await;
+        let refused = browser.get(&format!("/hub/oauth_callback?{query}&state={state}")).await;
+        assert_eq!(refused.status, status, "{query}: {}", refused.text);
+        assert!(refused.text.contains("did not work") && !refused.text.contains("<b>"));
+        assert!(refused.text.contains("next=/hub/token"), "and trying again leads there");
+    }
+    let state = go(&mut browser, &provider, "/hub/login").await;
+    hub.clock.0.fetch_add(601_000_000, std::sync::atomic::Ordering::SeqCst);
+    let late = browser.get(&format!("/hub/oauth_callback?code=c0de&state={state}")).await;
+    assert_eq!(late.status, 400, "ten minutes are over");
+    provider.set_failing(Some(LoginError::Failed("down".into())));
+    assert_eq!(browser.get("/hub/oauth_login?authenticator=elsewhere").await.status, 503);
+    assert_eq!(browser.get("/hub/oauth_login?authenticator=x").await.status, 404);
+    assert_eq!(browser.get("/hub/oauth_login").await.status, 404, "a form is nowhere else");
+    assert!(!browser.cookies.contains_key("jupyterhub-hub-login"));
+}
+
+#[tokio::test]
+async fn where_there_is_one_provider_visitors_go_there_at_once() {
+    let (hub, _) = hub();
+    hub.doubles.ways.lock().unwrap().remove(0);
+    let mut settings = crate::config::slice::HubSlice::clone(&hub.app.settings.load());
+    settings.auth.auto_login = true;
+    hub.app.settings.store(Arc::new(settings));
+    let mut browser = hub.visitor();
+    let there = browser.get("/hub/login?next=/hub/home").await;
+    assert_eq!(there.location(), "/hub/oauth_login?authenticator=elsewhere&next=/hub/home");
+    let mut bob = hub.visitor();
+    bob.get(there.location()).await;
+    let out = browser.get("/hub/logout").await;
+    assert_eq!(out.location(), "/hub/login", "who is not signed in cannot sign out");
+}
+
+#[tokio::test]
+async fn an_operators_own_form_takes_the_place_of_ours() {
+    let hub = Hub::new();
+    let mut settings = crate::config::slice::HubSlice::clone(&hub.app.settings.load());
+    settings.auth.custom_html =
+        "<form action=\"{{ action }}\" id=\"own\"><input name=\"_xsrf\" value=\"{{ xsrf }}\">{{ username }}</form>".to_owned();
+    hub.app.settings.store(Arc::new(settings));
+    let page = hub.visitor().get("/hub/login?username=%3Cb%3E").await;
+    assert!(page.text.contains("id=\"own\"") && page.text.contains("&lt;b&gt;"), "{}", page.text);
+    assert!(!page.text.contains("username_input") && !page.field("_xsrf").is_empty());
+}
