@@ -56,12 +56,13 @@ pub(crate) const WANTED: &[Wanted] = &[
         why: "what one sees and does there is made by the hub; scripts only make it live",
     },
     Wanted {
-        id: "forms of home and token pages",
+        id: "forms of pages",
         places: &[
             ("*GET /hub/home*", "body/html", "[]", "[\"_xsrf=some\"*"),
             ("*GET /hub/token*", "body/html", "[]", "[\"_xsrf=some\"*"),
+            ("*GET /hub/spawn-pending/*", "body/html", "[]", "[\"_xsrf=some\"*"),
         ],
-        reference: "buttons of the home and token pages are scripts that ask the API",
+        reference: "buttons of the home, token and progress pages are scripts that ask the API",
         ours: "they are forms with a form token",
         why: "they work without scripts",
     },

@@ -8,7 +8,7 @@ use http::StatusCode;
 use jovis_actors::{
     accounts::{self, NewServer},
     domain::{
-        Cause, Server, ServerKey, ServerName, ServerState, SharedWith, User,
+        Cause, Server, ServerKey, ServerName, ServerState, SharedWith, User, role,
         scope::{Mask, Resource},
         slug,
     },
@@ -187,7 +187,12 @@ fn values(call: &Call, typed: &Typed) -> Result<Value, Error> {
         && std::iter::once(SharedWith::User(user.id))
             .chain(through())
             .any(|with| call.image.shared_with(with).next().is_some());
+    // Whoever administrates may look into other people's servers, unless the operator has taken that away: they are told.
+    let admins = call.policy.role(role::ADMIN);
+    let opened =
+        admins.is_some_and(|it| it.scopes.iter().any(|it| it.as_str() == "access:servers"));
     Ok(json!({
+        "opened_by_admins": opened && !user.admin,
         "shared_with_me": received,
         "default_server": default,
         "default_server_api": model::server::api_path(&user, ""),

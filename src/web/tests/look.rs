@@ -9,7 +9,10 @@ use jovis_actors::{
 
 use crate::{
     config::slice::HubSlice,
-    web::testing::{Fate, Hub},
+    web::{
+        answer,
+        testing::{Fate, Hub},
+    },
 };
 
 /// Other settings, as after a reload.
@@ -216,7 +219,11 @@ async fn the_bar_shows_each_what_they_may_use() {
     let root = hub.browser("root").await.get("/hub/home").await.text;
     assert!(root.contains("href=\"/services/board/\"") && root.contains("href=\"/hub/admin\""));
     assert!(!root.contains("hidden/") && !root.contains("pageless"));
+    let made = format!("jovis {} · JupyterHub {}", env!("CARGO_PKG_VERSION"), answer::VERSION);
+    assert!(root.contains(&made) && root.contains("<time datetime=\"2026-11-"), "{root}");
     let bob = hub.browser("bob").await.get("/hub/home").await.text;
+    assert!(!bob.contains(&made), "versions are for administrators");
+    assert!(bob.contains("id=\"admin-access\"") && !root.contains("id=\"admin-access\""));
     assert!(!bob.contains("/services/board/") && !bob.contains("/hub/admin"), "{bob}");
     let nobody = hub.visitor().get("/hub/login").await.text;
     for part in ["/hub/home", "/hub/token", "/services/", "id=\"login\"", "id=\"logout\""] {

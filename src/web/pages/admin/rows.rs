@@ -10,7 +10,7 @@ use jovis_actors::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::web::{call::Call, form, model};
+use crate::web::{call::Call, form, model, pages::trouble, words::Words};
 
 /// What shows a server.
 pub(super) const SEE: Mask = Mask::of(&["read:servers"]);
@@ -63,7 +63,7 @@ fn of_server(call: &Call, user: &User, name: &str, model: &Value) -> Value {
         "server": name,
         "display_name": model["display_name"].as_str().filter(|shown| *shown != name),
         "state": state,
-        "cause": record.and_then(told),
+        "cause": record.and_then(|server| told(call.words(), server)),
         "ready": model["ready"],
         "pending": model["pending"],
         "active": active,
@@ -106,9 +106,9 @@ pub(super) fn state(server: &Server) -> &'static str {
 }
 
 /// Why it does not run, where that is worth a line.
-fn told(server: &Server) -> Option<String> {
+fn told(words: &Words, server: &Server) -> Option<String> {
     let cause = server.state.cause().filter(|_| !server.state.is_ready());
-    cause.map(ToString::to_string)
+    cause.map(|cause| trouble::cause(words, cause))
 }
 
 /// What `user_options.profile` says: a text, or a list as forms make it.
