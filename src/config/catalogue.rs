@@ -416,8 +416,14 @@ fn write_struct(
             for (line, end) in field.doc.iter().zip((1..=field.doc.len()).rev()) {
                 let _ = writeln!(out, "{indent}// {line}{}", if end == 1 { &class } else { "" });
             }
-            for one in fields_of(&path) {
+            // Of a section the fields of its lists stand at the lists. What lies deeper than a choice's own fields is in
+            // the reference.
+            let listed = entry_of(field.kind).into_iter().flat_map(|_| fields_of(&path));
+            for one in listed {
                 let name = one.path.strip_prefix(&path).unwrap_or_default().trim_start_matches('.');
+                if name.matches('.').count() > 3 {
+                    continue;
+                }
                 let text = format!("{name} ({}; {}): {}", one.kind, one.default, one.doc);
                 write_wrapped(out, &format!("{indent}// - "), &format!("{indent}//   "), &text);
             }

@@ -238,7 +238,8 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
         let out = dispatch_page(&row, &names, &mut call).await;
         out.unwrap_or_else(|error| pages::error::show(&call, &error))
     };
-    if out.status().is_client_error() {
+    // A body nobody wanted: a connection that is closed over it may lose the answer on its way.
+    if !out.status().is_server_error() {
         call.swallow().await;
     }
     let mut out = answer::with_cookies(out, call.set);
