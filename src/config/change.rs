@@ -68,6 +68,7 @@ const TABLE: &[(&str, Class)] = &[
     ("hub.active_server_limit", Live),
     ("hub.spawn_queue_limit", Live),
     ("hub.allow_named_servers", Live),
+    ("hub.default_server_name", Live),
     ("hub.named_server_limit_per_user", Live),
     ("hub.redirect_to_server", Live),
     ("hub.default_url", Live),

@@ -227,6 +227,11 @@ fn hub(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     if !(hub.cookie_max_age_days > 0.0 && hub.cookie_max_age_days <= 3650.0) {
         say.error("hub.cookie_max_age_days", "days a sign-in lasts: more than 0, at most 3650");
     }
+    if let Err(error) = jovis_actors::domain::ServerName::new(&hub.default_server_name) {
+        say.error("hub.default_server_name", format!("this is no name of a server: {error}"));
+    } else if !hub.default_server_name.is_empty() && !hub.allow_named_servers {
+        say.warn("hub.default_server_name", "without hub.allow_named_servers it is ignored");
+    }
     if !hub.default_url.is_empty()
         && (!hub.default_url.starts_with('/') || hub.default_url.starts_with("//"))
     {

@@ -65,6 +65,8 @@ pub struct Hub {
     pub spawn_queue_limit: u32,
     /// May users have servers besides the default one?
     pub allow_named_servers: bool,
+    /// The named server to which `/hub/user-redirect/` leads, where users may have such. Empty: the default one.
+    pub default_server_name: String,
     /// Servers a user may have besides the default one, running or not. 0: no limit.
     pub named_server_limit_per_user: u32,
     /// After signing in go to one's own server (true) or to the home page (false).
@@ -140,6 +142,7 @@ impl Default for Hub {
             active_server_limit: 0,
             spawn_queue_limit: 1000,
             allow_named_servers: false,
+            default_server_name: String::new(),
             named_server_limit_per_user: 0,
             redirect_to_server: true,
             default_url: String::new(),

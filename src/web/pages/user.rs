@@ -154,11 +154,14 @@ pub(crate) async fn redirect(call: &mut Call) -> Answer {
     let user = call.person()?.clone();
     let prefix = format!("{}user-redirect/", call.hub());
     let rest = call.path.strip_prefix(&prefix).ok_or_else(Error::no_page)?;
-    let server = model::server::url(call.base(), &user, "");
+    let hub = &call.settings.hub;
+    let name = if hub.allow_named_servers { hub.default_server_name.as_str() } else { "" };
+    let server = model::server::url(call.base(), &user, name);
     let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
     let next = format!("{server}{rest}{query}");
     let query = form::encode([("next", next.as_str())]);
-    Ok(answer::found(&format!("{}spawn/{}?{query}", call.hub(), user.name.escaped())))
+    let page = model::server::page_path(&user, name);
+    Ok(answer::found(&format!("{}spawn/{page}?{query}", call.hub())))
 }
 
 #[cfg(test)]

@@ -190,6 +190,23 @@ async fn an_error_says_what_happened_what_to_do_and_which_request_it_was() {
 }
 
 #[tokio::test]
+async fn links_for_everybody_lead_to_ones_own_server_of_the_name_that_is_set() {
+    let hub = Hub::new();
+    let mut browser = hub.browser("bob").await;
+    for (named, name, wanted) in [
+        (false, "", "/hub/spawn/bob?next=/user/bob/lab%3Fa%3D1"),
+        (true, "course", "/hub/spawn/bob/course?next=/user/bob/course/lab%3Fa%3D1"),
+        (false, "course", "/hub/spawn/bob?next=/user/bob/lab%3Fa%3D1"),
+    ] {
+        change(&hub, |hub| {
+            hub.allow_named_servers = named;
+            hub.default_server_name = name.to_owned();
+        });
+        assert_eq!(browser.get("/hub/user-redirect/lab?a=1").await.location(), wanted);
+    }
+}
+
+#[tokio::test]
 async fn who_waits_for_a_server_to_stop_is_told_and_asked_again() {
     let hub = Hub::new();
     let mut browser = hub.browser("bob").await;
