@@ -10,17 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from person import CHROMIUM, FLAGS, PAGE, SECOND, START
 from playwright.sync_api import Error, expect, sync_playwright
-
-CHROMIUM = "/usr/bin/chromium"
-# headless and quiet: no sandbox because it runs as root in a container, nothing that talks to anybody but the hub
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]
-SECOND = 1000
-PAGE = 30 * SECOND      # a page of the hub
-START = 180 * SECOND    # a first JupyterLab start on two busy cores
 
 
 class Story:

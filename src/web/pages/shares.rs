@@ -13,7 +13,7 @@ use jovis_actors::{
 };
 use serde_json::{Value, json};
 
-use super::page;
+use super::{page, tokens::LIVES};
 use crate::web::{
     answer::{self, Answer},
     api::{self, shares::Named},
@@ -46,15 +46,6 @@ const GIVES: &[(&str, &str)] = &[
     ("read:servers", mark("See whether it runs")),
     ("start:servers", mark("Start it")),
     ("delete:servers", mark("Stop it")),
-];
-
-/// Lives of a link.
-const LIVES: &[(u64, &str)] = &[
-    (3_600, mark("1 Hour")),
-    (86_400, mark("1 Day")),
-    (604_800, mark("1 Week")),
-    (2_592_000, mark("1 Month")),
-    (31_536_000, mark("1 Year")),
 ];
 
 /// What a form of the page led to.

@@ -24,8 +24,8 @@ use crate::web::{
 /// What it takes to make and revoke one.
 const TOKENS: Mask = Mask::of(&["tokens"]);
 
-/// Lives that can be chosen.
-const LIVES: &[(u64, &str)] = &[
+/// Lives that can be chosen, of tokens and of links that share a server: seconds, and how they are called.
+pub(super) const LIVES: &[(u64, &str)] = &[
     (3_600, mark("1 Hour")),
     (86_400, mark("1 Day")),
     (604_800, mark("1 Week")),
