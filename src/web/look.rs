@@ -10,8 +10,12 @@ use crate::config::{look, sections};
 pub(crate) struct Look {
     /// Type and content; none: ours.
     pub(crate) logo: Option<(&'static str, Vec<u8>)>,
+    /// A name for this logo, which changes with it; empty for ours. Every page has it.
+    pub(crate) logo_version: String,
     /// A style sheet; empty: the built-in colours.
     pub(crate) theme: String,
+    /// The same for the style sheet.
+    pub(crate) theme_version: String,
 }
 
 impl Look {
@@ -21,26 +25,20 @@ impl Look {
     ///
     /// The logo cannot be read or is none.
     pub(crate) fn load(hub: &sections::Hub) -> Result<Self, look::LookError> {
-        let logo = match &hub.logo_file {
-            file if file.as_os_str().is_empty() => None,
-            file => Some(look::logo(file)?),
-        };
-        Ok(Self { logo, theme: theme(&hub.colors) })
+        let look = Self::without_logo(hub);
+        if hub.logo_file.as_os_str().is_empty() {
+            return Ok(look);
+        }
+        let logo = look::logo(&hub.logo_file)?;
+        Ok(Self { logo_version: version(&logo.1), logo: Some(logo), ..look })
     }
 
     /// The same with our own logo.
     pub(crate) fn without_logo(hub: &sections::Hub) -> Self {
-        Self { logo: None, theme: theme(&hub.colors) }
-    }
-
-    /// A name for this logo, which changes with it; empty for ours.
-    pub(crate) fn logo_version(&self) -> String {
-        self.logo.as_ref().map(|(_, bytes)| version(bytes)).unwrap_or_default()
-    }
-
-    /// The same for the style sheet.
-    pub(crate) fn theme_version(&self) -> String {
-        if self.theme.is_empty() { String::new() } else { version(self.theme.as_bytes()) }
+        let theme = theme(&hub.colors);
+        let theme_version =
+            if theme.is_empty() { String::new() } else { version(theme.as_bytes()) };
+        Self { theme, theme_version, ..Self::default() }
     }
 }
 
@@ -80,7 +78,7 @@ mod tests {
     fn colours_come_in_pairs_and_nothing_is_the_built_in_look() {
         let mut hub = sections::Hub::default();
         let plain = Look::load(&hub).unwrap();
-        assert_eq!((plain.theme.as_str(), plain.theme_version().as_str()), ("", ""));
+        assert_eq!((plain.theme.as_str(), plain.theme_version.as_str()), ("", ""));
         for (name, value) in [
             ("on_main", "#123456"),
             ("on_main_dark", "rgb(1 2 3)"),
@@ -93,7 +91,7 @@ mod tests {
         assert!(own.theme.contains(":root { --on-main: light-dark(#123456, rgb(1 2 3)); }\n"));
         assert!(own.theme.contains(":root { --card: red; }\n"));
         assert!(own.theme.contains(":root[data-bs-theme=dark] { --text: #fff; }\n"));
-        assert_eq!(own.theme_version().len(), 16);
+        assert_eq!(own.theme_version.len(), 16);
         hub.logo_file = "/nowhere/logo.png".into();
         assert!(Look::load(&hub).unwrap_err().to_string().contains("/nowhere/logo.png"));
     }

@@ -73,7 +73,7 @@ pub(crate) async fn file(call: &Call, wanted: &str, path: &str) -> Answer {
 /// The logo: the site's own, or ours.
 pub(crate) async fn logo(call: &Call) -> Answer {
     let look = call.app.look.load();
-    let lasting = call.query.get("v").is_some_and(|wanted| wanted == look.logo_version());
+    let lasting = call.query.get("v").is_some_and(|wanted| wanted == look.logo_version);
     match &look.logo {
         Some((kind, bytes)) => serve(call, kind, Cow::Owned(bytes.clone()), lasting),
         None => file(call, "", "logo.svg").await,
@@ -83,7 +83,7 @@ pub(crate) async fn logo(call: &Call) -> Answer {
 /// The site's own colours.
 pub(crate) async fn theme(call: &Call) -> Answer {
     let look = call.app.look.load();
-    let lasting = call.query.get("v").is_some_and(|wanted| wanted == look.theme_version());
+    let lasting = call.query.get("v").is_some_and(|wanted| wanted == look.theme_version);
     serve(call, "text/css; charset=utf-8", Cow::Owned(look.theme.clone().into_bytes()), lasting)
 }
 
