@@ -87,8 +87,8 @@ fn each_finding_is_told() {
     as_root!();
     let site = Plan::quick().set("log.level", r#""debug""#).set("hub.ssl_key", r#""""#).start();
     let wrong = r#"ssl_key: "/no/such/key", ssl_cert: "/no/such/certificate""#;
-    reload(&site, "level: \"debug\"", "level: \"deafening\"");
-    let mark = reload(&site, r#"ssl_key: """#, wrong);
+    let mark = reload(&site, "level: \"debug\"", "level: \"deafening\"");
+    reload(&site, r#"ssl_key: """#, wrong);
     site.log.event(mark, "reload refused", PATIENCE);
     for part in ["deafening", "/no/such/key", "/no/such/certificate"] {
         let told = site.log.find(mark, PATIENCE, |line| {
