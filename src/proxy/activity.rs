@@ -82,7 +82,7 @@ mod tests {
 
     fn entry(spec: &str) -> Arc<Entry> {
         let route = Route { spec: RouteSpec::new(spec), target: String::new(), server: None };
-        Arc::new(Entry::new(route, Target::Unusable, 1))
+        Arc::new(Entry::new(route, Target::parse(""), 1))
     }
 
     #[test]

@@ -109,7 +109,7 @@ async fn obey(
     match message {
         HubToProxy::Hello(_) => return Ok(()),
         HubToProxy::Set(routes) => shared.routes.set(routes),
-        HubToProxy::Remove(specs) => shared.routes.remove(&specs),
+        HubToProxy::Remove(specs) => drop(shared.routes.remove(&specs)),
         HubToProxy::List => {
             let list = frame::seal(&shared.routes.list())?;
             return send(channel, id, ProxyToHub::Routes, &[list.as_fd()]).await;

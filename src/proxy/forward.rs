@@ -21,9 +21,10 @@ use tracing::warn;
 use super::{
     activity::now_ms,
     body::{Answer, Relayed, Upload},
+    dial::ConnectError,
     headers,
     pages::Page,
-    pool::{self, ConnectError, Sender},
+    pool::{self, Sender},
     shared::{Hub, Shared},
     table::Entry,
 };
@@ -97,7 +98,7 @@ pub(super) async fn forward(
         let reused = resting.is_some();
         let mut sender = match resting {
             Some(sender) => sender,
-            None => match pool::connect(entry, connect_timeout).await {
+            None => match pool::connect(shared, entry, connect_timeout).await {
                 Ok(sender) => sender,
                 Err(_) if entry.is_hub() && Instant::now() + pause < deadline => {
                     wait(&mut pause).await;

@@ -102,6 +102,12 @@ async fn serve(
         return Page::Crowded.answer(&asked, None);
     };
     let id = parts.headers["x-request-id"].clone();
+    if let Some(before) = &entry.target.before {
+        let Some(longer) = before.join(&parts.uri) else {
+            return Page::BadRequest.answer(&asked, id.to_str().ok());
+        };
+        parts.uri = longer;
+    }
     let outcome = if websocket {
         upgrade::tunnel(shared, &entry, parts, notes).await
     } else {
@@ -186,8 +192,9 @@ fn route(shared: &Shared, parts: &Parts) -> Result<Option<Arc<Entry>>, Page> {
         return Ok(None);
     }
     let path = path::matchable(raw).map_err(|_| Page::BadRequest)?;
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let table = shared.routes.now();
-    Ok(Some(table.find(&path).unwrap_or(&shared.hub).clone()))
+    Ok(Some(table.find(host, &path).unwrap_or(&shared.hub).clone()))
 }
 
 /// Refuses what others may read differently, and reduces an absolute target to its path.

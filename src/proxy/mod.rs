@@ -14,6 +14,7 @@
 mod activity;
 mod body;
 mod control;
+mod dial;
 mod drain;
 mod forward;
 mod front;
@@ -34,6 +35,7 @@ mod stream;
 mod table;
 mod target;
 mod tls;
+mod trust;
 mod upgrade;
 mod workers;
 

@@ -45,7 +45,7 @@ pub(super) fn matchable(raw: &str) -> Result<Cow<'_, str>, BadPath> {
 }
 
 /// Decodes a segment once.
-fn decode(segment: &str) -> Result<Cow<'_, str>, BadPath> {
+pub(super) fn decode(segment: &str) -> Result<Cow<'_, str>, BadPath> {
     if !segment.contains('%') {
         return if segment.contains('\0') { Err(BadPath::Encoding) } else { Ok(segment.into()) };
     }

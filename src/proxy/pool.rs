@@ -4,24 +4,19 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    io,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use thiserror::Error;
-use tokio::{
-    net::{TcpStream, UnixStream},
-    time::timeout,
-};
 
 use super::{
     body::Upload,
-    stream::{Backend, probe},
+    dial::{ConnectError, Timed, dial},
+    shared::Shared,
+    stream::Backend,
     table::Entry,
-    target::Target,
 };
 
 /// A connection to a backend, ready for requests.
@@ -42,23 +37,6 @@ struct Resting {
 
 thread_local! {
     static RESTING: RefCell<HashMap<u64, Vec<Resting>>> = RefCell::default();
-}
-
-/// Why there is no connection.
-#[derive(Debug, Error)]
-pub(super) enum ConnectError {
-    /// Its target is nothing we can reach.
-    #[error("the target of the route cannot be used")]
-    Unusable,
-    /// Nobody there.
-    #[error("cannot connect")]
-    Connect(#[source] io::Error),
-    /// Nobody answered in time.
-    #[error("no connection in time")]
-    Timeout,
-    /// hyper's word.
-    #[error("the connection failed at once")]
-    Handshake(#[source] hyper::Error),
 }
 
 /// Takes a waiting connection that is still good.
@@ -102,8 +80,16 @@ pub(super) fn sweep() {
 }
 
 /// Opens a connection for requests.
-pub(super) async fn connect(entry: &Entry, limit: Duration) -> Result<Sender, ConnectError> {
-    let io = TokioIo::new(dial(entry, limit).await?);
+pub(super) async fn connect(
+    shared: &Shared,
+    entry: &Entry,
+    limit: Duration,
+) -> Result<Sender, ConnectError> {
+    let mut backend = dial(shared, entry, limit).await?;
+    if let Some(silence) = shared.settings.load().proxy_timeout {
+        backend = Backend::Timed(Box::new(Timed::new(backend, silence)));
+    }
+    let io = TokioIo::new(backend);
     let (sender, connection) = builder().handshake(io).await.map_err(ConnectError::Handshake)?;
     // Ends with the sender or the other side. Its errors reach whoever waits for an answer.
     tokio::spawn(async {
@@ -120,28 +106,4 @@ pub(super) fn builder() -> http1::Builder {
         .max_header_size(ANSWER_HEAD.0)
         .max_headers(ANSWER_HEAD.1);
     builder
-}
-
-/// Opens a connection.
-pub(super) async fn dial(entry: &Entry, limit: Duration) -> Result<Backend, ConnectError> {
-    let dialling = async {
-        match &entry.target {
-            Target::Tcp(host, port) => {
-                let tcp = TcpStream::connect((host.as_str(), *port)).await?;
-                tcp.set_nodelay(true)?;
-                probe(&tcp)?;
-                Ok(Backend::Tcp(tcp))
-            }
-            Target::Unix(path) => UnixStream::connect(path).await.map(Backend::Unix),
-            Target::Unusable => Err(io::ErrorKind::Unsupported.into()),
-        }
-    };
-    if entry.target == Target::Unusable {
-        return Err(ConnectError::Unusable);
-    }
-    match timeout(limit, dialling).await {
-        Ok(Ok(backend)) => Ok(backend),
-        Ok(Err(error)) => Err(ConnectError::Connect(error)),
-        Err(_) => Err(ConnectError::Timeout),
-    }
 }

@@ -33,6 +33,8 @@ pub(super) struct Settings {
     pub(super) keep_alive_timeout: Duration,
     /// See [`sections::Proxy`].
     pub(super) connect_timeout: Duration,
+    /// Longest silence of a backend that has been asked something, but for WebSockets; none: no limit.
+    pub(super) proxy_timeout: Option<Duration>,
     /// Most connections of one stranger (an IPv4 address or an IPv6 network of 64 bits) at once, and never more than half
     /// of all. More are closed unheard. Proxies that we trust may have as many as there are.
     pub(super) most_connections: usize,
@@ -68,6 +70,7 @@ impl Settings {
             body_timeout: BODY_TIMEOUT,
             keep_alive_timeout: proxy.keep_alive_timeout.duration(),
             connect_timeout: proxy.connect_timeout.duration(),
+            proxy_timeout: None,
             most_connections: MOST_CONNECTIONS,
             most_at_hub: MOST_AT_HUB,
             base_url: "/".to_owned(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use jovis_actors::domain::{Route, RouteSpec};
+use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -20,7 +20,6 @@ use super::{
     settings::Settings,
     stopped::Told,
     table::{Entry, Routes},
-    target::Target,
 };
 
 /// What the proxy knows of the hub, from its link.
@@ -52,6 +51,8 @@ pub(super) struct Shared {
     pub(super) settings: ArcSwap<Settings>,
     /// Certificates, if the public side is TLS.
     pub(super) tls: ArcSwapOption<TlsAcceptor>,
+    /// How `https` targets are believed; none: as the system does.
+    pub(super) upstream_tls: ArcSwapOption<ClientConfig>,
     /// Traffic that the hub hasn't been told.
     pub(super) activity: Activity,
     /// Connections and tunnels.
@@ -71,16 +72,16 @@ impl Shared {
         settings: Settings,
         tls: Option<TlsAcceptor>,
     ) -> Arc<Self> {
-        let route = Route { spec: RouteSpec::new("/"), target: String::new(), server: None };
         Arc::new(Self {
             routes: Routes::new(),
-            hub: Arc::new(Entry::new(route, Target::Unix(hub_socket), 0)),
+            hub: Arc::new(Entry::hub(hub_socket)),
             hub_state: watch::Sender::new(Hub::Away),
             knows_routes: AtomicBool::new(false),
             stopped: Told::default(),
             phase: watch::Sender::new(Phase::Waiting),
             settings: ArcSwap::from_pointee(settings),
             tls: ArcSwapOption::from_pointee(tls),
+            upstream_tls: ArcSwapOption::empty(),
             activity: Activity::default(),
             crowd: Crowd::default(),
             connections: Shares::default(),

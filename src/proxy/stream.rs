@@ -1,4 +1,4 @@
-//! The two kinds of connection: a visitor's (plain or TLS) and a backend's (TCP or Unix).
+//! The two kinds of connection: a visitor's (plain or TLS) and a backend's (TCP, TLS or Unix).
 
 use std::{
     io::{self, IoSlice},
@@ -12,7 +12,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server::TlsStream};
+
+use super::dial::Timed;
 
 /// A visitor's connection.
 pub(super) enum Visitor {
@@ -22,12 +24,16 @@ pub(super) enum Visitor {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection to a user server or to the hub.
+/// A connection to whatever is at the end of a route.
 pub(super) enum Backend {
-    /// A user server.
+    /// `http`.
     Tcp(TcpStream),
-    /// The hub.
+    /// The hub, and `http+unix`.
     Unix(UnixStream),
+    /// `https`.
+    Tls(Box<client::TlsStream<TcpStream>>),
+    /// Any of these, watched for silence.
+    Timed(Box<Timed>),
 }
 
 /// A silent other side is found to have vanished within 90 s. Failing to set this makes it only later.
@@ -105,4 +111,4 @@ macro_rules! either {
 }
 
 either!(Visitor { Plain, Tls });
-either!(Backend { Tcp, Unix });
+either!(Backend { Tcp, Unix, Tls, Timed });

@@ -17,10 +17,11 @@ use tracing::debug;
 
 use super::{
     body::{Answer, Upload},
+    dial::{ConnectError, dial},
     drain::{Phase, reached},
     forward::{ForwardError, relayed},
     guard::{Guarded, Notes},
-    pool::{self, ConnectError},
+    pool,
     relay::relay,
     shared::Shared,
     stream::{Backend, Visitor},
@@ -66,7 +67,7 @@ pub(super) async fn tunnel(
     parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let limit = shared.settings.load().connect_timeout;
-    let io = pool::dial(entry, limit).await.map_err(ForwardError::Connect)?;
+    let io = dial(shared, entry, limit).await.map_err(ForwardError::Connect)?;
     let (mut sender, connection) = pool::builder()
         .handshake(TokioIo::new(io))
         .await

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ServerKey;
 
-/// A path prefix that ends with `/`, percent-decoded: `/user/alice/`. (Host routing comes with subdomains.)
+/// A path prefix that ends with `/`, percent-decoded: `/user/alice/`; or the same with a host before it, for requests to
+/// that host only: `alice.example.com/user/alice/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RouteSpec(Arc<str>);
 
@@ -15,6 +16,19 @@ impl RouteSpec {
     pub fn new(path: &str) -> Self {
         let inner = path.trim_matches('/');
         if inner.is_empty() { Self("/".into()) } else { Self(format!("/{inner}/").into()) }
+    }
+
+    /// As [`RouteSpec::new`], for one host only: `host.example.com/path/`. The host is a name or an address (in brackets
+    /// if it is IPv6) without a port; its letters become small.
+    pub fn on_host(host: &str, path: &str) -> Self {
+        let path = Self::new(path);
+        Self(format!("{}{path}", host.to_ascii_lowercase()).into())
+    }
+
+    /// The host it is for; none: all.
+    pub fn host(&self) -> Option<&str> {
+        let (host, _) = self.0.split_once('/')?;
+        (!host.is_empty()).then_some(host)
     }
 
     /// The text.

@@ -1,0 +1,169 @@
+//! Whom we believe behind `https` targets, and who we are to them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+};
+
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    WantsVerifier,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{self, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem, pem::PemObject as _},
+};
+use thiserror::Error as ThisError;
+
+/// Where systems keep the authorities that they trust, as PEM; the first there is counts.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Why no TLS to backends can be set up.
+#[derive(Debug, ThisError)]
+pub(super) enum TrustError {
+    /// A file of certificates.
+    #[error("certificates not readable")]
+    Certificates(#[source] pem::Error),
+    /// No certificate in it.
+    #[error("no certificates in the file")]
+    Empty,
+    /// The key; its file is not quoted.
+    #[error("the key is damaged or encrypted")]
+    Key,
+    /// They do not fit.
+    #[error("certificate and key cannot be used")]
+    Unusable(#[source] Error),
+}
+
+/// Trusting what the system trusts, and nobody in particular.
+pub(super) fn usual() -> Arc<ClientConfig> {
+    static USUAL: LazyLock<Arc<ClientConfig>> =
+        LazyLock::new(|| Arc::new(trusting(system_roots()).with_no_client_auth()));
+    USUAL.clone()
+}
+
+/// How backends are believed to be who they say, and how we say who we are.
+#[derive(Debug, Default)]
+pub(super) struct Trust {
+    /// Authorities as PEM; empty: those of the system.
+    pub(super) authorities: Vec<u8>,
+    /// Our certificate chain and its key as PEM, if they ask for one.
+    pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Believe everybody.
+    pub(super) unverified: bool,
+}
+
+impl Trust {
+    /// Makes rustls's of it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the certificates or the key.
+    #[expect(dead_code, reason = "for routes that are managed over REST")]
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        let roots = if self.authorities.is_empty() {
+            system_roots()
+        } else {
+            authorities(&self.authorities)?
+        };
+        let builder = if self.unverified {
+            builder().dangerous().with_custom_certificate_verifier(Arc::new(Anybody))
+        } else {
+            trusting(roots)
+        };
+        let Some((chain, key)) = &self.identity else {
+            return Ok(Arc::new(builder.with_no_client_auth()));
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+        let chain = chain.map_err(TrustError::Certificates)?;
+        if chain.is_empty() {
+            return Err(TrustError::Empty);
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TrustError::Key)?;
+        let config = builder.with_client_auth_cert(chain, key);
+        config.map(Arc::new).map_err(TrustError::Unusable)
+    }
+}
+
+/// The certificates of a PEM file as authorities.
+pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    for one in all.map_err(TrustError::Certificates)? {
+        roots.add(one).map_err(TrustError::Unusable)?;
+    }
+    if roots.is_empty() { Err(TrustError::Empty) } else { Ok(roots) }
+}
+
+/// Those that this machine trusts; what cannot be read is left out, so that nothing is trusted by mistake.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let named = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = SYSTEM_ROOTS.iter().map(Path::new);
+    if let Some(pem) =
+        named.as_deref().into_iter().chain(usual).find_map(|path| fs::read(path).ok())
+    {
+        roots
+            .add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+    }
+    roots
+}
+
+fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for both versions")
+}
+
+fn trusting(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    builder().with_root_certificates(roots)
+}
+
+/// Believes every certificate, but not everybody who shows one: the key must be his.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, cert, dss, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, cert, dss, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
