@@ -4,34 +4,82 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
+use thiserror::Error;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{guard::InHand, pool, pool::Sender, shared::Shared, table::Entry};
+
+/// Why a visitor's body does not come to its end.
+#[derive(Debug, Error)]
+pub(super) enum UploadError {
+    /// It broke off.
+    #[error("the visitor's body broke off")]
+    Broken(#[source] hyper::Error),
+    /// Its next piece did not come in time.
+    #[error("the visitor's body came too slowly")]
+    Slow,
+}
+
+/// A visitor's body. One by HTTP/1.1 is watched with its connection; one by HTTP/2 is one of many, and watched here.
+pub(super) struct Inbound {
+    incoming: Incoming,
+    /// Longest wait for its next piece, while somebody asks for it.
+    patience: Option<Duration>,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Inbound {
+    /// As it comes from hyper.
+    pub(super) fn new(incoming: Incoming, patience: Option<Duration>) -> Self {
+        Self { incoming, patience, waiting: None }
+    }
+
+    /// Is nothing to come?
+    pub(super) fn is_empty(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    /// The next piece of data, in time.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if let Poll::Ready(frame) = data(&mut self.incoming, cx) {
+            self.waiting = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Broken)));
+        }
+        let Some(patience) = self.patience else { return Poll::Pending };
+        let until = || Box::pin(sleep_until(Instant::now() + patience));
+        ready!(self.waiting.get_or_insert_with(until).as_mut().poll(cx));
+        Poll::Ready(Some(Err(UploadError::Slow)))
+    }
+}
 
 /// What a backend is sent.
 pub(super) enum Upload {
     /// Nothing.
     Empty,
     /// What the visitor sends; each piece is activity.
-    Streamed(Incoming, Arc<Shared>, Arc<Entry>),
+    Streamed(Inbound, Arc<Shared>, Arc<Entry>),
 }
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(incoming, shared, entry) => {
-                let frame = ready!(data(incoming, cx));
+            Self::Streamed(inbound, shared, entry) => {
+                let frame = ready!(inbound.poll(cx));
                 if frame.is_some() {
                     shared.activity.note(entry);
                 }
@@ -43,14 +91,14 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(incoming, ..) => incoming.is_end_stream(),
+            Self::Streamed(inbound, ..) => inbound.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(incoming, ..) => incoming.size_hint(),
+            Self::Streamed(inbound, ..) => inbound.incoming.size_hint(),
         }
     }
 }
@@ -121,6 +169,14 @@ impl Answer {
     /// A backend's.
     pub(super) fn relayed(relayed: Relayed) -> Self {
         Self { content: Content::Relayed(relayed), _in_hand: None, _place: None }
+    }
+
+    /// Our own words unsaid; a backend says none where only the head was asked for.
+    pub(super) fn without_content(mut self) -> Self {
+        if let Content::Own(text) = &mut self.content {
+            *text = None;
+        }
+        self
     }
 
     /// The request is in hand until this is dropped.

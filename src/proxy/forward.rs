@@ -16,11 +16,11 @@ use http::{
 use hyper::body::{Body as _, Incoming};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     activity::now_ms,
-    body::{Answer, Relayed, Upload},
+    body::{Answer, Inbound, Relayed, Upload},
     dial::ConnectError,
     headers,
     pages::Page,
@@ -42,6 +42,9 @@ pub(super) enum ForwardError {
     /// Its answer isn't one that we can pass on.
     #[error("the backend's answer is not valid")]
     Irregular(#[source] Option<hyper::Error>),
+    /// The visitor's body did not come to its end.
+    #[error("the visitor broke off")]
+    Visitor(#[source] hyper::Error),
     /// The hub stayed away for longer than a request waits.
     #[error("the hub is away")]
     HubAway,
@@ -51,6 +54,7 @@ impl ForwardError {
     /// What the visitor is told.
     pub(super) fn page(&self, entry: &Entry) -> Page {
         match self {
+            Self::Visitor(_) => Page::BadRequest,
             Self::Irregular(_) | Self::Connect(ConnectError::Unusable) => Page::BadGateway,
             _ if entry.is_hub() => Page::HubAway,
             _ => Page::ServerAway,
@@ -61,6 +65,8 @@ impl ForwardError {
     fn from_hyper(error: hyper::Error) -> Self {
         if error.is_parse() || error.is_parse_too_large() {
             Self::Irregular(Some(error))
+        } else if error.is_user() {
+            Self::Visitor(error)
         } else {
             Self::Broken(error)
         }
@@ -72,7 +78,7 @@ pub(super) async fn forward(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
     parts: Parts,
-    incoming: Incoming,
+    inbound: Inbound,
 ) -> Result<Response<Answer>, ForwardError> {
     let settings = shared.settings.load();
     let deadline = Instant::now() + settings.hub_patience;
@@ -80,7 +86,7 @@ pub(super) async fn forward(
     let patience = settings.hub_patience;
     drop(settings);
     let method = parts.method.clone();
-    let bodyless = incoming.is_end_stream();
+    let bodyless = inbound.is_empty();
     let safe = matches!(method, Method::GET | Method::HEAD);
     let repeatable =
         bodyless && (safe || matches!(method, Method::OPTIONS | Method::PUT | Method::DELETE));
@@ -88,7 +94,7 @@ pub(super) async fn forward(
     let upload = if bodyless {
         Upload::Empty
     } else {
-        Upload::Streamed(incoming, shared.clone(), entry.clone())
+        Upload::Streamed(inbound, shared.clone(), entry.clone())
     };
     let mut request = outgoing(parts, upload);
     let mut fresh_only = false;
@@ -220,6 +226,9 @@ pub(super) fn relayed(
 
 /// Logs a failure, once a minute per route.
 pub(super) fn complain(entry: &Entry, error: &ForwardError) {
+    if matches!(error, ForwardError::Visitor(_)) {
+        return debug!(route = %entry.route.spec, error = %chain(error), "visitor broke off");
+    }
     if due(&entry.warned, 60_000) {
         warn!(route = %entry.route.spec, error = %chain(error), "backend failed");
     }

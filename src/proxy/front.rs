@@ -20,11 +20,12 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    body::Answer,
+    body::{Answer, Inbound},
     drain::Phase,
     forward::{complain, due, forward},
     guard::Notes,
     headers::{self, Origin},
+    http2,
     pages::{self, Page},
     path,
     shared::Shared,
@@ -55,6 +56,8 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let asked_upgrade = request.headers().contains_key(UPGRADE);
+    let by_http2 = http2::is(request.version());
+    let asks_head = request.method() == Method::HEAD;
     let in_hand = notes.begin();
     let mut response = if in_hand.is_some() {
         serve(&shared, visit, notes, request).await
@@ -64,7 +67,13 @@ pub(super) async fn answer(
     };
     // What follows a request for an upgrade was not read as HTTP by the guard; and who leaves takes no more requests.
     let last = asked_upgrade || *shared.phase.borrow() >= Phase::Retiring;
-    if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if by_http2 {
+        // Connections are ended by their own frames there; and hyper would send a body to whoever asks for the head.
+        response.headers_mut().remove(CONNECTION);
+        if asks_head {
+            response = response.map(Answer::without_content);
+        }
+    } else if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if visit.tls {
@@ -82,7 +91,9 @@ async fn serve(
 ) -> Response<Answer> {
     let began = Instant::now();
     let (mut parts, incoming) = request.into_parts();
-    let checked = check(&mut parts).and_then(|()| route(shared, &parts));
+    let by_http2 = http2::is(parts.version);
+    let settled = if by_http2 { http2::settle(&mut parts) } else { Ok(()) };
+    let checked = settled.and_then(|()| check(&mut parts)).and_then(|()| route(shared, &parts));
     let entry = match checked {
         Ok(Some(entry)) => entry,
         Ok(None) => return pages::health(),
@@ -92,7 +103,7 @@ async fn serve(
         }
     };
     let asked = asked_for_pages(&parts.headers);
-    let websocket = upgrade::asks(&parts, &incoming);
+    let websocket = upgrade::asks(&parts, &incoming) || http2::wants_websocket(&parts);
     if let Some(answer) = stopped(shared, &entry, &parts, websocket) {
         return answer;
     }
@@ -111,7 +122,8 @@ async fn serve(
     let outcome = if websocket {
         upgrade::tunnel(shared, &entry, parts, notes).await
     } else {
-        forward(shared, &entry, parts, incoming).await
+        let patience = by_http2.then(|| shared.settings.load().body_timeout);
+        forward(shared, &entry, parts, Inbound::new(incoming, patience)).await
     };
     let response = outcome.unwrap_or_else(|error| {
         complain(&entry, &error);
@@ -188,7 +200,7 @@ fn asked_for_pages(headers: &HeaderMap) -> HeaderMap {
 /// Where to? `None`: to ourselves.
 fn route(shared: &Shared, parts: &Parts) -> Result<Option<Arc<Entry>>, Page> {
     let raw = parts.uri.path();
-    if raw == "/_chp_healthz" && parts.uri.query().is_none() {
+    if raw == "/_chp_healthz" && parts.uri.query().is_none() && parts.method != Method::CONNECT {
         return Ok(None);
     }
     let path = path::matchable(raw).map_err(|_| Page::BadRequest)?;
@@ -199,7 +211,7 @@ fn route(shared: &Shared, parts: &Parts) -> Result<Option<Arc<Entry>>, Page> {
 
 /// Refuses what others may read differently, and reduces an absolute target to its path.
 fn check(parts: &mut Parts) -> Result<(), Page> {
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) && !http2::wants_websocket(parts) {
         return Err(Page::MethodNotAllowed);
     }
     let host = {

@@ -83,6 +83,17 @@ impl Notes {
         (number < self.refuse_from.load(Relaxed)).then_some(in_hand)
     }
 
+    /// A head has begun to come in, or none is coming any more.
+    pub(super) fn in_head(&self, begun: bool) {
+        self.head_since.store(if begun { now_ms() } else { 0 }, Relaxed);
+    }
+
+    /// Something else is in hand than a request: a tunnel inside of the connection.
+    pub(super) fn hold(self: &Arc<Self>) -> InHand {
+        self.busy.fetch_add(1, Relaxed);
+        InHand(self.clone())
+    }
+
     /// An answer broke off. The connection then ends by a reset, which no client takes for the end of a file.
     pub(super) fn cut(&self) {
         self.cut.store(true, Relaxed);

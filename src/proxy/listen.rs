@@ -1,7 +1,6 @@
-//! A visitor's way in: accepts, shakes hands, serves, watches.
+//! A visitor's way in: accepts as many as there is room for. [`super::serve`] goes on.
 
 use std::{
-    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
@@ -9,35 +8,26 @@ use std::{
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot},
-    time::{sleep, timeout},
+    time::sleep,
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     drain::{Crowd, Phase, reached},
     forward::due,
-    front::{self, Visit},
-    guard::{Guarded, Health, Notes},
+    guard::Notes,
+    serve::serve,
     shared::Shared,
-    stream::{Visitor, probe_visitor},
 };
 use crate::os::process;
 
-/// Longest TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Wait after an accept that failed for want of something.
 const BREATHER: Duration = Duration::from_millis(100);
 /// Most connections at once, whatever the limit of descriptors.
 const MOST: u64 = 200_000;
-/// While draining, a request may still arrive on an unused connection for so long.
-const LAST_WORD: Duration = Duration::from_secs(1);
-/// Longest head of a request in bytes, and most fields in it.
-const HEAD: (usize, usize) = (64 * 1024, 200);
 
 /// The connections that all workers together may serve.
 #[derive(Debug, Clone)]
@@ -169,74 +159,4 @@ fn is_the_visitors(error: &io::Error) -> bool {
             | Kind::ConnectionRefused
             | Kind::Interrupted
     )
-}
-
-/// A connection's life.
-async fn serve(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, notes: Arc<Notes>) {
-    // Without these small answers come late, and the vanished are noticed late; that is all.
-    let _ = tcp.set_nodelay(true).and_then(|()| probe_visitor(&tcp));
-    let acceptor = shared.tls.load_full();
-    let tls = acceptor.is_some();
-    let visitor = match acceptor {
-        None => Visitor::Plain(tcp),
-        Some(acceptor) => {
-            let mut phase = shared.phase.subscribe();
-            let shaken = tokio::select! {
-                shaken = timeout(HANDSHAKE, acceptor.accept(tcp)) => shaken,
-                () = reached(&mut phase, Phase::Draining) => return,
-            };
-            match shaken {
-                Ok(Ok(stream)) => Visitor::Tls(Box::new(stream)),
-                _ => return debug!(%peer, "handshake failed"),
-            }
-        }
-    };
-    let visit = Visit { peer: peer.ip(), tls };
-    let service = service_fn(|request| {
-        let answer = front::answer(shared.clone(), visit, notes.clone(), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let io = TokioIo::new(Guarded::new(visitor, notes.clone()));
-    let connection = http1::Builder::new()
-        .max_buf_size(2 * HEAD.0)
-        .max_header_size(HEAD.0)
-        .max_headers(HEAD.1)
-        .header_read_timeout(None) // ours also knows an idle connection from a slow head
-        .serve_connection(io, service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut phase = shared.phase.subscribe();
-    let mut draining = pin!(reached(&mut phase, Phase::Draining));
-    let mut leaving = false;
-    let mut look = pin!(sleep(Duration::ZERO));
-    loop {
-        tokio::select! {
-            biased;
-            outcome = connection.as_mut() => {
-                if let Err(error) = outcome {
-                    // The body of an answer failed, not the visitor.
-                    if error.is_user() {
-                        notes.cut();
-                    }
-                    debug!(%peer, %error, "connection broke");
-                }
-                return;
-            }
-            () = &mut draining, if !leaving => {
-                leaving = true;
-                connection.as_mut().graceful_shutdown();
-                // hyper waits for the first request of a connection, which may never come.
-                look.set(sleep(LAST_WORD));
-            }
-            () = look.as_mut() => {
-                match notes.health(&shared.settings.load()) {
-                    _ if leaving && notes.is_idle() => return,
-                    Health::Fine(again) if leaving => look.set(sleep(again.min(LAST_WORD))),
-                    Health::Fine(again) => look.set(sleep(again)),
-                    Health::Slow => return debug!(%peer, "visitor too slow"),
-                    Health::Idle => return,
-                }
-            }
-        }
-    }
 }

@@ -1,25 +1,28 @@
 //! Role proxy: carries every byte between visitors, user servers and the hub; outlives the hub.
 //!
 //! ```text
-//! listen ─ guard(scan) ─ hyper ─ front ─ path, table ─┬─ forward ─ pool ─ backend
-//!   tls                          headers, pages       └─ upgrade ─ relay ─ backend
+//! listen ─ serve ─ guard(scan) ────── hyper ─ front ─ path, table ─┬─ forward ─ pool ─ backend
+//!            tls └ counted(frames) ───┘         http2, headers, pages └─ upgrade ─ relay ─ backend
 //! run (root's link) ─ control (hub's link: routes in, activity out) ─ drain
 //! ```
 //!
 //! `stopped` answers programs that ask for servers that do not run. `peers` sees that no one address takes all connections, or all places at the hub.
 //!
-//! Read `run` for its life, `front` for a request's. Pure: `scan`, `path`, `table`, `target`. A worker (`workers`) is a thread with
+//! Read `run` for its life, `front` for a request's. Pure: `scan`, `frames`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;
 mod body;
 mod control;
+mod counted;
 mod dial;
 mod drain;
 mod forward;
+mod frames;
 mod front;
 mod guard;
 mod headers;
+mod http2;
 mod listen;
 mod pages;
 mod path;
@@ -28,6 +31,7 @@ mod pool;
 mod relay;
 mod run;
 mod scan;
+mod serve;
 mod settings;
 mod shared;
 mod stopped;

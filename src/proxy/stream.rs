@@ -53,6 +53,14 @@ pub(super) fn probe_visitor(tcp: &TcpStream) -> io::Result<()> {
 }
 
 impl Visitor {
+    /// Was HTTP/2 agreed on?
+    pub(super) fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// Closing it is a reset from now on.
     pub(super) fn reset(&self) {
         let tcp = match self {

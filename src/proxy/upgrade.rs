@@ -1,10 +1,17 @@
 //! WebSockets: the backend's 101 is relayed, then bytes are. No other protocol gets a tunnel.
+//!
+//! A visitor who speaks HTTP/2 asks by an extended `CONNECT` and hears 200 (RFC 8441). Towards the backend it is an
+//! upgrade of HTTP/1.1 all the same, whose key is ours then, and so is the look at what the backend makes of it.
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING,
+        UPGRADE,
+    },
     request::Parts,
 };
 use hyper::{
@@ -12,7 +19,14 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use ring::{
+    digest::{SHA1_FOR_LEGACY_USE_ONLY, digest},
+    rand::{SecureRandom, SystemRandom},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tracing::debug;
 
 use super::{
@@ -21,10 +35,10 @@ use super::{
     drain::{Phase, reached},
     forward::{ForwardError, relayed},
     guard::{Guarded, Notes},
-    pool,
+    headers, http2, pool,
     relay::relay,
     shared::Shared,
-    stream::{Backend, Visitor},
+    stream::Backend,
     table::Entry,
 };
 
@@ -55,6 +69,28 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         && named.next().is_none()
 }
 
+/// Is this the one value of the field?
+fn is_single(headers: &HeaderMap, name: &HeaderName, value: &[u8]) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.next().is_some_and(|it| it.as_bytes() == value) && values.next().is_none()
+}
+
+/// Makes an upgrade of an extended `CONNECT`. Gives back what the backend must say to it.
+fn ask_as_http1(parts: &mut Parts) -> String {
+    let mut key = [0; 16];
+    SystemRandom::new().fill(&mut key).expect("the kernel has random numbers");
+    let key = STANDARD.encode(key);
+    (parts.method, parts.version) = (Method::GET, Version::HTTP_11);
+    parts.headers.insert(SEC_WEBSOCKET_KEY, key.parse().expect("base64 is visible"));
+    accept(&key)
+}
+
+/// What a server says to a client's key (RFC 6455, section 4.2.2).
+fn accept(key: &str) -> String {
+    let both = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, both.as_bytes()))
+}
+
 /// Passes the request on over a connection of its own; after a 101 both sides are tied together.
 pub(super) async fn tunnel(
     shared: &Arc<Shared>,
@@ -63,6 +99,7 @@ pub(super) async fn tunnel(
     notes: Arc<Notes>,
 ) -> Result<Response<Answer>, ForwardError> {
     let visitor = parts.extensions.remove::<OnUpgrade>();
+    let accept = http2::wants_websocket(&parts).then(|| ask_as_http1(&mut parts));
     parts.extensions.clear();
     parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -83,6 +120,15 @@ pub(super) async fn tunnel(
             ForwardError::Broken(error)
         }
     })?;
+    if let Some(accept) = &accept {
+        // What is success there would open a tunnel here.
+        let broken = response.status().is_success()
+            || response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && !is_single(response.headers(), &SEC_WEBSOCKET_ACCEPT, accept.as_bytes());
+        if broken {
+            return Err(ForwardError::Irregular(None));
+        }
+    }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let mut answer = relayed(shared, entry, response, None, true);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -94,6 +140,11 @@ pub(super) async fn tunnel(
     let backend = hyper::upgrade::on(&mut response);
     tokio::spawn(carry(shared.clone(), entry.clone(), visitor, backend, notes));
     let (mut parts, _) = response.into_parts();
+    if accept.is_some() {
+        parts.status = StatusCode::OK;
+        parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
+        headers::strip_hop_by_hop(&mut parts.headers);
+    }
     parts.headers.remove(TRANSFER_ENCODING);
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -113,32 +164,56 @@ async fn carry(
     let Ok(Ok((visitor, backend))) = timeout(HANDOVER, both).await else {
         return;
     };
-    let (Some((visitor, early_out)), Some((backend, early_back))) =
-        (visitor_io(visitor), backend_io(backend))
-    else {
-        return;
-    };
+    let Some((backend, early_back)) = backend_io(backend) else { return };
+    match visitor.downcast::<TokioIo<Guarded>>() {
+        Ok(parts) => {
+            let early = (parts.read_buf.to_vec(), early_back);
+            tie(&shared, &entry, parts.io.into_inner().into_inner(), backend, early).await;
+        }
+        // A stream of HTTP/2: there is a connection below hyper only for all streams together.
+        Err(stream) => {
+            let in_hand = notes.hold();
+            let early = (Vec::new(), early_back);
+            Box::pin(tie(&shared, &entry, TokioIo::new(stream), backend, early)).await;
+            drop(in_hand);
+        }
+    }
+    drop(notes);
+}
+
+/// Relays until both sides have ended, or we do. `early`: what was read of each already.
+async fn tie(
+    shared: &Shared,
+    entry: &Arc<Entry>,
+    visitor: impl AsyncRead + AsyncWrite + Unpin,
+    backend: Backend,
+    early: (Vec<u8>, Vec<u8>),
+) {
     let mut phase = shared.phase.subscribe();
     // Only what the visitor says is use: a server may print for ever into a page that everybody has forgotten.
-    let note = || shared.activity.note(&entry);
+    let note = || shared.activity.note(entry);
     let outcome = tokio::select! {
-        outcome = relay(visitor, backend, (early_out, early_back), note) => outcome,
+        outcome = relay(visitor, backend, early, note) => outcome,
         () = reached(&mut phase, Phase::Gone) => Ok(()),
     };
     if let Err(error) = outcome {
         debug!(route = %entry.route.spec, %error, "tunnel broke");
     }
-    drop(notes);
 }
 
-/// The visitor's connection below hyper, and what was read of it already.
-fn visitor_io(upgraded: Upgraded) -> Option<(Visitor, Vec<u8>)> {
-    let parts = upgraded.downcast::<TokioIo<Guarded>>().ok()?;
-    Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
-}
-
-/// The same of the backend's.
+/// The backend's connection below hyper, and what was read of it already.
 fn backend_io(upgraded: Upgraded) -> Option<(Backend, Vec<u8>)> {
     let parts = upgraded.downcast::<TokioIo<Backend>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_accepted_as_the_standard_says() {
+        // The example of RFC 6455, section 1.3.
+        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
 }

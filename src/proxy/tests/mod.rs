@@ -1,7 +1,10 @@
 //! The whole proxy over real sockets on loopback.
 
+mod floods;
 mod framing;
+mod http2;
 mod hub;
 mod life;
+mod secure;
 mod support;
 mod traffic;

@@ -53,6 +53,10 @@ super::events! {
     "TLS was not agreed on." ""
     "visitor too slow" [debug] [proxy] (peer)
     "A visitor has not sent a request in time." ""
+    "connection flooded" [debug] [proxy] (why)
+    "A visitor sent more HTTP/2 frames of a kind than anybody needs; the connection was closed." ""
+    "visitor broke off" [debug] [proxy] (route error)
+    "A visitor did not send the body of a request to its end." ""
     "server not running" [info] [proxy] (user count)
     "Programs (often a page left open in a browser) asked for a user's server that does not run; `count` of them since the last such line. At most one line a minute and user." ""
     "request refused" [debug] [proxy] (peer why)
