@@ -81,6 +81,14 @@ enum Command {
     },
     /// Put a backup in the place of the store, which is kept beside it; or check one. No hub may be running.
     Restore(store::Restore),
+    /// Run a proxy alone, as configurable-http-proxy is run for a JupyterHub (jovis proxy --help). It must be the first
+    /// word.
+    #[command(disable_help_flag = true)]
+    Proxy {
+        /// Its own.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        flags: Vec<OsString>,
+    },
     #[command(flatten)]
     Operate(operate::Operate),
 }
@@ -185,6 +193,10 @@ fn run(
     if options.generate_config {
         return Outcome::Exit(generate(options, out, err));
     }
+    if let Some(Command::Proxy { flags: _ }) = &cli.command {
+        let _ = writeln!(err, "jovis: proxy takes flags of its own: write `jovis proxy …`");
+        return Outcome::Exit(EXIT_USAGE);
+    }
     let loaded = configuration(options, given);
     if let Some(Command::Operate(operate)) = &cli.command {
         return Outcome::Exit(operate::run(operate, options.config.as_deref(), loaded, out, err));
@@ -218,7 +230,7 @@ fn run(
             let outcome = store::restore(&effective.config, &what, out);
             Outcome::Exit(store::told(outcome, err))
         }
-        Command::Operate(_) => unreachable!("done above"),
+        Command::Operate(_) | Command::Proxy { .. } => unreachable!("done above"),
         Command::Run => {
             let mut findings = check::check(&effective, world);
             if check::is_fatal(&findings) {

@@ -1,4 +1,5 @@
-//! One binary, four roles: the first argument says which. No thread exists before the choice is made.
+//! One binary, four roles: the first argument says which. No thread exists before the choice is made. `proxy` is no role
+//! but a program of its own, whose arguments are configurable-http-proxy's.
 
 use std::{env, process::ExitCode};
 
@@ -10,6 +11,7 @@ fn main() -> ExitCode {
         Some("@hub") => jovis::hub::main(),
         Some("@proxy") => jovis::proxy::main(),
         Some("@helper") => jovis::helper::main(),
+        Some("proxy") => jovis::proxy::alone(env::args_os().skip(1)),
         Some("@trial") => jovis::hub::trial(),
         _ => jovis::resumed().unwrap_or_else(|| match cli::main(env::args_os()) {
             Outcome::Run(effective) => jovis::run(*effective),

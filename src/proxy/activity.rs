@@ -45,7 +45,7 @@ impl Activity {
         let mut room = ROOM;
         let fits = |entry: &&Arc<Entry>| {
             // Quotes and backslashes double, and numbers and names stand around it.
-            let size = entry.route.spec.as_str().len() * 2 + 64;
+            let size = entry.spec().len() * 2 + 64;
             let fits = size <= room;
             room = room.saturating_sub(size);
             fits
@@ -68,7 +68,7 @@ pub(super) fn told(entries: &[Arc<Entry>]) -> Vec<Seen> {
     let seen = |entry: &Arc<Entry>| {
         entry.listed.store(false, Release);
         let ago_ms = now_ms().saturating_sub(entry.used.load(Acquire));
-        Seen { spec: entry.route.spec.clone(), ago_ms }
+        Seen { spec: entry.route().spec, ago_ms }
     };
     entries.iter().map(seen).collect()
 }

@@ -50,19 +50,21 @@ pub(super) async fn dial(
 ) -> Result<Backend, ConnectError> {
     let dialling = async {
         match &entry.target.place {
-            Place::Tcp(host, port, tls) => {
-                let tcp = match host {
-                    Host::Address(address) => TcpStream::connect((*address, *port)).await?,
-                    Host::Name(name) => TcpStream::connect((&**name, *port)).await?,
-                };
-                tcp.set_nodelay(true)?;
-                probe(&tcp)?;
-                match tls {
-                    Tls::Without => Ok(Backend::Tcp(tcp)),
-                    Tls::With => secured(shared, host, tcp).await,
-                }
+            Place::V4(address, tls) => {
+                let tcp = TcpStream::connect(address).await?;
+                settled(shared, tcp, *tls, || Host::Address((*address.ip()).into())).await
             }
-            Place::Unix(path) => UnixStream::connect(path).await.map(Backend::Unix),
+            Place::Tcp(named, tls) => match &**named {
+                (Host::Address(address), port) => {
+                    let tcp = TcpStream::connect((*address, *port)).await?;
+                    settled(shared, tcp, *tls, || Host::Address(*address)).await
+                }
+                (Host::Name(name), port) => {
+                    let tcp = TcpStream::connect((&**name, *port)).await?;
+                    settled(shared, tcp, *tls, || Host::Name(name.clone())).await
+                }
+            },
+            Place::Unix(path) => UnixStream::connect(&**path).await.map(Backend::Unix),
             Place::Unusable => Err(io::ErrorKind::Unsupported.into()),
         }
     };
@@ -76,11 +78,22 @@ pub(super) async fn dial(
     }
 }
 
-async fn secured(shared: &Shared, host: &Host, tcp: TcpStream) -> io::Result<Backend> {
+/// Sets a new connection's options, and agrees on TLS with the host of this name where that is wanted.
+async fn settled(
+    shared: &Shared,
+    tcp: TcpStream,
+    tls: Tls,
+    host: impl FnOnce() -> Host,
+) -> io::Result<Backend> {
+    tcp.set_nodelay(true)?;
+    probe(&tcp)?;
+    if tls == Tls::Without {
+        return Ok(Backend::Tcp(tcp));
+    }
     let config = shared.upstream_tls.load_full().unwrap_or_else(trust::usual);
-    let name = match host {
-        Host::Address(address) => ServerName::from(*address),
-        Host::Name(name) => ServerName::try_from(name.to_string())
+    let name = match host() {
+        Host::Address(address) => ServerName::from(address),
+        Host::Name(name) => ServerName::try_from(String::from(name))
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
     };
     let stream = TlsConnector::from(config).connect(name, tcp).await?;

@@ -73,12 +73,13 @@ impl ForwardError {
     }
 }
 
-/// Sends the request on and gives back the backend's answer, its body still to come.
+/// Sends the request on and gives back the backend's answer, its body still to come. `inbound`: the visitor's body, if
+/// there may be one.
 pub(super) async fn forward(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
     parts: Parts,
-    inbound: Inbound,
+    inbound: Option<Inbound>,
 ) -> Result<Response<Answer>, ForwardError> {
     let settings = shared.settings.load();
     let deadline = Instant::now() + settings.hub_patience;
@@ -86,16 +87,14 @@ pub(super) async fn forward(
     let patience = settings.hub_patience;
     drop(settings);
     let method = parts.method.clone();
-    let bodyless = inbound.is_empty();
+    let inbound = inbound.filter(|body| !body.is_empty());
+    let bodyless = inbound.is_none();
     let safe = matches!(method, Method::GET | Method::HEAD);
     let repeatable =
         bodyless && (safe || matches!(method, Method::OPTIONS | Method::PUT | Method::DELETE));
     let spare = repeatable.then(|| parts.clone());
-    let upload = if bodyless {
-        Upload::Empty
-    } else {
-        Upload::Streamed(inbound, shared.clone(), entry.clone())
-    };
+    let upload = inbound
+        .map_or(Upload::Empty, |inbound| Upload::Streamed(inbound, shared.clone(), entry.clone()));
     let mut request = outgoing(parts, upload);
     let mut fresh_only = false;
     let mut pause = Duration::from_millis(20);
@@ -227,10 +226,10 @@ pub(super) fn relayed(
 /// Logs a failure, once a minute per route.
 pub(super) fn complain(entry: &Entry, error: &ForwardError) {
     if matches!(error, ForwardError::Visitor(_)) {
-        return debug!(route = %entry.route.spec, error = %chain(error), "visitor broke off");
+        return debug!(route = entry.spec(), error = %chain(error), "visitor broke off");
     }
     if due(&entry.warned, 60_000) {
-        warn!(route = %entry.route.spec, error = %chain(error), "backend failed");
+        warn!(route = entry.spec(), error = %chain(error), "backend failed");
     }
 }
 

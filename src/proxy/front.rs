@@ -20,6 +20,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
+    alone,
     body::{Answer, Inbound},
     drain::Phase,
     forward::{complain, due, forward},
@@ -60,7 +61,10 @@ pub(super) async fn answer(
     let asks_head = request.method() == Method::HEAD;
     let in_hand = notes.begin();
     let mut response = if in_hand.is_some() {
-        serve(&shared, visit, notes, request).await
+        match shared.alone.get() {
+            Some(alone) => alone::serve(&shared, alone, visit, notes, request).await,
+            None => serve(&shared, visit, notes, request).await,
+        }
     } else {
         debug!(peer = %visit.peer, why = "not what the guard has read", "request refused");
         Page::BadRequest.answer(&HeaderMap::new(), None)
@@ -76,7 +80,7 @@ pub(super) async fn answer(
     } else if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if visit.tls {
+    if visit.tls && shared.alone.get().is_none() {
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(ONLY_TLS);
     }
     response.map(|body| body.holding(in_hand))
@@ -123,7 +127,8 @@ async fn serve(
         upgrade::tunnel(shared, &entry, parts, notes).await
     } else {
         let patience = by_http2.then(|| shared.settings.load().body_timeout);
-        forward(shared, &entry, parts, Inbound::new(incoming, patience)).await
+        let inbound = Inbound::new(incoming, patience);
+        forward(shared, &entry, parts, Some(inbound)).await
     };
     let response = outcome.unwrap_or_else(|error| {
         complain(&entry, &error);
@@ -133,7 +138,7 @@ async fn serve(
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = response.status().as_u16();
         let request = id.to_str().unwrap_or_default();
-        debug!(request, route = %entry.route.spec, status, elapsed_ms, "request served");
+        debug!(request, route = entry.spec(), status, elapsed_ms, "request served");
     }
     response.map(|body| body.placed(place))
 }
@@ -210,7 +215,7 @@ fn route(shared: &Shared, parts: &Parts) -> Result<Option<Arc<Entry>>, Page> {
 }
 
 /// Refuses what others may read differently, and reduces an absolute target to its path.
-fn check(parts: &mut Parts) -> Result<(), Page> {
+pub(super) fn check(parts: &mut Parts) -> Result<(), Page> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) && !http2::wants_websocket(parts) {
         return Err(Page::MethodNotAllowed);
     }
@@ -237,7 +242,8 @@ fn check(parts: &mut Parts) -> Result<(), Page> {
     }
 }
 
-/// A name or address, perhaps with a port; nothing else.
+/// A name or address, perhaps with a port; nothing else. (Clients of a Unix socket name it percent-encoded, which RFC 3986
+/// allows in a name.)
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
@@ -249,10 +255,12 @@ fn is_host(host: &str) -> bool {
         }
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
+    let encoded = |part: &str| part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     let digits = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
     !name.is_empty()
         && name.bytes().all(plain)
+        && name.split('%').skip(1).all(encoded)
         && (port.is_empty() || port.strip_prefix(':').is_some_and(digits))
 }
 
@@ -262,12 +270,15 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses() {
-        for host in ["a", "a.b:80", "127.0.0.1:8000", "[::1]", "[::1]:80", "my_host", "a:"] {
+        for host in
+            ["a", "a.b:80", "127.0.0.1:8000", "[::1]", "[::1]:80", "my_host", "a:", "%2frun%2fx"]
+        {
             assert!(is_host(host), "{host}");
         }
-        for host in
-            ["", ":80", "a,b", "u@a", "a/b", "a:b", "a:80:80", "[::1", "[]", "[x]", "a b", "::1"]
-        {
+        for host in [
+            "", ":80", "a,b", "u@a", "a/b", "a:b", "a:80:80", "[::1", "[]", "[x]", "a b", "::1",
+            "a%", "%2", "%zz",
+        ] {
             assert!(!is_host(host), "{host}");
         }
     }

@@ -90,6 +90,26 @@ pub(super) fn claims(headers: &HeaderMap) -> bool {
     headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(X_FORWARDED_PROTO)
 }
 
+/// Drops whatever says where a request comes from.
+pub(super) fn drop_claims(headers: &mut HeaderMap) {
+    drop_marks(headers);
+    drop_forwarded(headers);
+}
+
+fn drop_marks(headers: &mut HeaderMap) {
+    headers.remove(FORWARDED);
+    for name in CLAIMS {
+        headers.remove(name);
+    }
+}
+
+fn drop_forwarded(headers: &mut HeaderMap) {
+    let claimed: Vec<HeaderName> = headers.keys().filter(is_forwarded).cloned().collect();
+    for name in claimed {
+        headers.remove(name);
+    }
+}
+
 /// What we know of where a request comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {
@@ -111,15 +131,9 @@ pub(super) fn prepare(headers: &mut HeaderMap, origin: Origin<'_>) -> IpAddr {
     let trusted = origin.settings.trusts(origin.peer);
     strip_hop_by_hop(headers);
     headers.remove(EXPECT);
-    headers.remove(FORWARDED);
-    for name in CLAIMS {
-        headers.remove(name);
-    }
+    drop_marks(headers);
     if !trusted {
-        let claimed: Vec<HeaderName> = headers.keys().filter(is_forwarded).cloned().collect();
-        for name in claimed {
-            headers.remove(name);
-        }
+        drop_forwarded(headers);
     }
     let peer = origin.peer.to_canonical();
     let mut chain = String::new();
@@ -184,7 +198,7 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
 }
 
 /// The port in a `Host`.
-fn port(host: &HeaderValue) -> Option<&str> {
+pub(super) fn port(host: &HeaderValue) -> Option<&str> {
     let (_, port) = host.to_str().ok()?.rsplit_once(':')?;
     (!port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(port)
 }

@@ -8,10 +8,13 @@
 //!
 //! `stopped` answers programs that ask for servers that do not run. `peers` sees that no one address takes all connections, or all places at the hub.
 //!
+//! `alone` is the same without root and hub: `jovis proxy`, which takes the place of configurable-http-proxy.
+//!
 //! Read `run` for its life, `front` for a request's. Pure: `scan`, `frames`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;
+mod alone;
 mod body;
 mod control;
 mod counted;
@@ -46,4 +49,5 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub use alone::main as alone;
 pub use run::main;

@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     /// Longest silence of a backend that has been asked something, but for WebSockets; none: no limit.
     pub(super) proxy_timeout: Option<Duration>,
+    /// Longest time until an answer begins, where we stand alone; none: no limit.
+    pub(super) visitor_silence: Option<Duration>,
     /// Most connections of one stranger (an IPv4 address or an IPv6 network of 64 bits) at once, and never more than half
     /// of all. More are closed unheard. Proxies that we trust may have as many as there are.
     pub(super) most_connections: usize,
@@ -71,6 +73,7 @@ impl Settings {
             keep_alive_timeout: proxy.keep_alive_timeout.duration(),
             connect_timeout: proxy.connect_timeout.duration(),
             proxy_timeout: None,
+            visitor_silence: None,
             most_connections: MOST_CONNECTIONS,
             most_at_hub: MOST_AT_HUB,
             base_url: "/".to_owned(),
@@ -95,6 +98,11 @@ impl Settings {
         self.trusts_loopback && peer.is_loopback()
             || self.trusted.iter().any(|network| network.contains(peer))
     }
+}
+
+/// Is this an address, or a network of addresses?
+pub(super) fn is_network(text: &str) -> bool {
+    Network::parse(text).is_some()
 }
 
 /// An address with the number of its leading bits that count.

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     activity::Activity,
+    alone::Alone,
     drain::{Crowd, Phase},
     peers::Shares,
     settings::Settings,
@@ -37,6 +38,8 @@ pub(super) enum Hub {
 pub(super) struct Shared {
     /// The route table.
     pub(super) routes: Routes,
+    /// What makes it stand alone, without a hub of ours; set before the first visitor comes, if at all.
+    pub(super) alone: OnceLock<Alone>,
     /// The default route.
     pub(super) hub: Arc<Entry>,
     /// How the hub does.
@@ -74,6 +77,7 @@ impl Shared {
     ) -> Arc<Self> {
         Arc::new(Self {
             routes: Routes::new(),
+            alone: OnceLock::new(),
             hub: Arc::new(Entry::hub(hub_socket)),
             hub_state: watch::Sender::new(Hub::Away),
             knows_routes: AtomicBool::new(false),

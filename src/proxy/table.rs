@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use imbl::HashMap;
-use jovis_actors::domain::{Route, RouteSpec};
+use jovis_actors::domain::{Route, RouteSpec, ServerKey};
 
 use super::target::Target;
 
@@ -27,44 +27,53 @@ pub(super) enum Kind {
     Other,
 }
 
-/// A route in the table, and what its traffic leaves behind.
+/// A route in the table, and what its traffic leaves behind. There may be hundreds of thousands, so it is small: its texts
+/// lie in one piece.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// As the hub gave it.
-    pub(super) route: Route,
+    /// Spec, URL of the target and what is stored, one behind another.
+    text: Box<str>,
+    /// Where the first two of them end.
+    ends: (u32, u32),
+    server: Option<Box<ServerKey>>,
     /// Its target, understood.
     pub(super) target: Target,
-    /// What is there.
-    pub(super) kind: Kind,
-    /// What somebody stored with it, as the inside of a JSON object; empty: nothing.
-    #[expect(dead_code, reason = "for routes that are managed over REST")]
-    pub(super) data: Box<str>,
     /// No two entries ever have the same: connections are pooled by it, so that none outlives its route.
     pub(super) generation: u64,
-    /// False once it is out of the table.
-    pub(super) live: AtomicBool,
     /// Last use, in milliseconds of [`super::activity::now_ms`]; 0: none that hasn't been told.
     pub(super) used: AtomicU64,
-    /// Is it in the list of those with news?
-    pub(super) listed: AtomicBool,
     /// When a failure of it was last logged.
     pub(super) warned: AtomicU64,
+    /// False once it is out of the table.
+    pub(super) live: AtomicBool,
+    /// Is it in the list of those with news?
+    pub(super) listed: AtomicBool,
+    /// What is there.
+    pub(super) kind: Kind,
 }
 
 impl Entry {
     /// A fresh one.
     pub(super) fn new(route: Route, target: Target, generation: u64) -> Self {
+        Self::with(route, target, generation, "")
+    }
+
+    fn with(route: Route, target: Target, generation: u64, data: &str) -> Self {
         let kind = if route.server.is_some() { Kind::Server } else { Kind::Other };
+        let spec = route.spec.as_str();
+        let end = |size: usize| u32::try_from(size).expect("a route's texts are no gigabytes");
+        let ends = (end(spec.len()), end(spec.len() + route.target.len()));
         Self {
-            route,
+            text: [spec, &route.target, data].concat().into(),
+            ends,
+            server: route.server.map(Box::new),
             target,
-            kind,
-            data: Box::default(),
             generation,
-            live: AtomicBool::new(true),
             used: AtomicU64::new(0),
-            listed: AtomicBool::new(false),
             warned: AtomicU64::new(0),
+            live: AtomicBool::new(true),
+            listed: AtomicBool::new(false),
+            kind,
         }
     }
 
@@ -74,11 +83,52 @@ impl Entry {
         Self { kind: Kind::Hub, ..Self::new(route, Target::socket(socket), 0) }
     }
 
-    /// With what was stored, last used then, and nobody waits to hear of it.
-    fn stored(self, data: Box<str>, used: u64) -> Self {
+    /// Last used then, and nobody waits to hear of it.
+    fn unheard(self, used: u64) -> Self {
         self.used.store(used, Relaxed);
         self.listed.store(true, Relaxed);
-        Self { data, ..self }
+        self
+    }
+
+    /// Its route's spec, as text.
+    pub(super) fn spec(&self) -> &str {
+        &self.text[..self.ends.0 as usize]
+    }
+
+    /// The URL of its target.
+    pub(super) fn url(&self) -> &str {
+        &self.text[self.ends.0 as usize..self.ends.1 as usize]
+    }
+
+    /// What somebody stored with it, as the inside of a JSON object; empty: nothing.
+    pub(super) fn data(&self) -> &str {
+        &self.text[self.ends.1 as usize..]
+    }
+
+    /// The route, as it was given.
+    pub(super) fn route(&self) -> Route {
+        Route {
+            spec: RouteSpec::from_text(self.spec()),
+            target: self.url().to_owned(),
+            server: self.server.as_deref().cloned(),
+        }
+    }
+
+    /// What it is looked up by.
+    fn key(&self) -> &str {
+        bare(self.spec())
+    }
+
+    /// Is it for one host only?
+    fn is_hosted(&self) -> bool {
+        !self.spec().starts_with('/')
+    }
+
+    /// Is this exactly that route?
+    fn is(&self, route: &Route) -> bool {
+        self.spec() == route.spec.as_str()
+            && self.url() == route.target
+            && self.server.as_deref() == route.server.as_ref()
     }
 
     /// Is this the hub?
@@ -91,36 +141,36 @@ impl Entry {
 /// begin with it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    entries: HashMap<Key, Arc<Entry>>,
+    entries: HashMap<Slot, ()>,
     /// No route has more segments.
     depth: usize,
     /// How many routes belong to one host.
     hosted: usize,
 }
 
-/// A spec, looked up without its slash at the end. It shares the route's text.
+/// An entry, looked up by its spec.
 #[derive(Debug, Clone)]
-struct Key(RouteSpec);
+struct Slot(Arc<Entry>);
 
-impl Borrow<str> for Key {
+impl Borrow<str> for Slot {
     fn borrow(&self) -> &str {
-        key(&self.0)
+        self.0.key()
     }
 }
 
-impl Hash for Key {
+impl Hash for Slot {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        key(&self.0).hash(state);
+        self.0.key().hash(state);
     }
 }
 
-impl PartialEq for Key {
+impl PartialEq for Slot {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self.0.key() == other.0.key()
     }
 }
 
-impl Eq for Key {}
+impl Eq for Slot {}
 
 impl Table {
     /// The route for a request: of the host's own the one with the longest prefix of this decoded path (see
@@ -144,7 +194,7 @@ impl Table {
         let end = ends.map(|(at, _)| at).nth(self.depth).unwrap_or(path.len());
         let mut prefix = &path[..end];
         loop {
-            if let Some(entry) = self.entries.get(prefix) {
+            if let Some(entry) = self.exactly(prefix) {
                 return Some(entry);
             }
             prefix = &prefix[..prefix.rfind('/')?];
@@ -154,35 +204,32 @@ impl Table {
 
 impl Table {
     /// All entries, in no order.
-    #[expect(dead_code, reason = "for routes that are managed over REST")]
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.values()
+        self.entries.keys().map(|slot| &slot.0)
     }
 
     /// How many there are.
-    #[expect(dead_code, reason = "for routes that are managed over REST")]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    fn insert(&mut self, entry: Arc<Entry>) {
-        let spec = entry.route.spec.clone();
-        self.depth = self.depth.max(key(&spec).matches('/').count());
-        self.hosted += usize::from(spec.host().is_some());
-        if let Some(old) = self.entries.insert(Key(spec), entry) {
-            self.left(&old);
-        }
+    fn exactly(&self, key: &str) -> Option<&Arc<Entry>> {
+        self.entries.get_key_value(key).map(|(slot, ())| &slot.0)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.remove(entry.key());
+        self.depth = self.depth.max(entry.key().matches('/').count());
+        self.hosted += usize::from(entry.is_hosted());
+        self.entries.insert(Slot(Arc::new(entry)), ());
     }
 
     /// Was it there?
-    fn remove(&mut self, spec: &RouteSpec) -> bool {
-        let old = self.entries.remove(key(spec));
-        old.inspect(|old| self.left(old)).is_some()
-    }
-
-    fn left(&mut self, old: &Entry) {
+    fn remove(&mut self, key: &str) -> bool {
+        let Some((Slot(old), ())) = self.entries.remove_with_key(key) else { return false };
         old.live.store(false, Relaxed);
-        self.hosted -= usize::from(old.route.spec.host().is_some());
+        self.hosted -= usize::from(old.is_hosted());
+        true
     }
 }
 
@@ -206,30 +253,31 @@ impl Routes {
     }
 
     /// The entry of exactly this route.
-    #[expect(dead_code, reason = "for routes that are managed over REST")]
     pub(super) fn exactly(&self, spec: &RouteSpec) -> Option<Arc<Entry>> {
-        self.now.load().entries.get(key(spec)).cloned()
+        self.now.load().exactly(bare(spec.as_str())).cloned()
     }
 
     /// An entry that isn't in the table: of no route, but with connections like others.
-    #[expect(dead_code, reason = "for routes that are managed over REST")]
     pub(super) fn apart(&self, route: Route) -> Entry {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
         let target = Target::parse(&route.target);
-        Entry::new(route, target, *next - 1)
+        Entry::new(route, target, *next - 1).unheard(1)
     }
 
-    /// Adds or replaces a route with what is stored with it. `used`: when it was last used, in the clock of
-    /// [`Entry::used`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for routes that are managed over REST"))]
-    pub(super) fn store(&self, route: Route, data: Box<str>, used: u64) {
+    /// Adds or replaces a route with what is stored with it. One that stays the same keeps its connections. `used`: when it
+    /// was last used, in the clock of [`Entry::used`].
+    pub(super) fn store(&self, route: Route, data: &str, used: u64) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = Table::clone(&self.now.load());
+        let old = table.exactly(bare(route.spec.as_str()));
+        if let Some(old) = old.filter(|old| old.is(&route) && old.data() == data) {
+            old.used.store(used, Relaxed);
+            return;
+        }
         let target = Target::parse(&route.target);
-        let entry = Entry::new(route, target, *next).stored(data, used);
+        table.insert(Entry::with(route, target, *next, data).unheard(used));
         *next += 1;
-        table.insert(Arc::new(entry));
         self.now.store(Arc::new(table));
     }
 
@@ -238,14 +286,13 @@ impl Routes {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = Table::clone(&self.now.load());
         for route in routes {
-            let key = key(&route.spec);
-            if table.entries.get(key).is_some_and(|entry| entry.route == route) {
+            let old = table.exactly(bare(route.spec.as_str()));
+            if old.is_some_and(|old| old.is(&route)) {
                 continue;
             }
             let target = Target::parse(&route.target);
-            let entry = Entry::new(route, target, *next);
+            table.insert(Entry::new(route, target, *next));
             *next += 1;
-            table.insert(Arc::new(entry));
         }
         self.now.store(Arc::new(table));
     }
@@ -254,7 +301,7 @@ impl Routes {
     pub(super) fn remove(&self, specs: &[RouteSpec]) -> usize {
         let _writing = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = Table::clone(&self.now.load());
-        let removed = specs.iter().filter(|spec| table.remove(spec)).count();
+        let removed = specs.iter().filter(|spec| table.remove(bare(spec.as_str()))).count();
         if table.entries.is_empty() {
             table.depth = 0;
         }
@@ -264,7 +311,7 @@ impl Routes {
 
     /// All routes, in no order.
     pub(super) fn list(&self) -> Vec<Route> {
-        self.now.load().entries.values().map(|entry| entry.route.clone()).collect()
+        self.now.load().entries().map(|entry| entry.route()).collect()
     }
 }
 
@@ -279,9 +326,9 @@ fn bare_host(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The key of a spec.
-fn key(spec: &RouteSpec) -> &str {
-    spec.as_str().strip_suffix('/').unwrap_or(spec.as_str())
+/// What a spec is looked up by: no slash at its end.
+fn bare(spec: &str) -> &str {
+    spec.strip_suffix('/').unwrap_or(spec)
 }
 
 #[cfg(test)]
@@ -295,7 +342,7 @@ mod tests {
     }
 
     fn found(routes: &Routes, path: &str) -> Option<String> {
-        routes.now().find("", path).map(|entry| entry.route.spec.to_string())
+        routes.now().find("", path).map(|entry| entry.spec().to_owned())
     }
 
     #[test]
@@ -348,12 +395,12 @@ mod tests {
             ("", "/user/al", Some("/user/al/")),
         ] {
             let now = routes.now();
-            let found = now.find(host, path).map(|entry| entry.route.spec.as_str());
+            let found = now.find(host, path).map(|entry| entry.spec());
             assert_eq!(found, expected, "{host}{path}");
         }
         let specs = ["al.example.com", "[::1]"].map(|host| RouteSpec::on_host(host, "/"));
         assert_eq!(routes.remove(&specs), 1);
-        routes.store(on("al.example.com", "/user/al"), "\"a\":1".into(), 1);
+        routes.store(on("al.example.com", "/user/al"), "\"a\":1", 1);
         let specs =
             [RouteSpec::on_host("al.example.com", "user/al"), RouteSpec::on_host("[::1]", "x/y")];
         assert_eq!((routes.remove(&specs), routes.now().hosted), (2, 0));
@@ -372,6 +419,23 @@ mod tests {
         assert!(!first.live.load(Relaxed));
         routes.remove(&[RouteSpec::new("/a"), RouteSpec::new("/b")]);
         assert!(routes.list().is_empty());
+    }
+
+    #[test]
+    fn what_is_stored_again_keeps_its_connections() {
+        let routes = Routes::new();
+        let generation = || routes.now().find("", "/a").unwrap().generation;
+        let entry = |routes: &Routes| routes.exactly(&RouteSpec::new("/a")).unwrap();
+        routes.store(route("/a", "http://a:1"), "\"x\":1", 5);
+        let first = generation();
+        routes.store(route("/a", "http://a:1"), "\"x\":1", 7);
+        assert_eq!((generation(), entry(&routes).used.load(Relaxed)), (first, 7));
+        assert_eq!(entry(&routes).route(), route("/a", "http://a:1"));
+        routes.store(route("/a", "http://a:1"), "\"x\":2", 9);
+        assert_ne!(generation(), first);
+        assert_eq!(entry(&routes).data(), "\"x\":2");
+        // What many of them take: see docs/performance.md.
+        assert!(size_of::<Entry>() <= 96, "{}", size_of::<Entry>());
     }
 
     /// Compares segment by segment.

@@ -1,6 +1,9 @@
 //! Where a route leads, from its URL: whom to connect to, and what stands before a request's path. Pure.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddrV4},
+    path::PathBuf,
+};
 
 use http::{Uri, uri::PathAndQuery};
 
@@ -16,10 +19,12 @@ pub(super) struct Target {
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A host and a port, perhaps by TLS.
-    Tcp(Host, u16, Tls),
+    /// An address and a port, perhaps by TLS: what most are, so it is small.
+    V4(SocketAddrV4, Tls),
+    /// Any other host and a port, the same.
+    Tcp(Box<(Host, u16)>, Tls),
     /// A Unix socket.
-    Unix(PathBuf),
+    Unix(Box<PathBuf>),
     /// Nothing we can reach; requests get 502.
     Unusable,
 }
@@ -54,7 +59,7 @@ pub(super) struct Before {
 impl Target {
     /// A Unix socket, and nothing before paths.
     pub(super) fn socket(path: PathBuf) -> Self {
-        Self { place: Place::Unix(path), before: None }
+        Self { place: Place::Unix(Box::new(path)), before: None }
     }
 
     /// From `http://host:port/path?query`, the same with `https`, or `http+unix://%2Fpath%2Fof%2Fsocket/path?query`
@@ -71,7 +76,7 @@ impl Target {
         let place = match scheme.to_ascii_lowercase().as_str() {
             "http" => tcp(authority, 80, Tls::Without)?,
             "https" => tcp(authority, 443, Tls::With)?,
-            "http+unix" | "unix+http" => Place::Unix(socket(authority)?),
+            "http+unix" | "unix+http" => Place::Unix(Box::new(socket(authority)?)),
             _ => return None,
         };
         let (path, query) = (visible(path.trim_end_matches('/'))?, visible(query)?);
@@ -81,15 +86,17 @@ impl Target {
     }
 
     /// What `Host` has for this target: its port only where it isn't the scheme's. None for sockets: they have no name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for routes that are managed over REST"))]
     pub(super) fn authority(&self) -> Option<String> {
-        let Place::Tcp(host, port, tls) = &self.place else { return None };
-        let host = match host {
-            Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
-            Host::Address(address) => address.to_string(),
-            Host::Name(name) => name.to_string(),
+        let (host, port, tls) = match &self.place {
+            Place::V4(address, tls) => (address.ip().to_string(), address.port(), tls),
+            Place::Tcp(named, tls) => match &named.0 {
+                Host::Address(IpAddr::V6(address)) => (format!("[{address}]"), named.1, tls),
+                Host::Address(address) => (address.to_string(), named.1, tls),
+                Host::Name(name) => (name.to_string(), named.1, tls),
+            },
+            Place::Unix(_) | Place::Unusable => return None,
         };
-        let usual = *port == if *tls == Tls::With { 443 } else { 80 };
+        let usual = port == if *tls == Tls::With { 443 } else { 80 };
         Some(if usual { host } else { format!("{host}:{port}") })
     }
 }
@@ -110,7 +117,6 @@ impl Before {
 }
 
 /// The request's target without its first segments, so many; none where that would be no URI.
-#[cfg_attr(not(test), expect(dead_code, reason = "for routes that are managed over REST"))]
 pub(super) fn without_prefix(request: &Uri, segments: usize) -> Option<Uri> {
     let path = request.path();
     let mut slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
@@ -143,7 +149,14 @@ fn tcp(authority: &str, usual: u16, tls: Tls) -> Option<Place> {
         }
     };
     let port = if port.is_empty() { usual } else { port.parse().ok().filter(|port| *port > 0)? };
-    Some(Place::Tcp(host, port, tls))
+    Some(place(host, port, tls))
+}
+
+fn place(host: Host, port: u16, tls: Tls) -> Place {
+    match host {
+        Host::Address(IpAddr::V4(address)) => Place::V4(SocketAddrV4::new(address, port), tls),
+        host => Place::Tcp(Box::new((host, port)), tls),
+    }
 }
 
 /// The path in the place of a host, percent-encoded.
@@ -176,9 +189,9 @@ mod tests {
     fn targets_are_urls() {
         let tcp = |host: &str, port, tls| {
             let name = || Host::Name(host.into());
-            Place::Tcp(host.parse().map_or_else(|_| name(), Host::Address), port, tls)
+            super::place(host.parse().map_or_else(|_| name(), Host::Address), port, tls)
         };
-        let unix = |path: &str| Place::Unix(path.into());
+        let unix = |path: &str| Place::Unix(Box::new(path.into()));
         for (url, place, path, query) in [
             ("http://127.0.0.1:20001", tcp("127.0.0.1", 20001, Tls::Without), "", ""),
             ("http://[::1]:8888/x", tcp("::1", 8888, Tls::Without), "/x", ""),

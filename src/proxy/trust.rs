@@ -17,6 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem, pem::PemObject as _},
 };
 use thiserror::Error as ThisError;
+use zeroize::Zeroizing;
 
 /// Where systems keep the authorities that they trust, as PEM; the first there is counts.
 const SYSTEM_ROOTS: [&str; 4] = [
@@ -56,7 +57,7 @@ pub(super) struct Trust {
     /// Authorities as PEM; empty: those of the system.
     pub(super) authorities: Vec<u8>,
     /// Our certificate chain and its key as PEM, if they ask for one.
-    pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     /// Believe everybody.
     pub(super) unverified: bool,
 }
@@ -67,7 +68,6 @@ impl Trust {
     /// # Errors
     ///
     /// What is wrong with the certificates or the key.
-    #[expect(dead_code, reason = "for routes that are managed over REST")]
     pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let roots = if self.authorities.is_empty() {
             system_roots()

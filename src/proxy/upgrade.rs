@@ -197,7 +197,7 @@ async fn tie(
         () = reached(&mut phase, Phase::Gone) => Ok(()),
     };
     if let Err(error) = outcome {
-        debug!(route = %entry.route.spec, %error, "tunnel broke");
+        debug!(route = entry.spec(), %error, "tunnel broke");
     }
 }
 

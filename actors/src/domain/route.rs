@@ -18,11 +18,17 @@ impl RouteSpec {
         if inner.is_empty() { Self("/".into()) } else { Self(format!("/{inner}/").into()) }
     }
 
-    /// As [`RouteSpec::new`], for one host only: `host.example.com/path/`. The host is a name or an address (in brackets
+    /// The same for one host only: `host.example.com/path/` (slashes at the path's beginning stay). The host is a name or an address (in brackets
     /// if it is IPv6) without a port; its letters become small.
     pub fn on_host(host: &str, path: &str) -> Self {
-        let path = Self::new(path);
-        Self(format!("{}{path}", host.to_ascii_lowercase()).into())
+        let path = path.trim_end_matches('/');
+        let lead = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+        Self(format!("{}{lead}{path}/", host.to_ascii_lowercase()).into())
+    }
+
+    /// From what [`RouteSpec::as_str`] gave, as it is.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
     }
 
     /// The host it is for; none: all.

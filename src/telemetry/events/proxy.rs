@@ -7,6 +7,32 @@ super::events! {
     "The proxy takes connections." ""
     "proxy failed" [error] [proxy] (error)
     "The proxy gives up; root starts another one." "Mend what `error` names."
+    "proxy stands alone" [info] [proxy] (public api)
+    "`jovis proxy` takes connections; its routes are managed at `api`." ""
+    "proxy cannot stand alone" [error] [proxy] (error)
+    "`jovis proxy` ends with 1." "Mend what `error` names: a flag, a file, an address."
+    "rest api without token" [warn] [proxy] ()
+    "`jovis proxy` was given no CONFIGPROXY_AUTH_TOKEN: whoever reaches its REST API has the users' traffic." "Set it, unless only the hub reaches that address."
+    "flag without effect" [warn] [proxy] (flag)
+    "This flag of configurable-http-proxy changes nothing here." "Leave it out."
+    "route added" [info] [proxy] (route)
+    "Somebody has set this route over REST." ""
+    "route removed" [info] [proxy] (route)
+    "Somebody has removed this route over REST." ""
+    "routes request answered" [debug] [proxy] (method path status)
+    "Somebody has asked the REST API for something." ""
+    "certificate read again" [info] [proxy] (flag)
+    "By SIGHUP; new connections get it." ""
+    "certificate kept" [error] [proxy] (error)
+    "By SIGHUP, but what is in the file now cannot be used: the old one stays." "Mend the file, send SIGHUP again."
+    "error page not fetched" [warn] [proxy] (error)
+    "The `--error-target` had no page; visitors got a few words instead. Said once a minute." "Is it the hub, and does it run?"
+    "error page not readable" [debug] [proxy] (error)
+    "In the `--error-path` there is no page for this; visitors got a few words instead." ""
+    "handshake of door failed" [debug] [proxy] ()
+    "Somebody did not agree on TLS with the REST API." ""
+    "connection of door broke" [debug] [proxy] (error)
+    "A request to the REST API, the metrics or the redirecting port broke off." ""
     "proxy not let go" [warn] [hub] (error)
     "A proxy is gone, and the hub goes on trying to reach it." "Report it if it repeats."
     "proxy speaks another version" [error] [hub] (version build)
