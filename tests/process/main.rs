@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 pub mod support;
 
+mod alone;
 #[cfg(feature = "faults")]
 mod armed;
 #[cfg(feature = "faults")]
