@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST},
 };
 use tokio::{fs, io::AsyncReadExt as _, time::timeout};
@@ -21,10 +21,23 @@ use crate::{
     telemetry::chain,
 };
 
+/// On requests for a page: where they come back to us (the address is our own), there is no page for want of a page.
+pub(super) const ASKS_FOR_PAGE: HeaderName = HeaderName::from_static("x-jovis-error-page");
 /// Longest time that somebody has for his page.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Largest file with a page, in bytes.
 const LARGEST: u64 = 1024 * 1024;
+
+/// A request that gets no answer.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Its target.
+    pub(super) uri: Uri,
+    /// Is it about a WebSocket? Then nobody would see a page.
+    pub(super) websocket: bool,
+    /// Is it one of ours, for a page?
+    pub(super) for_page: bool,
+}
 
 /// Who has the pages.
 #[derive(Debug)]
@@ -38,29 +51,30 @@ pub(super) enum Errors {
 }
 
 impl Errors {
-    /// The answer with this status to a request with this target, as the visitor has asked for it.
+    /// The answer with this status to such a request.
     pub(super) async fn answer(
         &self,
         shared: &Arc<Shared>,
         alone: &Alone,
         status: StatusCode,
-        asked: &Uri,
-        websocket: bool,
+        asked: &Asked,
     ) -> Response<Answer> {
         alone.counts.proxy.count(status);
-        if websocket {
-            // Nobody would see a page.
+        if asked.websocket {
             let mut response = Response::new(Answer::own(""));
             *response.status_mut() = status;
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         }
         match self {
-            Self::Target(entry) => match fetch(shared, entry, status, asked).await {
+            Self::Target(_) if asked.for_page => plain(status),
+            Self::Target(entry) => match fetch(shared, entry, status, &asked.uri).await {
                 Ok(response) => response,
                 Err(error) => {
                     if due(&entry.warned, 60_000) {
-                        let error = error.as_ref().map_or("no answer in time".to_owned(), chain_of);
+                        let error = error
+                            .as_ref()
+                            .map_or("not asked, or no answer in time".to_owned(), chain_of);
                         warn!(error, "error page not fetched");
                     }
                     plain(status)
@@ -89,7 +103,7 @@ fn chain_of(error: &ForwardError) -> String {
     chain(error).to_string()
 }
 
-/// Asks for the page; `Err(None)`: it takes too long. The status stays ours, whatever the page's is; of its fields only
+/// Asks for the page; `Err(None)`: it takes too long, or cannot be asked for. The status stays ours, whatever the page's is; of its fields only
 /// those that say what it is.
 async fn fetch(
     shared: &Arc<Shared>,
@@ -97,11 +111,13 @@ async fn fetch(
     status: StatusCode,
     asked: &Uri,
 ) -> Result<Response<Answer>, Option<ForwardError>> {
-    let uri = Uri::try_from(format!("/{}?url={}", status.as_u16(), encoded(&asked.to_string())))
-        .expect("letters, digits and percent signs are a URI");
+    // Too long for a URI, once encoded: nobody can be asked.
+    let uri = Uri::try_from(format!("/{}?url={}", status.as_u16(), encoded(&asked.to_string())));
+    let uri = uri.map_err(|_| None)?;
     let uri = entry.target.before.as_ref().and_then(|before| before.join(&uri)).unwrap_or(uri);
     let host = entry.target.authority().unwrap_or_else(|| "localhost".to_owned());
     let request = Request::builder().method(Method::GET).uri(uri).header(HOST, host);
+    let request = request.header(ASKS_FOR_PAGE, status.as_u16());
     let parts = request.body(()).map_err(|_| None)?.into_parts().0;
     let page = timeout(PATIENCE, forward(shared, entry, parts, None)).await;
     let page = page.map_err(|_| None)?.map_err(Some)?;

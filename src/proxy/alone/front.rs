@@ -14,7 +14,11 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Alone, rules::From};
+use super::{
+    Alone,
+    errors::{ASKS_FOR_PAGE, Asked},
+    rules::From,
+};
 use crate::proxy::{
     body::{Answer, Inbound},
     forward::{ForwardError, complain, forward},
@@ -49,8 +53,9 @@ pub(in crate::proxy) async fn serve(
     let websocket = upgrade::asks(&parts, &incoming) || http2::wants_websocket(&parts);
     let kind = if websocket { &alone.counts.websockets } else { &alone.counts.web };
     kind.fetch_add(1, Relaxed);
-    let asked = parts.uri.clone();
-    let fail = |status| alone.errors.answer(shared, alone, status, &asked, websocket);
+    let for_page = parts.headers.contains_key(ASKS_FOR_PAGE);
+    let asked = Asked { uri: parts.uri.clone(), websocket, for_page };
+    let fail = |status| alone.errors.answer(shared, alone, status, &asked);
     let entry = match find(shared, alone, &parts) {
         Ok(Some(entry)) => entry,
         Ok(None) => return fail(StatusCode::NOT_FOUND).await,

@@ -85,7 +85,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// With these flags besides those for its addresses. `{dir}` in them is a folder of its own.
+    /// With these flags besides those for its addresses. `{dir}` in them is a folder of its own,
+    /// `{public}` its public port.
     pub(crate) fn start(whose: Whose, flags: &[&str]) -> Self {
         Self::start_in(whose, flags, tempfile::tempdir().unwrap())
     }
@@ -115,7 +116,11 @@ impl Proxy {
         command
             .args(["--ip", "127.0.0.1", "--port", &public.to_string()])
             .args(["--api-ip", "127.0.0.1", "--api-port", &api.to_string()])
-            .args(flags.iter().map(|flag| flag.replace("{dir}", place)))
+            .args(
+                flags.iter().map(|flag| {
+                    flag.replace("{dir}", place).replace("{public}", &public.to_string())
+                }),
+            )
             .env("CONFIGPROXY_AUTH_TOKEN", TOKEN)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -306,6 +306,16 @@ fn visitors_get_somebodys_page_where_there_is_no_answer() {
         let reply = lonely.get("/nope", "");
         assert_eq!((reply.status, &*reply.body), (404, "Not Found"), "{whose:?}");
 
+        if whose == Whose::Ours {
+            // Too long, once it is a value in a query.
+            let reply = proxy.get(&format!("/{}", "%20".repeat(15_000)), "");
+            assert_eq!((reply.status, &*reply.body), (404, "Not Found"));
+            // Who has the pages is the proxy itself: no request makes another without end.
+            let own = Proxy::start(whose, &["--error-target", "http://127.0.0.1:{public}/x"]);
+            let reply = own.get("/nope", "");
+            assert_eq!((reply.status, &*reply.body), (404, "Not Found"));
+        }
+
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("404.html"), "<p>gone").unwrap();
         std::fs::write(dir.path().join("error.html"), "<p>any").unwrap();
