@@ -180,9 +180,17 @@ impl Answer {
     }
 
     /// The request is in hand until this is dropped.
-    pub(super) fn holding(mut self, in_hand: Option<InHand>) -> Self {
-        self._in_hand = in_hand;
+    pub(super) fn holding(mut self, in_hand: InHand) -> Self {
+        self._in_hand = Some(in_hand);
         self
+    }
+
+    /// Our own words; nothing, if they are a backend's.
+    pub(super) fn into_own(self) -> Bytes {
+        match self.content {
+            Content::Own(text) => text.unwrap_or_default(),
+            Content::Relayed(_) => Bytes::new(),
+        }
     }
 
     /// Keeps a place at the hub until this is dropped.

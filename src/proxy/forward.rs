@@ -38,7 +38,7 @@ pub(super) enum ForwardError {
     Connect(#[source] ConnectError),
     /// The connection ended before an answer.
     #[error("the backend broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Option<hyper::Error>),
     /// Its answer isn't one that we can pass on.
     #[error("the backend's answer is not valid")]
     Irregular(#[source] Option<hyper::Error>),
@@ -68,7 +68,7 @@ impl ForwardError {
         } else if error.is_user() {
             Self::Visitor(error)
         } else {
-            Self::Broken(error)
+            Self::Broken(Some(error))
         }
     }
 }

@@ -38,7 +38,7 @@ use super::{
 /// A day in milliseconds.
 const DAY: u64 = 24 * 3600 * 1000;
 /// Said with every answer by TLS, unless the backend says something else: for a year, nothing but TLS.
-const ONLY_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+pub(super) const ONLY_TLS: &str = "max-age=31536000";
 
 /// A visitor, as far as the connection tells.
 #[derive(Debug, Clone, Copy)]
@@ -49,41 +49,47 @@ pub(super) struct Visit {
     pub(super) tls: bool,
 }
 
-/// Answers a request, by a backend or by ourselves. This is the only way out: what holds for every answer is done here.
-pub(super) async fn answer(
+/// Answers a request, by a backend or by ourselves: what holds for every answer of hyper's is done here. The request
+/// is in hand from the call on.
+pub(super) fn answer(
     shared: Arc<Shared>,
     visit: Visit,
     notes: Arc<Notes>,
     request: Request<Incoming>,
-) -> Response<Answer> {
-    let asked_upgrade = request.headers().contains_key(UPGRADE);
-    let by_http2 = http2::is(request.version());
-    let asks_head = request.method() == Method::HEAD;
+) -> impl Future<Output = Response<Answer>> {
     let in_hand = notes.begin();
-    let mut response = if in_hand.is_some() {
-        match shared.alone.get() {
+    async move {
+        let asked_upgrade = request.headers().contains_key(UPGRADE);
+        let by_http2 = http2::is(request.version());
+        let asks_head = request.method() == Method::HEAD;
+        let mut response = match shared.alone.get() {
             Some(alone) => alone::serve(&shared, alone, visit, notes, request).await,
             None => serve(&shared, visit, notes, request).await,
+        };
+        // What follows a request for an upgrade was not read as HTTP; and who leaves takes no more requests.
+        let last = asked_upgrade || *shared.phase.borrow() >= Phase::Retiring;
+        let last = last && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        finish(&shared, response.headers_mut(), visit, last);
+        if by_http2 {
+            // Connections are ended by their own frames there; and hyper would send a body to whoever asks for the head.
+            response.headers_mut().remove(CONNECTION);
+            if asks_head {
+                response = response.map(Answer::without_content);
+            }
         }
-    } else {
-        debug!(peer = %visit.peer, why = "not what the guard has read", "request refused");
-        Page::BadRequest.answer(&HeaderMap::new(), None)
-    };
-    // What follows a request for an upgrade was not read as HTTP by the guard; and who leaves takes no more requests.
-    let last = asked_upgrade || *shared.phase.borrow() >= Phase::Retiring;
-    if by_http2 {
-        // Connections are ended by their own frames there; and hyper would send a body to whoever asks for the head.
-        response.headers_mut().remove(CONNECTION);
-        if asks_head {
-            response = response.map(Answer::without_content);
-        }
-    } else if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.map(|body| body.holding(in_hand))
+    }
+}
+
+/// What every answer says, whoever made it.
+pub(super) fn finish(shared: &Shared, fields: &mut HeaderMap, visit: Visit, last: bool) {
+    if last {
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if visit.tls && shared.alone.get().is_none() {
-        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(ONLY_TLS);
+        let only_tls = HeaderValue::from_static(ONLY_TLS);
+        fields.entry(STRICT_TRANSPORT_SECURITY).or_insert(only_tls);
     }
-    response.map(|body| body.holding(in_hand))
 }
 
 /// Answers a request that the guard has let through.
@@ -134,13 +140,17 @@ async fn serve(
         complain(&entry, &error);
         error.page(&entry).answer(&asked, id.to_str().ok())
     });
+    tell_served(&id, &entry, response.status().as_u16(), began);
+    response.map(|body| body.placed(place))
+}
+
+/// A line for those who look closely.
+pub(super) fn tell_served(id: &HeaderValue, entry: &Entry, status: u16, began: Instant) {
     if tracing::enabled!(tracing::Level::DEBUG) {
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let status = response.status().as_u16();
         let request = id.to_str().unwrap_or_default();
         debug!(request, route = entry.spec(), status, elapsed_ms, "request served");
     }
-    response.map(|body| body.placed(place))
 }
 
 /// The answer to a program that asks for a server that does not run; nothing: somebody else answers.
@@ -179,7 +189,12 @@ async fn place(
 }
 
 /// Tells the backend where the request comes from. Gives back the visitor's address.
-fn introduce(shared: &Shared, visit: Visit, entry: &Entry, fields: &mut HeaderMap) -> IpAddr {
+pub(super) fn introduce(
+    shared: &Shared,
+    visit: Visit,
+    entry: &Entry,
+    fields: &mut HeaderMap,
+) -> IpAddr {
     let settings = shared.settings.load();
     let claims = headers::claims(fields) && !settings.trusts(visit.peer);
     if claims && due(&shared.warned, DAY) {
@@ -244,7 +259,7 @@ pub(super) fn check(parts: &mut Parts) -> Result<(), Page> {
 
 /// A name or address, perhaps with a port; nothing else. (Clients of a Unix socket name it percent-encoded, which RFC 3986
 /// allows in a name.)
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             let plain = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');

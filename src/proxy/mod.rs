@@ -26,6 +26,7 @@ mod front;
 mod guard;
 mod headers;
 mod http2;
+mod lane;
 mod listen;
 mod pages;
 mod path;

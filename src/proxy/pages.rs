@@ -40,6 +40,8 @@ pub(super) enum Page {
     NotFound,
     /// `CONNECT`, `TRACE`.
     MethodNotAllowed,
+    /// The head of the request goes on for too long.
+    HeadTooLarge,
     /// Too many at once from one address.
     Crowded,
     /// The backend's answer is not HTTP.
@@ -56,6 +58,7 @@ impl Page {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::ServerAway | Self::HubAway => StatusCode::SERVICE_UNAVAILABLE,
@@ -68,6 +71,7 @@ impl Page {
             Self::BadRequest => "This request cannot be understood.",
             Self::NotFound => "There is nothing here.",
             Self::MethodNotAllowed => "This method is not served.",
+            Self::HeadTooLarge => "This request is larger than requests may be.",
             Self::Crowded => "Too many requests come from your address.",
             Self::BadGateway => "The server gave an answer that cannot be passed on.",
             Self::ServerAway => "This server does not answer just now.",
@@ -80,6 +84,7 @@ impl Page {
         match self {
             Self::BadRequest => "Look for a slip in the address.",
             Self::NotFound | Self::MethodNotAllowed => "If a link led here, tell whoever wrote it.",
+            Self::HeadTooLarge => "Deleting this site's cookies may help.",
             Self::Crowded => "This page tries again by itself.",
             Self::BadGateway => {
                 "If it stays so, stop the server on your home page and start it again."
@@ -96,7 +101,11 @@ impl Page {
         match self {
             Self::HubAway => Some("3"),
             Self::Crowded | Self::ServerAway => Some("10"),
-            Self::BadRequest | Self::NotFound | Self::MethodNotAllowed | Self::BadGateway => None,
+            Self::BadRequest
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::HeadTooLarge
+            | Self::BadGateway => None,
         }
     }
 
@@ -133,7 +142,7 @@ impl Page {
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
-        if matches!(self, Self::BadRequest | Self::MethodNotAllowed) {
+        if matches!(self, Self::BadRequest | Self::MethodNotAllowed | Self::HeadTooLarge) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -23,9 +23,9 @@ use super::{
 pub(super) type Sender = SendRequest<Upload>;
 
 /// Longest time a connection waits for its next request.
-const LONGEST_REST: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Most waiting connections per route and worker.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 /// Longest head of an answer, in bytes, and most fields in it.
 const ANSWER_HEAD: (usize, usize) = (64 * 1024, 200);
 

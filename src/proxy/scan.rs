@@ -2,7 +2,9 @@
 //!
 //! hyper is lenient in places where another parser may read a message differently (bare line feeds, equal duplicate
 //! lengths). What is read differently can be smuggled. So each message must pass here first; what doesn't is refused
-//! and its connection closed. This file is pure; [`super::guard`] puts it in front of a connection.
+//! and its connection closed. This file is pure; [`super::lane::inbox`] puts it in front of a connection.
+
+use memchr::memchr;
 
 /// Longest head the scanner keeps; hyper refuses earlier, with 431.
 const LONGEST_HEAD: usize = 160 * 1024;
@@ -50,58 +52,100 @@ impl Scanner {
         Self { state: State::Head, kept: Vec::new(), heads: 0, trailer_bytes: 0 }
     }
 
-    /// How many heads are complete.
-    pub(super) fn heads(&self) -> u32 {
-        self.heads
-    }
-
-    /// Has a head begun that isn't complete?
-    pub(super) fn in_head(&self) -> bool {
-        self.state == State::Head && !self.kept.is_empty()
-    }
-
-    /// Is it in a body?
-    pub(super) fn in_body(&self) -> bool {
-        !matches!(self.state, State::Head | State::Opaque)
-    }
-
     /// Does it read no further, for a change of the protocol?
     pub(super) fn is_opaque(&self) -> bool {
         self.state == State::Opaque
     }
 
-    /// Is it between messages or in a head?
-    pub(super) fn at_head(&self) -> bool {
-        self.state == State::Head
+    /// Is it at the border between two messages?
+    pub(super) fn at_border(&self) -> bool {
+        self.state == State::Head && self.kept.is_empty()
     }
 
-    /// Reads these bytes too.
+    /// How many bytes of a body of known length are still to come?
+    pub(super) fn length_left(&self) -> Option<u64> {
+        if let State::Length(left) = self.state { Some(left) } else { None }
+    }
+
+    /// Somebody else has read the body of known length to its end.
+    pub(super) fn skip_body(&mut self) {
+        if matches!(self.state, State::Length(_)) {
+            self.state = State::Head;
+        }
+    }
+
+    /// Reads on up to the end of a head, at most. How many bytes were read, and is a head complete?
+    pub(super) fn read_head(&mut self, bytes: &[u8]) -> Result<(usize, bool), Fault> {
+        let heads = self.heads;
+        let rest = self.head(bytes)?.len();
+        Ok((bytes.len() - rest, self.heads != heads))
+    }
+
+    /// At the beginning of a chunked body, whoever has sent it.
+    pub(super) fn of_chunks() -> Self {
+        Self { state: State::Size, ..Self::new() }
+    }
+
+    /// Reads on up to the end of a chunked body, at most; hands out the data. How many bytes were read?
+    pub(super) fn read_chunks(
+        &mut self,
+        bytes: &[u8],
+        mut data: impl FnMut(&[u8]),
+    ) -> Result<usize, Fault> {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.at_border() {
+            let is_data = matches!(self.state, State::Chunk(_));
+            let later = self.step(rest)?;
+            if is_data {
+                data(&rest[..rest.len() - later.len()]);
+            }
+            rest = later;
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Reads on up to the end of this message, at most. How many bytes were read?
+    pub(super) fn read_message(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.at_border() {
+            rest = self.step(rest)?;
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Reads these bytes too, whatever they belong to.
+    #[cfg(test)]
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            bytes = match self.state {
-                State::Opaque => return Ok(()),
-                State::Head => self.head(bytes)?,
-                State::Length(left) => {
-                    let (left, rest) = skip(left, bytes);
-                    self.state = if left == 0 { State::Head } else { State::Length(left) };
-                    rest
-                }
-                State::Size | State::Trailers => self.chunk_line(bytes)?,
-                State::Chunk(left) => {
-                    let (left, rest) = skip(left, bytes);
-                    self.state = if left == 0 { State::ChunkEnd(0) } else { State::Chunk(left) };
-                    rest
-                }
-                State::ChunkEnd(seen) => {
-                    if bytes[0] != b"\r\n"[usize::from(seen)] {
-                        return Err(Fault);
-                    }
-                    self.state = if seen == 0 { State::ChunkEnd(1) } else { State::Size };
-                    &bytes[1..]
-                }
-            };
+            bytes = self.step(bytes)?;
         }
         Ok(())
+    }
+
+    /// Reads on; gives back what it has not read.
+    fn step<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+        Ok(match self.state {
+            State::Opaque => &[],
+            State::Head => self.head(bytes)?,
+            State::Length(left) => {
+                let (left, rest) = skip(left, bytes);
+                self.state = if left == 0 { State::Head } else { State::Length(left) };
+                rest
+            }
+            State::Size | State::Trailers => self.chunk_line(bytes)?,
+            State::Chunk(left) => {
+                let (left, rest) = skip(left, bytes);
+                self.state = if left == 0 { State::ChunkEnd(0) } else { State::Chunk(left) };
+                rest
+            }
+            State::ChunkEnd(seen) => {
+                if bytes.first() != Some(&b"\r\n"[usize::from(seen)]) {
+                    return Err(Fault);
+                }
+                self.state = if seen == 0 { State::ChunkEnd(1) } else { State::Size };
+                &bytes[1..]
+            }
+        })
     }
 
     /// Reads on in a head; returns what is behind it.
@@ -113,7 +157,7 @@ impl Scanner {
             if at < before { kept.get(at).copied() } else { bytes.get(at - before).copied() }
         };
         let mut from = 0;
-        while let Some(found) = bytes[from..].iter().position(|byte| *byte == b'\n') {
+        while let Some(found) = memchr(b'\n', &bytes[from..]) {
             let at = from + found;
             if last(&self.kept, at, 1) != Some(b'\r') {
                 return Err(Fault);
@@ -173,6 +217,25 @@ impl Scanner {
         Ok(rest)
     }
 }
+
+/// Bytes of names and methods (RFC 9110, section 5.6.2).
+const IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut byte = 0;
+    while byte < 256 {
+        #[allow(clippy::cast_possible_truncation, reason = "it is below 256")]
+        let it = byte as u8;
+        table[byte] = it.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// Skips up to `left` bytes: how many are still to come, and the rest.
 fn skip(left: u64, bytes: &[u8]) -> (u64, &[u8]) {
@@ -237,12 +300,14 @@ fn framing(head: &[u8]) -> Result<State, Fault> {
 }
 
 /// Name and trimmed value of a field; no folding, no controls, no space before the colon.
-fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    if name.is_empty() || !name.iter().all(token) || !value.iter().all(text) {
+    let token = |byte: &u8| IS_TOKEN[usize::from(*byte)];
+    // Every byte is looked at, so that the compiler may look at many at once.
+    let text =
+        value.iter().fold(true, |text, byte| text & (*byte == b'\t' || *byte > 31 && *byte != 127));
+    if name.is_empty() || !name.iter().all(token) || !text {
         return Err(Fault);
     }
     // Only space and tab are optional white space here.
@@ -313,13 +378,21 @@ mod tests {
     }
 
     #[test]
-    fn it_knows_when_a_head_is_half_there() {
+    fn it_stops_at_the_ends_of_head_and_message() {
         let mut scanner = Scanner::new();
-        assert!(!scanner.in_head());
-        scanner.feed(b"GET / HT").unwrap();
-        assert!(scanner.in_head());
-        scanner.feed(b"TP/1.1\r\n\r\n").unwrap();
-        assert_eq!((scanner.in_head(), scanner.heads()), (false, 1));
+        assert_eq!(scanner.read_head(b"POST / HT"), Ok((9, false)));
+        assert!(!scanner.at_border());
+        let rest = b"TP/1.1\r\nContent-Length: 2\r\n\r\nabGET";
+        assert_eq!(scanner.read_head(rest), Ok((29, true)));
+        assert_eq!(scanner.length_left(), Some(2));
+        assert_eq!(scanner.read_message(&rest[29..]), Ok(2));
+        assert!(scanner.at_border());
+        let chunked =
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nGET";
+        let (head, complete) = scanner.read_head(chunked).unwrap();
+        assert!(complete && !scanner.at_border());
+        assert_eq!(scanner.read_message(&chunked[head..]), Ok(chunked.len() - head - 3));
+        assert!(scanner.at_border());
     }
 
     proptest! {

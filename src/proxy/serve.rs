@@ -9,7 +9,7 @@ use std::{
 use hyper::{
     Request, Response,
     body::Incoming,
-    server::conn::{http1, http2},
+    server::conn::http2,
     service::{Service, service_fn},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -24,7 +24,8 @@ use super::{
     counted::Counted,
     drain::{Phase, reached},
     front::{self, Visit},
-    guard::{Guarded, Health, Notes},
+    guard::{Health, Notes},
+    lane,
     shared::Shared,
     stream::{Visitor, probe_visitor},
 };
@@ -74,40 +75,23 @@ pub(super) async fn serve(
         }
     };
     let visit = Visit { peer: peer.ip(), tls };
-    let (by, noting) = (shared.clone(), notes.clone());
-    let service = service_fn(move |request| {
-        let answer = front::answer(by.clone(), visit, noting.clone(), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
     if visitor.speaks_http2() {
+        let (by, noting) = (shared.clone(), notes.clone());
+        let service = service_fn(move |request| {
+            let answer = front::answer(by.clone(), visit, noting.clone(), request);
+            async { Ok::<_, Infallible>(answer.await) }
+        });
         // Apart, so that connections without it are not as big.
         Box::pin(http2(&shared, visitor, peer, notes, service)).await;
     } else {
-        http1(&shared, visitor, peer, notes, service).await;
+        let connection = async {
+            lane::serve(shared.clone(), visitor, visit, notes.clone()).await;
+            Ok(())
+        };
+        // Who leaves says so with each answer; connections at rest are closed later.
+        let politely = |_: Pin<&mut _>| Duration::ZERO;
+        watch(&shared, pin!(connection), peer, &notes, Phase::Draining, politely).await;
     }
-}
-
-async fn http1<S>(
-    shared: &Shared,
-    visitor: Visitor,
-    peer: SocketAddr,
-    notes: Arc<Notes>,
-    service: S,
-) where
-    S: Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    let io = TokioIo::new(Guarded::new(visitor, notes.clone()));
-    let connection = http1::Builder::new()
-        .max_buf_size(2 * HEAD.0)
-        .max_header_size(HEAD.0)
-        .max_headers(HEAD.1)
-        .header_read_timeout(None) // ours also knows an idle connection from a slow head
-        .serve_connection(io, service)
-        .with_upgrades();
-    // Who leaves says so with each answer; connections at rest are closed later.
-    watch(shared, pin!(connection), peer, &notes, Phase::Draining, |it| it.graceful_shutdown())
-        .await;
 }
 
 async fn http2<S>(
@@ -133,19 +117,22 @@ async fn http2<S>(
         .enable_connect_protocol() // RFC 8441
         .serve_connection(io, service);
     // GOAWAY cuts nothing that is on its way: it can be said as soon as somebody else takes over.
-    watch(shared, pin!(connection), peer, &notes, Phase::Retiring, |it| it.graceful_shutdown())
-        .await;
+    let politely = |connection: Pin<&mut http2::Connection<_, _, _>>| {
+        connection.graceful_shutdown();
+        LAST_WORD
+    };
+    watch(shared, pin!(connection), peer, &notes, Phase::Retiring, politely).await;
 }
 
-/// Drives a connection, and ends it when it is idle, too slow, or we go. `politely` asks for its end; it is asked when
-/// our life has come to `leave_at`.
+/// Drives a connection, and ends it when it is idle, too slow, or we go. `politely` asks for its end and says how long
+/// an idle one takes to it; it is asked when our life has come to `leave_at`.
 async fn watch<C>(
     shared: &Shared,
     mut connection: Pin<&mut C>,
     peer: SocketAddr,
     notes: &Notes,
     leave_at: Phase,
-    politely: impl Fn(Pin<&mut C>),
+    politely: impl Fn(Pin<&mut C>) -> Duration,
 ) where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -158,10 +145,6 @@ async fn watch<C>(
             biased;
             outcome = connection.as_mut() => {
                 if let Err(error) = outcome {
-                    // The body of an answer failed, not the visitor.
-                    if error.is_user() {
-                        notes.cut();
-                    }
                     debug!(%peer, %error, "connection broke");
                 }
                 return;
@@ -169,7 +152,7 @@ async fn watch<C>(
             () = &mut leave, if !leaving => {
                 leaving = true;
                 politely(connection.as_mut());
-                // hyper waits for the first request of a connection, which may never come.
+                // The first request of a connection may never come.
                 look.set(sleep(LAST_WORD));
             }
             () = look.as_mut() => {
@@ -180,8 +163,7 @@ async fn watch<C>(
                     Health::Slow => return debug!(%peer, "visitor too slow"),
                     Health::Idle => {
                         leaving = true;
-                        politely(connection.as_mut());
-                        look.set(sleep(LAST_WORD));
+                        look.set(sleep(politely(connection.as_mut())));
                     }
                 }
             }

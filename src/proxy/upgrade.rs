@@ -34,8 +34,10 @@ use super::{
     dial::{ConnectError, dial},
     drain::{Phase, reached},
     forward::{ForwardError, relayed},
-    guard::{Guarded, Notes},
-    headers, http2, pool,
+    guard::Notes,
+    headers, http2,
+    lane::inbox::Inbox,
+    pool,
     relay::relay,
     shared::Shared,
     stream::Backend,
@@ -117,7 +119,7 @@ pub(super) async fn tunnel(
         if error.is_parse() {
             ForwardError::Irregular(Some(error))
         } else {
-            ForwardError::Broken(error)
+            ForwardError::Broken(Some(error))
         }
     })?;
     if let Some(accept) = &accept {
@@ -165,10 +167,11 @@ async fn carry(
         return;
     };
     let Some((backend, early_back)) = backend_io(backend) else { return };
-    match visitor.downcast::<TokioIo<Guarded>>() {
+    match visitor.downcast::<TokioIo<Inbox>>() {
         Ok(parts) => {
-            let early = (parts.read_buf.to_vec(), early_back);
-            tie(&shared, &entry, parts.io.into_inner().into_inner(), backend, early).await;
+            let (visitor, ahead) = parts.io.into_inner().into_inner();
+            let early = ([&parts.read_buf[..], &ahead].concat(), early_back);
+            tie(&shared, &entry, visitor, backend, early).await;
         }
         // A stream of HTTP/2: there is a connection below hyper only for all streams together.
         Err(stream) => {

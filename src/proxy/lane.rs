@@ -1,0 +1,128 @@
+//! A visitor's connection, from its first byte to its last: one message after the other.
+//!
+//! ```text
+//! inbox (scan) ─┬─ exchange: request, answer, carry, pool   a plain request to a user server, without hyper
+//!               └─ single: hyper ─ front                    everything else, one message at a time
+//! ```
+//!
+//! Where a message ends is decided in one place, by the scanner; neither way sees a byte behind it.
+
+mod answer;
+mod carry;
+mod exchange;
+pub(super) mod inbox;
+mod pool;
+mod request;
+mod single;
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use http::{HeaderMap, Response};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+use tracing::debug;
+
+use self::inbox::{Inbox, NoHead};
+use super::{
+    body::Answer,
+    front::{self, Visit},
+    guard::Notes,
+    pages::Page,
+    shared::Shared,
+    stream::Visitor,
+};
+
+pub(super) use self::pool::sweep;
+
+/// What a visitor still sends after our last word is thrown away for so long, and so much of it: a reset would take that
+/// word from him.
+const LINGER: (Duration, usize) = (Duration::from_millis(500), 256 * 1024);
+/// Longest time our own last word may take.
+const LAST_WORD: Duration = Duration::from_secs(10);
+
+/// Serves a visitor until one of us has enough.
+pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, notes: Arc<Notes>) {
+    let mut inbox = Inbox::new(visitor, notes.clone());
+    loop {
+        let head = match poll_fn(|cx| inbox.poll_head(cx)).await {
+            Ok(head) => head,
+            Err(NoHead::Gone) => return,
+            Err(NoHead::Fault) => return refuse(&shared, &mut inbox, visit).await,
+            Err(NoHead::TooLarge) => {
+                let page = Page::HeadTooLarge.answer(&HeaderMap::new(), None);
+                return say(&shared, &mut inbox, visit, page).await;
+            }
+        };
+        let mut outcome = exchange::run(&shared, visit, &notes, &mut inbox, head, false).await;
+        if matches!(outcome, exchange::Outcome::Again) {
+            outcome = exchange::run(&shared, visit, &notes, &mut inbox, head, true).await;
+        }
+        match outcome {
+            exchange::Outcome::Kept => continue,
+            exchange::Outcome::Last => return end(&mut inbox).await,
+            exchange::Outcome::Left => return,
+            exchange::Outcome::Cut => return inbox.io().reset(),
+            exchange::Outcome::Failed(failure) => {
+                let page = failure.error.page(&failure.entry);
+                let page = page.answer(&failure.asked, failure.id.as_deref());
+                return say(&shared, &mut inbox, visit, page).await;
+            }
+            exchange::Outcome::NotHere | exchange::Outcome::Again => {}
+        }
+        if inbox.look_at_body().is_err() {
+            return refuse(&shared, &mut inbox, visit).await;
+        }
+        // It is seldom and large: who waits for a head should not carry its room along.
+        inbox = match Box::pin(single::serve(&shared, visit, &notes, inbox)).await {
+            single::Outcome::Kept(inbox) => inbox,
+            single::Outcome::Last(mut inbox) => return end(&mut inbox).await,
+            single::Outcome::Cut(mut inbox) => return inbox.io().reset(),
+            single::Outcome::Ended => return,
+        };
+    }
+}
+
+/// It is not one unambiguous message: nothing behind it has a meaning.
+async fn refuse(shared: &Shared, inbox: &mut Inbox, visit: Visit) {
+    debug!(peer = %visit.peer, why = "not one unambiguous message", "request refused");
+    say(shared, inbox, visit, Page::BadRequest.answer(&HeaderMap::new(), None)).await;
+}
+
+/// Our own last word on a connection.
+async fn say(shared: &Shared, inbox: &mut Inbox, visit: Visit, response: Response<Answer>) {
+    let (parts, body) = response.into_parts();
+    let body = body.into_own();
+    let mut out = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
+    let mut fields = parts.headers;
+    front::finish(shared, &mut fields, visit, true);
+    for (name, value) in &fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+    out.extend_from_slice(&body);
+    // Who does not take it has gone.
+    if let Ok(Ok(())) = timeout(LAST_WORD, inbox.io().write_all(&out)).await {
+        end(inbox).await;
+    }
+}
+
+/// Ends the connection so that everything said before arrives.
+async fn end(inbox: &mut Inbox) {
+    let ending = async {
+        inbox.io().shutdown().await?;
+        let (mut left, mut piece) = (LINGER.1, [0; 2048]);
+        while left > 0 {
+            match inbox.io().read(&mut piece).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // However it goes, the connection is over.
+    let _ = timeout(LINGER.0, ending).await;
+}

@@ -1,0 +1,341 @@
+//! A plain request's short way: its head is rewritten, its body and the answer's are carried, and nothing else is done.
+
+use std::{
+    future::poll_fn,
+    io::IoSlice,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use http::{
+    HeaderMap,
+    header::{ACCEPT, HOST},
+};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::{
+    answer::{Body, Head, Ours, Reader},
+    carry::{Broken, Carry, Chunks, SCRATCH},
+    inbox::Inbox,
+    pool,
+    request::{self, Plain},
+};
+use crate::proxy::{
+    dial::dial,
+    drain::Phase,
+    forward::{ForwardError, complain},
+    front::{self, ONLY_TLS, Visit},
+    guard::Notes,
+    path,
+    shared::Shared,
+    stream::{Backend, Visitor},
+    table::Entry,
+    target::{Place, Tls},
+};
+
+/// What became of it.
+pub(super) enum Outcome {
+    /// Answered; the connection is good for more.
+    Kept,
+    /// Answered; the connection has to end.
+    Last,
+    /// Something broke in the middle: the visitor must see that.
+    Cut,
+    /// The visitor has left.
+    Left,
+    /// It is none for the short way. Nothing was taken out of the inbox.
+    NotHere,
+    /// The backend may have closed its connection just as we took it. Nothing was taken out of the inbox, and what may
+    /// be done twice may be tried over a fresh one.
+    Again,
+    /// There is no answer. The page for it is still to be said, then the connection has to end.
+    Failed(Box<Failure>),
+}
+
+/// Why there is no answer, and what the page for it needs.
+pub(super) struct Failure {
+    /// Why.
+    pub(super) error: ForwardError,
+    /// Whose.
+    pub(super) entry: Arc<Entry>,
+    /// What kind of page.
+    pub(super) asked: HeaderMap,
+    /// The request's id.
+    pub(super) id: Option<String>,
+}
+
+/// Takes the request whose head is in the inbox the short way, if it is one for it. `fresh`: over a connection of its own.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    visit: Visit,
+    notes: &Arc<Notes>,
+    inbox: &mut Inbox,
+    head: usize,
+    fresh: bool,
+) -> Outcome {
+    let began = Instant::now();
+    let scanner = inbox.scanner();
+    let length = scanner.length_left();
+    if length.is_none() && !scanner.at_border() {
+        return Outcome::NotHere;
+    }
+    let mut out = Vec::with_capacity(head + 512);
+    let Some(mut plain) = request::read(&inbox.bytes()[..head], &mut out) else {
+        return Outcome::NotHere;
+    };
+    let Some(entry) = destination(shared, &plain) else {
+        return Outcome::NotHere;
+    };
+    let in_hand = notes.begin();
+    front::introduce(shared, visit, &entry, &mut plain.fields);
+    plain.finish(&mut out);
+    // The body as far as it is here goes along with the head.
+    let body = inbox.bytes().len() - head;
+    let body = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX).min(body);
+    out.extend_from_slice(&inbox.bytes()[head..head + body]);
+    let here = head + body;
+    let upload = Carry::new(out, length.unwrap_or(0) - body as u64);
+    let whole = upload.is_read();
+
+    let (backend, reused) = match pool::take(&entry).filter(|_| !fresh) {
+        Some(tcp) => (Backend::Tcp(tcp), true),
+        None => match dial(shared, &entry, shared.settings.load().connect_timeout).await {
+            Ok(backend) => (backend, false),
+            Err(error) => return failed(&plain, &entry, ForwardError::Connect(error)),
+        },
+    };
+    let closes = plain.last || *shared.phase.borrow() >= Phase::Retiring;
+    let ours = Ours { close: closes, only_tls: visit.tls.then_some(ONLY_TLS), to_head: plain.head };
+    let mut exchange = Exchange {
+        shared,
+        entry: &entry,
+        notes,
+        inbox,
+        backend,
+        upload,
+        upload_broken: false,
+        reader: Reader::default(),
+        came: Vec::new(),
+    };
+    if length.is_some() {
+        shared.activity.note(&entry);
+    }
+    let begun = match poll_fn(|cx| exchange.poll_answer(cx, ours)).await {
+        Ok(begun) => begun,
+        Err(NoAnswer::Left) => return Outcome::Left,
+        Err(NoAnswer::Broken) if reused && whole && plain.idempotent => return Outcome::Again,
+        Err(NoAnswer::Broken) => return failed(&plain, &entry, ForwardError::Broken(None)),
+        Err(NoAnswer::Irregular) => {
+            return failed(&plain, &entry, ForwardError::Irregular(None));
+        }
+    };
+    let (status, keep) = (begun.head.status, begun.head.keep);
+    let clean = match exchange.finish(begun).await {
+        Ok(clean) => clean,
+        Err(Broken::From) => return Outcome::Cut,
+        Err(Broken::To) => return Outcome::Left,
+    };
+    let Exchange { backend, upload, upload_broken, .. } = exchange;
+    let uploaded = upload.is_done() && !upload_broken;
+    if (200..300).contains(&status) {
+        // Only what went well counts as use, as it does for configurable-http-proxy.
+        shared.activity.note(&entry);
+    }
+    if let Backend::Tcp(tcp) = backend
+        && keep
+        && uploaded
+        && clean
+        && entry.live.load(Relaxed)
+    {
+        pool::put(&entry, tcp);
+    }
+    inbox.done(here);
+    drop(in_hand);
+    front::tell_served(&plain.fields["x-request-id"], &entry, status, began);
+    if closes || !uploaded { Outcome::Last } else { Outcome::Kept }
+}
+
+/// Its route, if the way there is short: by TCP, with nothing to be done to the path. (Whatever else a route or a setting
+/// wants done to requests, beyond [`crate::proxy::headers::prepare`], has to be refused here.)
+fn destination(shared: &Shared, plain: &Plain) -> Option<Arc<Entry>> {
+    let path = path::matchable(&plain.path).ok()?;
+    let host = plain.fields.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let table = shared.routes.now();
+    let entry = table.find(host, &path)?;
+    let short = matches!(entry.target.place, Place::Tcp(_, _, Tls::Without));
+    (short && entry.target.before.is_none() && !entry.is_hub()).then(|| entry.clone())
+}
+
+fn failed(plain: &Plain, entry: &Arc<Entry>, error: ForwardError) -> Outcome {
+    complain(entry, &error);
+    let asked = plain.accept.clone().map(|accept| (ACCEPT, accept)).into_iter().collect();
+    let id = plain.fields.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    Outcome::Failed(Box::new(Failure { error, entry: entry.clone(), asked, id }))
+}
+
+/// One request and its answer.
+struct Exchange<'a> {
+    shared: &'a Arc<Shared>,
+    entry: &'a Arc<Entry>,
+    notes: &'a Arc<Notes>,
+    inbox: &'a mut Inbox,
+    backend: Backend,
+    upload: Carry,
+    /// The backend takes no more of it. An answer may have come all the same.
+    upload_broken: bool,
+    reader: Reader,
+    /// Of the answer's head, if it did not come in one piece.
+    came: Vec<u8>,
+}
+
+/// Why no answer begins.
+enum NoAnswer {
+    Left,
+    Broken,
+    Irregular,
+}
+
+/// An answer has begun.
+struct Begun {
+    head: Head,
+    download: Download,
+    /// The backend has said more than its answer.
+    more: bool,
+}
+
+enum Download {
+    Length(Carry),
+    Chunks(Chunks),
+}
+
+impl Exchange<'_> {
+    /// Sends the request on while it waits for the answer's head, which is passed on with what came behind it.
+    fn poll_answer(&mut self, cx: &mut Context<'_>, ours: Ours) -> Poll<Result<Begun, NoAnswer>> {
+        self.poll_upload(cx).map_err(|Gone| NoAnswer::Left)?;
+        loop {
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let mut buf = ReadBuf::new(scratch);
+                match ready!(Pin::new(&mut self.backend).poll_read(cx, &mut buf)) {
+                    Err(_) => return Poll::Ready(Err(NoAnswer::Broken)),
+                    Ok(()) if buf.filled().is_empty() => {
+                        return Poll::Ready(Err(NoAnswer::Broken));
+                    }
+                    Ok(()) => {}
+                }
+                let bytes = if self.came.is_empty() {
+                    buf.filled()
+                } else {
+                    self.came.extend_from_slice(buf.filled());
+                    &self.came
+                };
+                let mut out = Vec::with_capacity(1024);
+                match self.reader.read(bytes, ours, &mut out) {
+                    Err(_) => Poll::Ready(Err(NoAnswer::Irregular)),
+                    Ok(Some(head)) => {
+                        let body = &bytes[head.length..];
+                        Poll::Ready(begin(cx, head, out, body, self.inbox.io()).map(Some))
+                    }
+                    Ok(None) => {
+                        if self.came.is_empty() {
+                            self.came = buf.filled().to_vec();
+                        }
+                        Poll::Ready(Ok(None))
+                    }
+                }
+            });
+            if let Some(begun) = ready!(read)? {
+                self.came = Vec::new();
+                return Poll::Ready(Ok(begun));
+            }
+        }
+    }
+
+    /// Carries on with the request's body, and sees whether the visitor leaves.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
+        if !self.upload.is_done() && !self.upload_broken {
+            let (shared, entry) = (self.shared, self.entry);
+            let note = || shared.activity.note(entry);
+            match self.upload.poll(cx, self.inbox.io(), &mut self.backend, note) {
+                Poll::Ready(Err(Broken::From)) => return Err(Gone),
+                Poll::Ready(Err(Broken::To)) => self.upload_broken = true,
+                Poll::Ready(Ok(())) => self.notes.owes_body(false),
+                Poll::Pending => {
+                    self.notes.owes_body(self.upload.waits_for_more());
+                    return Ok(());
+                }
+            }
+        }
+        if self.upload_broken || self.upload.is_done() && self.inbox.poll_gone(cx).is_ready() {
+            return if self.upload_broken { Ok(()) } else { Err(Gone) };
+        }
+        Ok(())
+    }
+
+    /// Passes the rest of the answer on. Was it clean, so that the backend may be asked again?
+    async fn finish(&mut self, mut begun: Begun) -> Result<bool, Broken> {
+        poll_fn(|cx| {
+            if self.poll_upload(cx).is_err() {
+                return Poll::Ready(Err(Broken::To));
+            }
+            match &mut begun.download {
+                Download::Length(carry) => {
+                    carry.poll(cx, &mut self.backend, self.inbox.io(), || ())
+                }
+                Download::Chunks(chunks) => chunks.poll(cx, &mut self.backend, self.inbox.io()),
+            }
+        })
+        .await?;
+        Ok(match begun.download {
+            Download::Length(_) => !begun.more,
+            Download::Chunks(chunks) => !chunks.more,
+        })
+    }
+}
+
+struct Gone;
+
+/// Says the head, with as much of the body as came along.
+fn begin(
+    cx: &mut Context<'_>,
+    head: Head,
+    mut out: Vec<u8>,
+    body: &[u8],
+    visitor: &mut Visitor,
+) -> Result<Begun, NoAnswer> {
+    let length = match head.body {
+        Body::Empty => 0,
+        Body::Length(length) => length,
+        Body::Chunked | Body::UntilClose => {
+            let mut chunks = Chunks::new(head.body == Body::Chunked);
+            // A chunk that is broken from the start is an answer that never was.
+            chunks.begin(body, &mut out).map_err(|_| NoAnswer::Irregular)?;
+            chunks.keep(write(cx, visitor, &out, &[])?);
+            return Ok(Begun { head, download: Download::Chunks(chunks), more: false });
+        }
+    };
+    let here = usize::try_from(length).unwrap_or(usize::MAX).min(body.len());
+    let rest = write(cx, visitor, &out, &body[..here])?;
+    let download = Download::Length(Carry::new(rest, length - here as u64));
+    Ok(Begun { head, download, more: here < body.len() })
+}
+
+/// Writes what it can of these two; gives back the rest.
+fn write(
+    cx: &mut Context<'_>,
+    visitor: &mut Visitor,
+    head: &[u8],
+    body: &[u8],
+) -> Result<Vec<u8>, NoAnswer> {
+    let both = [IoSlice::new(head), IoSlice::new(body)];
+    let written = match Pin::new(visitor).poll_write_vectored(cx, &both) {
+        Poll::Ready(written) => written.map_err(|_| NoAnswer::Left)?,
+        Poll::Pending => 0,
+    };
+    Ok(if written >= head.len() {
+        body[written - head.len()..].to_vec()
+    } else {
+        [&head[written..], body].concat()
+    })
+}
