@@ -16,7 +16,7 @@ check: ## the quick loop: format, lints, unit tests
 	cargo clippy --workspace -- -D warnings
 	cargo test --workspace --lib --quiet
 
-bench: ## speed and memory beside JupyterHub with configurable-http-proxy, as tables (ten to fifteen minutes)
+bench: ## speed and memory beside JupyterHub, and the proxy beside others, as tables (half an hour)
 	@exec .ci/bench
 
 chaos: ## every fault at full numbers, a thousand random ones in ten minutes (SEED=…, ROWS=row_01,…): hours

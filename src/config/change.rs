@@ -98,6 +98,7 @@ const TABLE: &[(&str, Class)] = &[
     ("proxy.header_timeout", Live),
     ("proxy.keep_alive_timeout", Live),
     ("proxy.connect_timeout", Live),
+    ("proxy.access_log_every", Live),
     ("proxy.trusted_proxies", Live),
     ("auth.class", Live),
     ("auth.class.Pam.service", Live),

@@ -27,6 +27,8 @@ pub enum ProxyToHub {
     Routes,
     /// Answer: done.
     Done,
+    /// Event: what the proxy has counted; a memfd with a JSON string in Prometheus's text format comes with it.
+    Figures,
     /// Event: traffic since the last one, at most 200 routes each.
     Activity(Vec<Seen>),
 }

@@ -25,6 +25,7 @@ use crate::{
         frame::{self, FrameError},
         proxy::{HubToProxy, ProxyToHub, Seen},
     },
+    telemetry::metrics,
 };
 
 /// How long the proxy may take over anything.
@@ -89,6 +90,9 @@ impl ProxyLink {
                 Ok((Envelope { id: None, message: ProxyToHub::Activity(seen) }, _)) => {
                     self.activity(seen)
                 }
+                Ok((Envelope { id: None, message: ProxyToHub::Figures }, fds)) => {
+                    self.figures(fds);
+                }
                 Ok((Envelope { id: None, message: ProxyToHub::Hello(hello) }, _)) => {
                     let (version, build) = (hello.version, hello.build);
                     if version != VERSION {
@@ -107,7 +111,16 @@ impl ProxyLink {
         }
     }
 
+    fn figures(&self, fds: Vec<OwnedFd>) {
+        let Some(file) = fds.into_iter().next() else { return };
+        match frame::unseal::<String>(file) {
+            Ok(text) => metrics::set_proxy(&self.name, text),
+            Err(error) => warn!(%error, "figures not readable"),
+        }
+    }
+
     fn end(&self) {
+        metrics::clear_proxy(&self.name);
         lock(&self.waiting).clear();
         self.over.send_replace(true);
     }

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{
     activity::told,
+    drain::Phase,
     shared::{Hub, Shared},
 };
 use crate::{
@@ -26,6 +27,8 @@ use crate::{
 
 /// How often activity is told.
 const NEWS: Duration = Duration::from_secs(3);
+/// Figures are told with so many of them.
+const FIGURES: u32 = 3;
 /// Longest time a message may take to leave.
 const SENDING: Duration = Duration::from_secs(5);
 /// Longest time until the hub has introduced itself.
@@ -88,13 +91,22 @@ async fn converse(shared: &Shared, fd: OwnedFd) -> Result<(), LinkError> {
     shared.hub_state.send_replace(Hub::Linked);
     let mut news = interval(NEWS);
     news.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = 0_u32;
     loop {
         tokio::select! {
             received = channel.recv::<Envelope<HubToProxy>>() => {
                 let (Envelope { id, message }, _) = received?;
                 obey(shared, &channel, id, message).await?;
             }
-            _ = news.tick() => tell(shared, &channel).await?,
+            _ = news.tick() => {
+                tell(shared, &channel).await?;
+                // Who leaves has a successor, who tells his own.
+                let stays = *shared.phase.borrow() <= Phase::Open;
+                if ticks.is_multiple_of(FIGURES) && stays {
+                    figures(shared, &channel).await?;
+                }
+                ticks = ticks.wrapping_add(1);
+            }
         }
     }
 }
@@ -142,6 +154,13 @@ async fn tell(shared: &Shared, channel: &Channel) -> Result<(), LinkError> {
             Ok(()) => {}
         }
     }
+}
+
+/// Tells what was counted.
+async fn figures(shared: &Shared, channel: &Channel) -> Result<(), LinkError> {
+    let text = shared.figures.text(shared.crowd.count(), shared.routes.len());
+    let text = frame::seal(&text)?;
+    send(channel, None, ProxyToHub::Figures, &[text.as_fd()]).await
 }
 
 async fn send(

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
+    figures::Event,
     shared::Shared,
     stream::{Backend, probe},
     table::Entry,
@@ -72,7 +73,10 @@ pub(super) async fn dial(
         return Err(ConnectError::Unusable);
     }
     match timeout(limit, dialling).await {
-        Ok(Ok(backend)) => Ok(backend),
+        Ok(Ok(backend)) => {
+            shared.figures.count(Event::Dialled);
+            Ok(backend)
+        }
         Ok(Err(error)) => Err(ConnectError::Connect(error)),
         Err(_) => Err(ConnectError::Timeout),
     }

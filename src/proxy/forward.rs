@@ -22,6 +22,7 @@ use super::{
     activity::now_ms,
     body::{Answer, Inbound, Relayed, Upload},
     dial::ConnectError,
+    figures::Event,
     headers,
     pages::Page,
     pool::{self, Sender},
@@ -58,6 +59,18 @@ impl ForwardError {
             Self::Irregular(_) | Self::Connect(ConnectError::Unusable) => Page::BadGateway,
             _ if entry.is_hub() => Page::HubAway,
             _ => Page::ServerAway,
+        }
+    }
+
+    /// As what it is counted. The visitor's faults are no failures of a backend.
+    fn event(&self) -> Option<Event> {
+        match self {
+            Self::Connect(ConnectError::Timeout) => Some(Event::Late),
+            Self::Connect(_) => Some(Event::Unreachable),
+            Self::Broken(_) => Some(Event::Broken),
+            Self::Irregular(_) => Some(Event::Irregular),
+            Self::HubAway => Some(Event::HubAway),
+            Self::Visitor(_) => None,
         }
     }
 
@@ -159,7 +172,7 @@ async fn wait(pause: &mut Duration) {
 }
 
 /// Ends once the hub's link has been down for this long without a break.
-async fn hub_away(shared: &Shared, patience: Duration) {
+pub(super) async fn hub_away(shared: &Shared, patience: Duration) {
     let mut state = shared.hub_state.subscribe();
     loop {
         if state.wait_for(|state| *state == Hub::Away).await.is_err() {
@@ -223,8 +236,11 @@ pub(super) fn relayed(
     Response::from_parts(parts, Answer::relayed(relayed))
 }
 
-/// Logs a failure, once a minute per route.
-pub(super) fn complain(entry: &Entry, error: &ForwardError) {
+/// Counts a failure, and logs it once a minute per route.
+pub(super) fn complain(shared: &Shared, entry: &Entry, error: &ForwardError) {
+    if let Some(event) = error.event() {
+        shared.figures.count(event);
+    }
     if matches!(error, ForwardError::Visitor(_)) {
         return debug!(route = entry.spec(), error = %chain(error), "visitor broke off");
     }

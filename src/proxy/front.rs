@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{
@@ -23,12 +23,14 @@ use super::{
     alone,
     body::{Answer, Inbound},
     drain::Phase,
+    figures::{Class, Event},
     forward::{complain, due, forward},
     guard::Notes,
     headers::{self, Origin},
     http2,
     pages::{self, Page},
     path,
+    served::{self, Line},
     shared::Shared,
     stopped,
     table::Entry,
@@ -106,9 +108,13 @@ async fn serve(
     let checked = settled.and_then(|()| check(&mut parts)).and_then(|()| route(shared, &parts));
     let entry = match checked {
         Ok(Some(entry)) => entry,
-        Ok(None) => return pages::health(),
+        Ok(None) => {
+            shared.figures.served(Class::Here, 200, began.elapsed());
+            return pages::health();
+        }
         Err(page) => {
             debug!(peer = %visit.peer, why = ?page, "request refused");
+            shared.figures.count(Event::Refused);
             return page.answer(&parts.headers, None);
         }
     };
@@ -123,6 +129,7 @@ async fn serve(
         return Page::Crowded.answer(&asked, None);
     };
     let id = parts.headers["x-request-id"].clone();
+    let line = Line::due(shared, client, || (parts.method.clone(), parts.uri.path().to_owned()));
     if let Some(before) = &entry.target.before {
         let Some(longer) = before.join(&parts.uri) else {
             return Page::BadRequest.answer(&asked, id.to_str().ok());
@@ -137,20 +144,11 @@ async fn serve(
         forward(shared, &entry, parts, Some(inbound)).await
     };
     let response = outcome.unwrap_or_else(|error| {
-        complain(&entry, &error);
+        complain(shared, &entry, &error);
         error.page(&entry).answer(&asked, id.to_str().ok())
     });
-    tell_served(&id, &entry, response.status().as_u16(), began);
+    served::tell(shared, &entry, &id, line, response.status().as_u16(), began);
     response.map(|body| body.placed(place))
-}
-
-/// A line for those who look closely.
-pub(super) fn tell_served(id: &HeaderValue, entry: &Entry, status: u16, began: Instant) {
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let request = id.to_str().unwrap_or_default();
-        debug!(request, route = entry.spec(), status, elapsed_ms, "request served");
-    }
 }
 
 /// The answer to a program that asks for a server that does not run; nothing: somebody else answers.
@@ -167,6 +165,7 @@ fn stopped(
     let path = path::matchable(parts.uri.path()).ok()?;
     let user = stopped::owner(&path, &settings.base_url, websocket)?;
     shared.stopped.note(user);
+    shared.figures.served(Class::Here, settings.stopped.as_u16(), Duration::ZERO);
     let message = stopped::message(parts.uri.path(), &settings.base_url, user);
     Some(pages::stopped(settings.stopped, &message))
 }

@@ -27,6 +27,7 @@ use tracing::debug;
 use self::inbox::{Inbox, NoHead};
 use super::{
     body::Answer,
+    figures::Event,
     front::{self, Visit},
     guard::Notes,
     pages::Page,
@@ -86,6 +87,7 @@ pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, n
 
 /// It is not one unambiguous message: nothing behind it has a meaning.
 async fn refuse(shared: &Shared, inbox: &mut Inbox, visit: Visit) {
+    shared.figures.count(Event::Refused);
     debug!(peer = %visit.peer, why = "not one unambiguous message", "request refused");
     say(shared, inbox, visit, Page::BadRequest.answer(&HeaderMap::new(), None)).await;
 }

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::{
     drain::{Crowd, Phase, reached},
+    figures::Event,
     forward::due,
     guard::Notes,
     serve::serve,
@@ -130,8 +131,12 @@ fn let_in(
             let notes = Notes::new(permit, share, present);
             tokio::spawn(serve(shared.clone(), tcp, peer, notes));
         }
-        Err(_) if due(&CROWDED, 60_000) => warn!(peer = %peer.ip(), "too many connections"),
-        Err(_) => {}
+        Err(_) => {
+            shared.figures.count(Event::Crowded);
+            if due(&CROWDED, 60_000) {
+                warn!(peer = %peer.ip(), "too many connections");
+            }
+        }
     }
 }
 

@@ -222,11 +222,12 @@ impl Scanner {
 const IS_TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let others = b"!#$%&'*+-.^_`|~";
-    let mut byte = 0;
-    while byte < 256 {
-        #[allow(clippy::cast_possible_truncation, reason = "it is below 256")]
-        let it = byte as u8;
-        table[byte] = it.is_ascii_alphanumeric();
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        if byte == u8::MAX {
+            break;
+        }
         byte += 1;
     }
     let mut at = 0;

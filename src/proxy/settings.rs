@@ -44,6 +44,8 @@ pub(super) struct Settings {
     /// they'd wait for the hub, then they are 429. So who sends bodies that never come, or reads no answers, takes
     /// places from nobody else.
     pub(super) most_at_hub: usize,
+    /// See [`sections::Proxy`].
+    pub(super) access_log_every: u64,
     /// Everything's prefix.
     pub(super) base_url: String,
     /// What programs hear where a server does not run.
@@ -74,6 +76,7 @@ impl Settings {
             connect_timeout: proxy.connect_timeout.duration(),
             proxy_timeout: None,
             visitor_silence: None,
+            access_log_every: proxy.access_log_every.into(),
             most_connections: MOST_CONNECTIONS,
             most_at_hub: MOST_AT_HUB,
             base_url: "/".to_owned(),

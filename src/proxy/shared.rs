@@ -17,6 +17,7 @@ use super::{
     activity::Activity,
     alone::Alone,
     drain::{Crowd, Phase},
+    figures::Figures,
     peers::Shares,
     settings::Settings,
     stopped::Told,
@@ -60,10 +61,14 @@ pub(super) struct Shared {
     pub(super) activity: Activity,
     /// Connections and tunnels.
     pub(super) crowd: Crowd,
+    /// What is counted.
+    pub(super) figures: Figures,
     /// Connections, by the peer's address.
     pub(super) connections: Shares,
     /// Requests at the hub, by the visitor's address.
     pub(super) at_hub: Shares,
+    /// Requests since the beginning, where some get a line in the log.
+    pub(super) lines: AtomicU64,
     /// When forwarded headers of a stranger were last logged.
     pub(super) warned: AtomicU64,
 }
@@ -88,8 +93,10 @@ impl Shared {
             upstream_tls: ArcSwapOption::empty(),
             activity: Activity::default(),
             crowd: Crowd::default(),
+            figures: Figures::default(),
             connections: Shares::default(),
             at_hub: Shares::default(),
+            lines: AtomicU64::new(0),
             warned: AtomicU64::new(0),
         })
     }

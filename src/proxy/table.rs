@@ -309,6 +309,11 @@ impl Routes {
         removed
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.now.load().entries.len()
+    }
+
     /// All routes, in no order.
     pub(super) fn list(&self) -> Vec<Route> {
         self.now.load().entries().map(|entry| entry.route()).collect()
@@ -333,6 +338,8 @@ fn bare(spec: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -447,6 +454,47 @@ mod tests {
             path.len() >= spec.len() && path[..spec.len()] == spec[..]
         };
         specs.iter().filter(fits).max_by_key(|spec| spec.len()).cloned()
+    }
+
+    /// What is promised of a large table; how much longer a build without optimisation may take.
+    #[test]
+    fn a_table_of_200_000_routes_is_quick() {
+        let slow = match (cfg!(debug_assertions), std::env::var_os("JOVIS_STRICT").is_some()) {
+            (true, _) => 50,
+            (false, false) => 5,
+            (false, true) => 1,
+        };
+        let name = |k: u32| format!("/user/somebody-{k}");
+        let all: Vec<Route> = (0..200_000).map(|k| route(&name(k), "http://127.0.0.1:9")).collect();
+        let routes = Routes::new();
+        let began = Instant::now();
+        for some in all.chunks(50) {
+            routes.set(some.to_vec());
+        }
+        let filled = began.elapsed();
+        let one: Vec<Duration> = (0..101)
+            .map(|k| {
+                let began = Instant::now();
+                routes.set(vec![route(&name(k), &format!("http://127.0.0.1:{}", k + 10))]);
+                began.elapsed()
+            })
+            .collect();
+        let one = *one.iter().max().unwrap();
+        let paths: Vec<String> =
+            (0..1_000).map(|k| format!("{}/lab/api/x", name(k * 199))).collect();
+        let began = Instant::now();
+        for _ in 0..100 {
+            for path in &paths {
+                assert!(routes.now().find("host", path).is_some());
+            }
+        }
+        let lookup = began.elapsed() / 100_000;
+        println!(
+            "row large: 200,000 routes in {filled:?}, one more in {one:?} at most, found in {lookup:?}"
+        );
+        assert!(filled < slow * Duration::from_secs(2), "{filled:?}");
+        assert!(one < slow * Duration::from_millis(1), "{one:?}");
+        assert!(lookup < slow * Duration::from_nanos(300), "{lookup:?}");
     }
 
     proptest! {

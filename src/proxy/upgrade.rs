@@ -167,6 +167,7 @@ async fn carry(
         return;
     };
     let Some((backend, early_back)) = backend_io(backend) else { return };
+    let _counted = shared.figures.tunnel();
     match visitor.downcast::<TokioIo<Inbox>>() {
         Ok(parts) => {
             let (visitor, ahead) = parts.io.into_inner().into_inner();

@@ -160,7 +160,23 @@ pub struct Gauge<'a> {
     pub values: Vec<(Vec<(&'a str, &'a str)>, f64)>,
 }
 
-/// All numbers of this process, and these.
+/// What the proxy has told of itself, in the format it goes out in.
+static PROXY: Mutex<(String, String)> = Mutex::new((String::new(), String::new()));
+
+/// The numbers of the proxy of this name, in Prometheus's text format.
+pub fn set_proxy(name: &str, text: String) {
+    *PROXY.lock().unwrap_or_else(PoisonError::into_inner) = (name.to_owned(), text);
+}
+
+/// That proxy has gone. If another has told of itself since, its numbers stay.
+pub fn clear_proxy(name: &str) {
+    let mut proxy = PROXY.lock().unwrap_or_else(PoisonError::into_inner);
+    if proxy.0 == name {
+        proxy.1.clear();
+    }
+}
+
+/// All numbers of this process, the proxy's, and these.
 pub fn encode(gauges: &[Gauge<'_>]) -> String {
     let mut out = String::new();
     for Gauge { name, help, values } in gauges {
@@ -169,6 +185,7 @@ pub fn encode(gauges: &[Gauge<'_>]) -> String {
             line(&mut out, name, &between_braces(labels), *value);
         }
     }
+    out.push_str(&PROXY.lock().unwrap_or_else(PoisonError::into_inner).1);
     let numbers = numbers();
     for (family, series) in &numbers.counts {
         head(&mut out, family.name, family.help, "counter");
@@ -205,11 +222,13 @@ fn between_braces(labels: &[(&str, &str)]) -> String {
     out
 }
 
-fn head(out: &mut String, name: &str, help: &str, kind: &str) {
+/// The first lines of a family.
+pub(crate) fn head(out: &mut String, name: &str, help: &str, kind: &str) {
     put(out, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
 }
 
-fn line(out: &mut String, name: &str, labels: &str, value: f64) {
+/// One number; its labels as they stand between the braces.
+pub(crate) fn line(out: &mut String, name: &str, labels: &str, value: f64) {
     if labels.is_empty() {
         put(out, format_args!("{name} {value}\n"));
     } else {

@@ -1,8 +1,11 @@
-//! The traffic of `.ci/bench`: a user server that is there at once, and WebSocket clients. One file on the standard
-//! library alone, so that `rustc -O` builds it in a moment; a thread for each connection, which is plenty here.
+//! The traffic of `.ci/bench`: a user server that is there at once, and clients. One file on the standard library alone,
+//! so that `rustc -O` builds it in a moment; a thread for each connection, which is plenty here.
 //!
-//! - `load serve`: listens where `JUPYTERHUB_SERVICE_URL` says. `…/size/N` is N bytes, `…/ws` an echo, the rest is empty.
-//! - `load echo ADDRESS PATH SOCKETS SECONDS`: small messages to and fro; prints round trips and seconds.
+//! - `load serve`: listens where `JUPYTERHUB_SERVICE_URL` says. `…/size/N` is N bytes, `…/ws` echoes frames, the rest is
+//!   empty. Bodies that are sent to it are read and thrown away.
+//! - `load echo ADDRESS PATH SOCKETS SECONDS [BYTES]`: messages to and fro; prints round trips and seconds.
+//! - `load put ADDRESS PATH CONNECTIONS SECONDS BYTES`: bodies of that size, one after the other; prints how many, and
+//!   seconds.
 //! - `load idle ADDRESS PATH SOCKETS`: opens sockets, says so, holds them until its input ends.
 
 use std::{
@@ -15,26 +18,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One unmasked text frame of 32 bytes, as the server sends it.
-const ANSWER: [u8; 34] = frame(0x20);
 /// The key and its right answer stand in RFC 6455, section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-
-const fn frame(length: u8) -> [u8; 34] {
-    let mut bytes = [b'x'; 34];
-    bytes[0] = 0x81;
-    bytes[1] = length;
-    bytes
-}
+/// Bytes of a message, where nobody says how many.
+const MESSAGE: usize = 32;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let time = |text: &str| text.parse().map(Duration::from_secs_f64);
     match words[..] {
         ["serve"] => serve(&env::var("JUPYTERHUB_SERVICE_URL")?),
         ["echo", address, path, sockets, seconds] => {
-            echo(address, path, sockets.parse()?, Duration::from_secs_f64(seconds.parse()?))
+            echo(address, path, sockets.parse()?, time(seconds)?, MESSAGE)
+        }
+        ["echo", address, path, sockets, seconds, bytes] => {
+            echo(address, path, sockets.parse()?, time(seconds)?, bytes.parse()?)
+        }
+        ["put", address, path, connections, seconds, bytes] => {
+            put(address, path, connections.parse()?, time(seconds)?, bytes.parse()?)
         }
         ["idle", address, path, sockets] => idle(address, path, sockets.parse()?),
         _ => Err("usage: see the head of tests/bench/load.rs".into()),
@@ -42,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn light(work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().stack_size(64 << 10).spawn(work)
+    thread::Builder::new().stack_size(96 << 10).spawn(work)
 }
 
 fn serve(url: &str) -> Result<(), Box<dyn Error>> {
@@ -62,7 +65,7 @@ fn attend(mut stream: TcpStream, body: &[u8]) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     loop {
-        let (mut path, mut last) = (String::new(), false);
+        let (mut path, mut last, mut length) = (String::new(), false, 0);
         loop {
             line.clear();
             if reader.read_line(&mut line)? == 0 {
@@ -73,83 +76,170 @@ fn attend(mut stream: TcpStream, body: &[u8]) -> io::Result<()> {
             } else if line == "\r\n" {
                 break;
             } else {
-                last |= line.trim_end().eq_ignore_ascii_case("connection: close");
+                let (name, value) = line.split_once(':').unwrap_or_default();
+                last |= name.eq_ignore_ascii_case("connection")
+                    && value.trim().eq_ignore_ascii_case("close");
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.trim().parse().unwrap_or(0);
+                }
             }
         }
+        throw_away(&mut reader, length)?;
         if path.ends_with("/ws") {
             let head =
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade";
             stream.write_all(
                 format!("{head}\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n").as_bytes(),
             )?;
-            let mut masked = [0; 38];
-            while reader.read_exact(&mut masked).is_ok() {
-                stream.write_all(&ANSWER)?;
+            let mut frame = Vec::new();
+            while read_frame(&mut reader, &mut frame).is_ok() {
+                stream.write_all(&message(&frame, false))?;
             }
             return Ok(());
         }
         let wanted = path.split_once("/size/").and_then(|(_, size)| size.parse().ok()).unwrap_or(0);
-        let body = &body[..body.len().min(wanted)];
-        let head =
-            format!("HTTP/1.1 200 OK\r\nX-Bench: 1\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!("HTTP/1.1 200 OK\r\nX-Bench: 1\r\nContent-Length: {wanted}\r\n\r\n");
         // head and body in one write, as a real server would
-        stream.write_all(&[head.as_bytes(), body].concat())?;
+        let first = &body[..body.len().min(wanted)];
+        stream.write_all(&[head.as_bytes(), first].concat())?;
+        let mut left = wanted - first.len();
+        while left > 0 {
+            let piece = &body[..body.len().min(left)];
+            stream.write_all(piece)?;
+            left -= piece.len();
+        }
         if last {
             return Ok(());
         }
     }
 }
 
-struct Socket(TcpStream);
+fn throw_away(reader: &mut BufReader<TcpStream>, mut length: usize) -> io::Result<()> {
+    let held = reader.buffer().len().min(length);
+    reader.consume(held);
+    length -= held;
+    if length == 0 {
+        return Ok(());
+    }
+    let mut room = vec![0; length.min(256 << 10)];
+    while length > 0 {
+        let most = room.len().min(length);
+        match reader.read(&mut room[..most])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => length -= read,
+        }
+    }
+    Ok(())
+}
+
+/// A text frame, masked by zeros (which leave the text as it is) or not at all.
+fn message(text: &[u8], masked: bool) -> Vec<u8> {
+    let mask = if masked { 0x80 } else { 0 };
+    let mut frame = vec![0x81];
+    match text.len() {
+        size @ 0..126 => frame.push(mask | size as u8),
+        size @ 126..65536 => {
+            frame.push(mask | 126);
+            frame.extend((size as u16).to_be_bytes());
+        }
+        size => {
+            frame.push(mask | 127);
+            frame.extend((size as u64).to_be_bytes());
+        }
+    }
+    if masked {
+        frame.extend([0; 4]);
+    }
+    frame.extend(text);
+    frame
+}
+
+/// Reads a frame; its text.
+fn read_frame(reader: &mut impl Read, text: &mut Vec<u8>) -> io::Result<()> {
+    let mut two = [0; 2];
+    reader.read_exact(&mut two)?;
+    let size = match two[1] & 0x7f {
+        126 => {
+            let mut size = [0; 2];
+            reader.read_exact(&mut size)?;
+            u16::from_be_bytes(size).into()
+        }
+        127 => {
+            let mut size = [0; 8];
+            reader.read_exact(&mut size)?;
+            u64::from_be_bytes(size) as usize
+        }
+        size => size.into(),
+    };
+    if two[1] & 0x80 != 0 {
+        reader.read_exact(&mut [0; 4])?;
+    }
+    text.resize(size, 0);
+    reader.read_exact(text)
+}
+
+struct Socket(BufReader<TcpStream>);
 
 impl Socket {
     fn open(address: &str, path: &str) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut stream = connect(address)?;
         let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\n{upgrade}\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
         );
         stream.write_all(head.as_bytes())?;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte)?;
-            head.push(byte[0]);
-        }
+        let head = read_head(&mut stream)?;
         if !head.starts_with(b"HTTP/1.1 101") {
             return Err(io::Error::other(String::from_utf8_lossy(&head).into_owned()));
         }
-        Ok(Self(stream))
+        Ok(Self(BufReader::with_capacity(512, stream)))
     }
 
-    fn round_trip(&mut self) -> io::Result<()> {
-        let mut masked = [0; 38]; // a mask of zeros leaves the text as it is
-        masked[..2].copy_from_slice(&[0x81, 0x80 | 0x20]);
-        masked[6..].fill(b'x');
-        self.0.write_all(&masked)?;
-        let mut answer = [0; 34];
-        self.0.read_exact(&mut answer)?;
-        if answer == ANSWER { Ok(()) } else { Err(io::Error::other("not the echo")) }
+    /// Sends a frame and waits for its text to come back.
+    fn round_trip(&mut self, frame: &[u8], text: &mut Vec<u8>) -> io::Result<()> {
+        self.0.get_mut().write_all(frame)?;
+        read_frame(&mut self.0, text)?;
+        if frame.ends_with(text) { Ok(()) } else { Err(io::Error::other("not the echo")) }
     }
 }
 
-fn echo(address: &str, path: &str, sockets: usize, time: Duration) -> Result<(), Box<dyn Error>> {
-    let start = Arc::new(Barrier::new(sockets));
-    let mut threads = Vec::new();
-    for _ in 0..sockets {
-        let (mut socket, start) = (Socket::open(address, path)?, Arc::clone(&start));
-        threads.push(thread::spawn(move || {
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    Ok(stream)
+}
+
+fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(head)
+}
+
+/// So many do the same again and again for that time; prints how often, and the time.
+fn repeat<C: Send + 'static>(
+    connections: Vec<C>,
+    time: Duration,
+    once: impl Fn(&mut C) -> io::Result<()> + Send + Sync + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let (start, once) = (Arc::new(Barrier::new(connections.len())), Arc::new(once));
+    let each = |mut connection| {
+        let (start, once) = (Arc::clone(&start), Arc::clone(&once));
+        thread::spawn(move || {
             start.wait();
             let (began, mut count) = (Instant::now(), 0_u64);
             while began.elapsed() < time {
-                socket.round_trip()?;
+                once(&mut connection)?;
                 count += 1;
             }
             io::Result::Ok(count)
-        }));
-    }
+        })
+    };
+    let threads: Vec<_> = connections.into_iter().map(each).collect();
     let mut total = 0;
     for thread in threads {
         total += thread.join().map_err(|_| "a client panicked")??;
@@ -158,11 +248,52 @@ fn echo(address: &str, path: &str, sockets: usize, time: Duration) -> Result<(),
     Ok(())
 }
 
+fn echo(
+    address: &str,
+    path: &str,
+    sockets: usize,
+    time: Duration,
+    bytes: usize,
+) -> Result<(), Box<dyn Error>> {
+    let open = |_| Socket::open(address, path).map(|socket| (socket, Vec::new()));
+    let sockets = (0..sockets).map(open).collect::<io::Result<_>>()?;
+    let frame = message(&vec![b'x'; bytes], true);
+    repeat(sockets, time, move |(socket, text)| socket.round_trip(&frame, text))
+}
+
+fn put(
+    address: &str,
+    path: &str,
+    connections: usize,
+    time: Duration,
+    bytes: usize,
+) -> Result<(), Box<dyn Error>> {
+    let connections = (0..connections).map(|_| connect(address)).collect::<io::Result<_>>()?;
+    let head = format!("PUT {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {bytes}\r\n\r\n");
+    let body = vec![b'x'; bytes.min(1 << 20)];
+    repeat(connections, time, move |stream| {
+        stream.write_all(head.as_bytes())?;
+        let mut left = bytes;
+        while left > 0 {
+            let piece = &body[..body.len().min(left)];
+            stream.write_all(piece)?;
+            left -= piece.len();
+        }
+        let head = read_head(stream)?;
+        if head.starts_with(b"HTTP/1.1 200") {
+            Ok(())
+        } else {
+            Err(io::Error::other(String::from_utf8_lossy(&head).into_owned()))
+        }
+    })
+}
+
 fn idle(address: &str, path: &str, sockets: usize) -> Result<(), Box<dyn Error>> {
-    let mut held = Vec::new();
+    let (mut held, mut text) = (Vec::new(), Vec::new());
+    let frame = message(&[b'x'; MESSAGE], true);
     for _ in 0..sockets {
         let mut socket = Socket::open(address, path)?;
-        socket.round_trip()?;
+        socket.round_trip(&frame, &mut text)?;
         held.push(socket);
     }
     println!("open");

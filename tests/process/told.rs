@@ -17,6 +17,38 @@ fn number(site: &Site, series: &str) -> f64 {
     found.map_or(0.0, |number| number.parse().expect("a number"))
 }
 
+#[test]
+fn what_the_proxy_counts_is_told_and_requests_are_logged_where_that_is_wanted() {
+    as_root!();
+    let account = Account::make();
+    let site = Plan::quick()
+        .set("hub.authenticate_prometheus", "false")
+        .set("proxy.access_log_every", "1")
+        .start();
+    let mut visitor = with_server(&site, &account);
+    let mark = site.log.mark();
+    let path = format!("/user/{}/api/status", account.name);
+    let status = visitor.get(&format!("{path}?token=very-secret")).status;
+    let line = site.log.find(mark, PATIENCE, |line| {
+        line.is("request answered") && line.text("path").is_some_and(|it| it == path)
+    });
+    let line = line.unwrap_or_else(|| panic!("{}", site.log.tail(10)));
+    assert_eq!(line.text("from").as_deref(), Some("127.0.0.1"));
+    assert_eq!(line.text("method").as_deref(), Some("GET"));
+    assert_eq!(line.text("status").as_deref(), Some(&*status.to_string()));
+    assert!(!site.log.since(0).iter().any(|line| line.raw.contains("very-secret")));
+    let class = format!("{}xx", status / 100);
+    for series in [
+        format!("jovis_proxy_request_duration_seconds_count{{to=\"server\",code=\"{class}\"}}"),
+        "jovis_proxy_request_duration_seconds_count{to=\"hub\",code=\"2xx\"}".to_owned(),
+        "jovis_proxy_backend_connections_total".to_owned(),
+        "jovis_proxy_routes".to_owned(),
+        "jovis_proxy_open_fds".to_owned(),
+    ] {
+        wait_until(&series, PATIENCE, || number(&site, &series) > 0.0);
+    }
+}
+
 /// Waits until the API tells a cause of this kind for the user's server; its sentence.
 fn cause(visitor: &mut Visitor, account: &Account, kind: &str) -> String {
     let path = format!("/hub/api/users/{}/server", account.name);

@@ -20,6 +20,9 @@ pub struct Proxy {
     pub keep_alive_timeout: Seconds,
     /// Seconds to connect to a user server.
     pub connect_timeout: Seconds,
+    /// Every so many requests one gets a line in the log (event `request answered`: who, what, how it went; never what stands
+    /// behind a `?`). 1: all of them. 0: none.
+    pub access_log_every: u32,
     /// Peers whose `X-Forwarded-*` headers are believed, besides loopback: addresses or networks (`10.0.0.0/8`).
     pub trusted_proxies: Vec<String>,
 }
@@ -34,6 +37,7 @@ impl Default for Proxy {
             header_timeout: Seconds::new(15),
             keep_alive_timeout: Seconds::new(60),
             connect_timeout: Seconds::new(5),
+            access_log_every: 0,
             trusted_proxies: Vec::new(),
         }
     }

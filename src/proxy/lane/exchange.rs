@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io::IoSlice,
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
@@ -10,10 +11,13 @@ use std::{
 };
 
 use http::{
-    HeaderMap,
+    HeaderMap, Method,
     header::{ACCEPT, HOST},
 };
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::{
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
 
 use super::{
     answer::{Body, Head, Ours, Reader},
@@ -25,11 +29,14 @@ use super::{
 use crate::proxy::{
     dial::dial,
     drain::Phase,
-    forward::{ForwardError, complain},
+    figures::Event,
+    forward::{ForwardError, complain, hub_away},
     front::{self, ONLY_TLS, Visit},
     guard::Notes,
     path,
+    served::{self, Line},
     shared::Shared,
+    stopped,
     stream::{Backend, Visitor},
     table::Entry,
     target::{Place, Tls},
@@ -85,11 +92,15 @@ pub(super) async fn run(
     let Some(mut plain) = request::read(&inbox.bytes()[..head], &mut out) else {
         return Outcome::NotHere;
     };
-    let Some(entry) = destination(shared, &plain) else {
+    let Some(entry) = destination(shared, &plain, length.is_some()) else {
         return Outcome::NotHere;
     };
     let in_hand = notes.begin();
-    front::introduce(shared, visit, &entry, &mut plain.fields);
+    let client = front::introduce(shared, visit, &entry, &mut plain.fields);
+    let Some(_place) = place(shared, &entry, client) else {
+        return Outcome::NotHere;
+    };
+    let line = Line::due(shared, client, || (plain.method.clone(), plain.path.clone()));
     plain.finish(&mut out);
     // The body as far as it is here goes along with the head.
     let body = inbox.bytes().len() - head;
@@ -100,14 +111,20 @@ pub(super) async fn run(
     let whole = upload.is_read();
 
     let (backend, reused) = match pool::take(&entry).filter(|_| !fresh) {
-        Some(tcp) => (Backend::Tcp(tcp), true),
+        Some(backend) => (backend, true),
         None => match dial(shared, &entry, shared.settings.load().connect_timeout).await {
             Ok(backend) => (backend, false),
-            Err(error) => return failed(&plain, &entry, ForwardError::Connect(error)),
+            // Who waits for the hub does that elsewhere.
+            Err(_) if entry.is_hub() => return Outcome::NotHere,
+            Err(error) => return failed(shared, &plain, &entry, ForwardError::Connect(error)),
         },
     };
     let closes = plain.last || *shared.phase.borrow() >= Phase::Retiring;
-    let ours = Ours { close: closes, only_tls: visit.tls.then_some(ONLY_TLS), to_head: plain.head };
+    let ours = Ours {
+        close: closes,
+        only_tls: visit.tls.then_some(ONLY_TLS),
+        to_head: plain.method == Method::HEAD,
+    };
     let mut exchange = Exchange {
         shared,
         entry: &entry,
@@ -122,19 +139,39 @@ pub(super) async fn run(
     if length.is_some() {
         shared.activity.note(&entry);
     }
-    let begun = match poll_fn(|cx| exchange.poll_answer(cx, ours)).await {
+    let answering = poll_fn(|cx| exchange.poll_answer(cx, ours));
+    let answer = if entry.is_hub() {
+        let patience = shared.settings.load().hub_patience;
+        tokio::select! {
+            biased;
+            answer = answering => answer,
+            () = hub_away(shared, patience) => {
+                return failed(shared, &plain, &entry, ForwardError::HubAway);
+            }
+        }
+    } else {
+        answering.await
+    };
+    let begun = match answer {
         Ok(begun) => begun,
         Err(NoAnswer::Left) => return Outcome::Left,
-        Err(NoAnswer::Broken) if reused && whole && plain.idempotent => return Outcome::Again,
-        Err(NoAnswer::Broken) => return failed(&plain, &entry, ForwardError::Broken(None)),
+        Err(NoAnswer::Broken) if reused && whole && plain.method.is_idempotent() => {
+            return Outcome::Again;
+        }
+        Err(NoAnswer::Broken) if entry.is_hub() => return Outcome::NotHere,
+        Err(NoAnswer::Broken) => return failed(shared, &plain, &entry, ForwardError::Broken(None)),
         Err(NoAnswer::Irregular) => {
-            return failed(&plain, &entry, ForwardError::Irregular(None));
+            return failed(shared, &plain, &entry, ForwardError::Irregular(None));
         }
     };
     let (status, keep) = (begun.head.status, begun.head.keep);
+    served::tell(shared, &entry, &plain.fields["x-request-id"], line, status, began);
     let clean = match exchange.finish(begun).await {
         Ok(clean) => clean,
-        Err(Broken::From) => return Outcome::Cut,
+        Err(Broken::From) => {
+            shared.figures.count(Event::Cut);
+            return Outcome::Cut;
+        }
         Err(Broken::To) => return Outcome::Left,
     };
     let Exchange { backend, upload, upload_broken, .. } = exchange;
@@ -143,33 +180,47 @@ pub(super) async fn run(
         // Only what went well counts as use, as it does for configurable-http-proxy.
         shared.activity.note(&entry);
     }
-    if let Backend::Tcp(tcp) = backend
-        && keep
-        && uploaded
-        && clean
-        && entry.live.load(Relaxed)
-    {
-        pool::put(&entry, tcp);
+    if keep && uploaded && clean && entry.live.load(Relaxed) {
+        pool::put(&entry, backend);
     }
     inbox.done(here);
     drop(in_hand);
-    front::tell_served(&plain.fields["x-request-id"], &entry, status, began);
     if closes || !uploaded { Outcome::Last } else { Outcome::Kept }
 }
 
-/// Its route, if the way there is short: by TCP, with nothing to be done to the path. (Whatever else a route or a setting
-/// wants done to requests, beyond [`crate::proxy::headers::prepare`], has to be refused here.)
-fn destination(shared: &Shared, plain: &Plain) -> Option<Arc<Entry>> {
+/// Its route, if the way there is short: nothing has to be done to the path, and all that may have to be waited for is
+/// the answer. (Whatever else a route or a setting wants done to requests, beyond [`crate::proxy::headers::prepare`], has
+/// to be refused here.)
+fn destination(shared: &Shared, plain: &Plain, has_body: bool) -> Option<Arc<Entry>> {
     let path = path::matchable(&plain.path).ok()?;
     let host = plain.fields.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let table = shared.routes.now();
-    let entry = table.find(host, &path)?;
-    let short = matches!(entry.target.place, Place::Tcp(_, _, Tls::Without));
-    (short && entry.target.before.is_none() && !entry.is_hub()).then(|| entry.clone())
+    let entry = table.find(host, &path).unwrap_or(&shared.hub);
+    let short = match entry.target.place {
+        Place::Tcp(_, _, Tls::Without) | Place::Unix(_) => entry.target.before.is_none(),
+        _ => false,
+    };
+    let ours = entry.is_hub() && {
+        let settings = shared.settings.load();
+        let asks_only = matches!(plain.method, Method::GET | Method::HEAD) && !has_body;
+        !asks_only
+            || plain.path == "/_chp_healthz"
+            || stopped::owner(&path, &settings.base_url, false).is_some()
+    };
+    (short && !ours).then(|| entry.clone())
 }
 
-fn failed(plain: &Plain, entry: &Arc<Entry>, error: ForwardError) -> Outcome {
-    complain(entry, &error);
+/// A place at the hub, if that needs no waiting. (Nobody needs one elsewhere.)
+fn place(shared: &Shared, entry: &Entry, client: IpAddr) -> Option<Option<OwnedSemaphorePermit>> {
+    let settings = shared.settings.load();
+    if !entry.is_hub() || settings.trusts(client) {
+        return Some(None);
+    }
+    shared.at_hub.of(client, settings.most_at_hub).try_acquire_owned().ok().map(Some)
+}
+
+fn failed(shared: &Shared, plain: &Plain, entry: &Arc<Entry>, error: ForwardError) -> Outcome {
+    complain(shared, entry, &error);
     let asked = plain.accept.clone().map(|accept| (ACCEPT, accept)).into_iter().collect();
     let id = plain.fields.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     Outcome::Failed(Box::new(Failure { error, entry: entry.clone(), asked, id }))

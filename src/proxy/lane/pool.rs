@@ -4,21 +4,20 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    io::ErrorKind,
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Instant,
 };
 
-use tokio::net::TcpStream;
-
 use crate::proxy::{
     pool::{LONGEST_REST, MOST},
+    stream::Backend,
     table::Entry,
 };
 
 struct Resting {
-    backend: TcpStream,
+    backend: Backend,
     since: Instant,
     entry: Arc<Entry>,
 }
@@ -28,7 +27,7 @@ thread_local! {
 }
 
 /// Takes a waiting connection that is still good.
-pub(super) fn take(entry: &Entry) -> Option<TcpStream> {
+pub(super) fn take(entry: &Entry) -> Option<Backend> {
     RESTING.with_borrow_mut(|resting| {
         let row = resting.get_mut(&entry.generation)?;
         // The one that rested least is the least likely to be closed just now.
@@ -42,7 +41,7 @@ pub(super) fn take(entry: &Entry) -> Option<TcpStream> {
 }
 
 /// Puts a connection back after its answer has come to its end.
-pub(super) fn put(entry: &Arc<Entry>, backend: TcpStream) {
+pub(super) fn put(entry: &Arc<Entry>, backend: Backend) {
     // When the thread ends its pool may be gone already; then so is the connection.
     let _ = RESTING.try_with(|resting| {
         let mut resting = resting.borrow_mut();
@@ -67,14 +66,20 @@ pub(in crate::proxy) fn sweep() {
     });
 }
 
-/// Is it open, and has nothing come that nobody asked for?
-fn is_quiet(tcp: &TcpStream) -> bool {
-    match tcp.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-        Poll::Pending => true,
-        // What tokio remembers may be old: the kernel knows.
-        Poll::Ready(_) => {
-            let read = tcp.try_read(&mut [0]);
-            read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+/// Is it open, and has nothing come that nobody asked for? Those by TLS may always have something to say.
+fn is_quiet(backend: &Backend) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    let nothing = |read: io::Result<usize>| {
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    };
+    // What tokio remembers may be old: the kernel knows.
+    match backend {
+        Backend::Tcp(tcp) => {
+            tcp.poll_read_ready(&mut cx).is_pending() || nothing(tcp.try_read(&mut [0]))
         }
+        Backend::Unix(unix) => {
+            unix.poll_read_ready(&mut cx).is_pending() || nothing(unix.try_read(&mut [0]))
+        }
+        _ => false,
     }
 }

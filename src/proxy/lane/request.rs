@@ -2,7 +2,7 @@
 //! none of its business: hyper reads it.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, Method,
     header::{CONNECTION, HOST},
 };
 use memchr::memchr;
@@ -16,10 +16,8 @@ const LONGEST: usize = 48 * 1024;
 
 /// A request that can go the short way.
 pub(super) struct Plain {
-    /// May it be done twice?
-    pub(super) idempotent: bool,
-    /// Is its answer without a body?
-    pub(super) head: bool,
+    /// Its method.
+    pub(super) method: Method,
     /// Is it the connection's last?
     pub(super) last: bool,
     /// Its path, without the query, as it came.
@@ -80,8 +78,7 @@ pub(super) fn read(head: &[u8], out: &mut Vec<u8>) -> Option<Plain> {
     debug_assert!(!fields.contains_key(CONNECTION), "it has its own arm");
     let path = target.split(|byte| *byte == b'?').next()?;
     Some(Plain {
-        idempotent: matches!(method, b"GET" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS"),
-        head: method == b"HEAD",
+        method: Method::from_bytes(method).ok()?,
         last,
         path: std::str::from_utf8(path).ok()?.to_owned(),
         fields,
@@ -180,11 +177,11 @@ mod tests {
              x-xsrftoken: 1\r\nx-a: 1\r\nx-a: 2\r\n\r\n"
         );
         assert_eq!(plain.path, "/user/a/x%20y");
-        assert!(plain.idempotent && !plain.head && !plain.last);
+        assert!(plain.method == Method::PUT && !plain.last);
         assert_eq!(plain.accept.unwrap(), "text/html");
         let (_, plain) =
             written("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
-        assert!(plain.head && plain.last);
+        assert!(plain.method == Method::HEAD && plain.last);
     }
 
     #[test]

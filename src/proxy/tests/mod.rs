@@ -4,6 +4,7 @@ mod floods;
 mod framing;
 mod http2;
 mod hub;
+mod lane;
 mod life;
 mod secure;
 mod support;

@@ -89,12 +89,16 @@ super::events! {
     "A request was answered by the proxy itself, with an error." ""
     "too many at the hub" [debug] [proxy] (from)
     "One visitor has more requests at the hub than it may; it got a 503." ""
+    "request answered" [info] [proxy] (from method path status elapsed_ms request)
+    "A request was answered; said of as many as `proxy.access_log_every` wants, never with what stands behind a `?`." ""
     "request served" [debug] [proxy] (request route status elapsed_ms)
     "A request went through the proxy." ""
     "tunnel broke" [debug] [proxy] (route error)
     "A WebSocket ended without goodbye." ""
     "backend failed" [warn] [proxy] (route error)
     "A server did not take or not finish a request; said once a minute for a route." "One server: its user's matter. Many: look at the machine."
+    "figures not readable" [warn] [hub] (error)
+    "What the proxy has counted is missing in `/hub/metrics` until it tells it again." ""
     "proxy connected" [info] [hub] (sink)
     "The hub keeps the routes of this proxy from now on." ""
     "proxy disconnected" [info] [hub] (sink)
