@@ -185,14 +185,6 @@ impl Answer {
         self
     }
 
-    /// Our own words; nothing, if they are a backend's.
-    pub(super) fn into_own(self) -> Bytes {
-        match self.content {
-            Content::Own(text) => text.unwrap_or_default(),
-            Content::Relayed(_) => Bytes::new(),
-        }
-    }
-
     /// Keeps a place at the hub until this is dropped.
     pub(super) fn placed(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
         self._place = place;

@@ -147,7 +147,7 @@ async fn serve(
         complain(shared, &entry, &error);
         error.page(&entry).answer(&asked, id.to_str().ok())
     });
-    served::tell(shared, &entry, &id, line, response.status().as_u16(), began);
+    served::tell(shared, &entry, Some(&id), line, response.status().as_u16(), began);
     response.map(|body| body.placed(place))
 }
 

@@ -17,7 +17,11 @@ mod single;
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Response};
+use http::{
+    HeaderMap, Response,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
+use http_body_util::{BodyExt as _, Collected, Limited};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -40,8 +44,9 @@ pub(super) use self::pool::sweep;
 /// What a visitor still sends after our last word is thrown away for so long, and so much of it: a reset would take that
 /// word from him.
 const LINGER: (Duration, usize) = (Duration::from_millis(500), 256 * 1024);
-/// Longest time our own last word may take.
+/// Longest time our last word may take, and most bytes of it.
 const LAST_WORD: Duration = Duration::from_secs(10);
+const MOST_WORDS: usize = 1024 * 1024;
 
 /// Serves a visitor until one of us has enough.
 pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, notes: Arc<Notes>) {
@@ -66,8 +71,13 @@ pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, n
             exchange::Outcome::Left => return,
             exchange::Outcome::Cut => return inbox.io().reset(),
             exchange::Outcome::Failed(failure) => {
-                let page = failure.error.page(&failure.entry);
-                let page = page.answer(&failure.asked, failure.id.as_deref());
+                let page = match shared.alone.get() {
+                    Some(alone) => alone.failed(&shared, &failure.target).await,
+                    None => {
+                        let page = failure.error.page(&failure.entry);
+                        page.answer(&failure.asked, failure.id.as_deref())
+                    }
+                };
                 return say(&shared, &mut inbox, visit, page).await;
             }
             exchange::Outcome::NotHere | exchange::Outcome::Again => {}
@@ -95,9 +105,13 @@ async fn refuse(shared: &Shared, inbox: &mut Inbox, visit: Visit) {
 /// Our own last word on a connection.
 async fn say(shared: &Shared, inbox: &mut Inbox, visit: Visit, response: Response<Answer>) {
     let (parts, body) = response.into_parts();
-    let body = body.into_own();
+    // Somebody else's page that is too long or breaks off is none.
+    let body = timeout(LAST_WORD, Limited::new(body, MOST_WORDS).collect()).await;
+    let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
     let mut out = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
     let mut fields = parts.headers;
+    fields.remove(CONTENT_LENGTH);
+    fields.remove(TRANSFER_ENCODING);
     front::finish(shared, &mut fields, visit, true);
     for (name, value) in &fields {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use super::{
     body::Upload,
     dial::{ConnectError, Timed, dial},
+    lane,
     shared::Shared,
     stream::Backend,
     table::Entry,
@@ -67,6 +68,7 @@ pub(super) fn put(entry: &Arc<Entry>, sender: Sender) {
 
 /// Drops what has waited too long and what belongs to routes that are gone.
 pub(super) fn sweep() {
+    lane::sweep();
     RESTING.with_borrow_mut(|resting| {
         resting.retain(|_, lane| {
             lane.retain(|one| {

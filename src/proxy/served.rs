@@ -38,7 +38,7 @@ impl Line {
 pub(super) fn tell(
     shared: &Shared,
     entry: &Entry,
-    id: &HeaderValue,
+    id: Option<&HeaderValue>,
     line: Option<Line>,
     status: u16,
     began: Instant,
@@ -52,13 +52,13 @@ pub(super) fn tell(
     shared.figures.served(class, status, elapsed);
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     if let Some(Line { from, method, path }) = line {
-        let request = id.to_str().unwrap_or_default();
+        let request = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
         // A path may be long, a line must not be.
         let path: String = path.chars().take(512).collect();
         info!(%from, %method, path, status, elapsed_ms, request, "request answered");
     }
     if tracing::enabled!(tracing::Level::DEBUG) {
-        let request = id.to_str().unwrap_or_default();
+        let request = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
         debug!(request, route = entry.spec(), status, elapsed_ms, "request served");
     }
 }

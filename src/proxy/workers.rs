@@ -22,7 +22,6 @@ use tracing::{info, warn};
 
 use super::{
     drain::{Crowd, Phase, reached},
-    lane,
     listen::{Leave, Room, accept, empty},
     pool,
     shared::Shared,
@@ -144,7 +143,6 @@ async fn work(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<Job>, room:
             () = &mut gone => return,
             _ = sweep.tick() => {
                 pool::sweep();
-                lane::sweep();
                 if !more && crowd.count() == 0 {
                     return;
                 }

@@ -101,7 +101,7 @@ pub(in crate::proxy) async fn serve(
             response
         }
         Err(error) => {
-            complain(&entry, &error);
+            complain(shared, &entry, &error);
             if matches!(error, ForwardError::Visitor(_)) {
                 return error.page(&entry).answer(&HeaderMap::new(), None);
             }

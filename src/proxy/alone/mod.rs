@@ -21,6 +21,7 @@ mod public;
 mod redirect;
 mod rules;
 mod run;
+mod short;
 mod spec;
 mod stamps;
 mod tls;

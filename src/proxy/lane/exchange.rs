@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, Method,
+    HeaderMap, Method, Uri,
     header::{ACCEPT, HOST},
 };
 use tokio::{
@@ -71,6 +71,8 @@ pub(super) struct Failure {
     pub(super) asked: HeaderMap,
     /// The request's id.
     pub(super) id: Option<String>,
+    /// What was asked for.
+    pub(super) target: Uri,
 }
 
 /// Takes the request whose head is in the inbox the short way, if it is one for it. `fresh`: over a connection of its own.
@@ -96,11 +98,18 @@ pub(super) async fn run(
         return Outcome::NotHere;
     };
     let in_hand = notes.begin();
-    let client = front::introduce(shared, visit, &entry, &mut plain.fields);
+    let alone = shared.alone.get();
+    let client = match alone {
+        None => front::introduce(shared, visit, &entry, &mut plain.fields),
+        Some(alone) => {
+            alone.introduce(&shared.settings.load(), visit, &entry, &mut plain.fields);
+            visit.peer
+        }
+    };
     let Some(_place) = place(shared, &entry, client) else {
         return Outcome::NotHere;
     };
-    let line = Line::due(shared, client, || (plain.method.clone(), plain.path.clone()));
+    let line = Line::due(shared, client, || (plain.method.clone(), plain.path().to_owned()));
     plain.finish(&mut out);
     // The body as far as it is here goes along with the head.
     let body = inbox.bytes().len() - head;
@@ -122,7 +131,7 @@ pub(super) async fn run(
     let closes = plain.last || *shared.phase.borrow() >= Phase::Retiring;
     let ours = Ours {
         close: closes,
-        only_tls: visit.tls.then_some(ONLY_TLS),
+        only_tls: (visit.tls && alone.is_none()).then_some(ONLY_TLS),
         to_head: plain.method == Method::HEAD,
     };
     let mut exchange = Exchange {
@@ -165,7 +174,10 @@ pub(super) async fn run(
         }
     };
     let (status, keep) = (begun.head.status, begun.head.keep);
-    served::tell(shared, &entry, &plain.fields["x-request-id"], line, status, began);
+    served::tell(shared, &entry, plain.fields.get("x-request-id"), line, status, began);
+    if let Some(alone) = alone {
+        alone.answered(status);
+    }
     let clean = match exchange.finish(begun).await {
         Ok(clean) => clean,
         Err(Broken::From) => {
@@ -192,10 +204,17 @@ pub(super) async fn run(
 /// the answer. (Whatever else a route or a setting wants done to requests, beyond [`crate::proxy::headers::prepare`], has
 /// to be refused here.)
 fn destination(shared: &Shared, plain: &Plain, has_body: bool) -> Option<Arc<Entry>> {
-    let path = path::matchable(&plain.path).ok()?;
+    let path = path::matchable(plain.path()).ok()?;
     let host = plain.fields.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let table = shared.routes.now();
-    let entry = table.find(host, &path).unwrap_or(&shared.hub);
+    let entry = match shared.alone.get() {
+        None => table.find(host, &path).unwrap_or(&shared.hub),
+        Some(alone) if alone.has_short_way(&shared.settings.load()) => table.find(host, &path)?,
+        Some(_) => return None,
+    };
+    if plain.path() == "/_chp_healthz" {
+        return None;
+    }
     let short = match entry.target.place {
         Place::Tcp(_, _, Tls::Without) | Place::Unix(_) => entry.target.before.is_none(),
         _ => false,
@@ -203,9 +222,7 @@ fn destination(shared: &Shared, plain: &Plain, has_body: bool) -> Option<Arc<Ent
     let ours = entry.is_hub() && {
         let settings = shared.settings.load();
         let asks_only = matches!(plain.method, Method::GET | Method::HEAD) && !has_body;
-        !asks_only
-            || plain.path == "/_chp_healthz"
-            || stopped::owner(&path, &settings.base_url, false).is_some()
+        !asks_only || stopped::owner(&path, &settings.base_url, false).is_some()
     };
     (short && !ours).then(|| entry.clone())
 }
@@ -223,7 +240,8 @@ fn failed(shared: &Shared, plain: &Plain, entry: &Arc<Entry>, error: ForwardErro
     complain(shared, entry, &error);
     let asked = plain.accept.clone().map(|accept| (ACCEPT, accept)).into_iter().collect();
     let id = plain.fields.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    Outcome::Failed(Box::new(Failure { error, entry: entry.clone(), asked, id }))
+    let target = plain.target.parse().unwrap_or_default();
+    Outcome::Failed(Box::new(Failure { error, entry: entry.clone(), asked, id, target }))
 }
 
 /// One request and its answer.

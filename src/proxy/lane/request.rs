@@ -20,8 +20,8 @@ pub(super) struct Plain {
     pub(super) method: Method,
     /// Is it the connection's last?
     pub(super) last: bool,
-    /// Its path, without the query, as it came.
-    pub(super) path: String,
+    /// Path and query, as they came.
+    pub(super) target: String,
     /// The fields that rules are about: `Host`, what is meant for this connection only, what tells where it comes from.
     /// All others have been written already.
     pub(super) fields: HeaderMap,
@@ -76,17 +76,21 @@ pub(super) fn read(head: &[u8], out: &mut Vec<u8>) -> Option<Plain> {
         return None;
     }
     debug_assert!(!fields.contains_key(CONNECTION), "it has its own arm");
-    let path = target.split(|byte| *byte == b'?').next()?;
     Some(Plain {
         method: Method::from_bytes(method).ok()?,
         last,
-        path: std::str::from_utf8(path).ok()?.to_owned(),
+        target: std::str::from_utf8(target).ok()?.to_owned(),
         fields,
         accept,
     })
 }
 
 impl Plain {
+    /// Its path, without the query.
+    pub(super) fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+
     /// Writes the fields that were held back, as the rules have left them, and the end of the head.
     pub(super) fn finish(&self, out: &mut Vec<u8>) {
         for (name, value) in &self.fields {
@@ -176,7 +180,7 @@ mod tests {
             "PUT /user/a/x%20y?q=1 HTTP/1.1\r\nCookie: b=c\r\nAccept: text/html\r\nContent-Length: 3\r\nhost: a:80\r\n\
              x-xsrftoken: 1\r\nx-a: 1\r\nx-a: 2\r\n\r\n"
         );
-        assert_eq!(plain.path, "/user/a/x%20y");
+        assert_eq!(plain.path(), "/user/a/x%20y");
         assert!(plain.method == Method::PUT && !plain.last);
         assert_eq!(plain.accept.unwrap(), "text/html");
         let (_, plain) =

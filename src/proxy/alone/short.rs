@@ -1,0 +1,57 @@
+//! Where a proxy stands alone: what the short way of plain requests ([`crate::proxy::lane`]) needs to know.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header::HOST};
+
+use super::{Alone, rules::From};
+use crate::proxy::{body::Answer, front::Visit, settings::Settings, shared::Shared, table::Entry};
+
+impl Alone {
+    /// Can plain requests go it? Only where nothing but fields is changed, and nobody looks at the clock.
+    pub(in crate::proxy) fn has_short_way(&self, settings: &Settings) -> bool {
+        let rules = &self.rules;
+        rules.prepend_path
+            && rules.include_prefix
+            && !rules.auto_rewrite
+            && !rules.change_origin
+            && rules.protocol_rewrite.is_none()
+            && rules.custom.is_empty()
+            && settings.proxy_timeout.is_none()
+            && settings.visitor_silence.is_none()
+    }
+
+    /// Prepares the fields that there are rules about.
+    pub(in crate::proxy) fn introduce(
+        &self,
+        settings: &Settings,
+        visit: Visit,
+        entry: &Entry,
+        fields: &mut HeaderMap,
+    ) {
+        let host = fields.get(HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        let trusted = settings.trusts(visit.peer);
+        let from =
+            From { peer: visit.peer, trusted, tls: visit.tls, websocket: false, host: &host };
+        self.rules.prepare(fields, from, entry);
+    }
+
+    /// A request was answered by its target.
+    pub(in crate::proxy) fn answered(&self, status: u16) {
+        self.counts.web.fetch_add(1, Relaxed);
+        if let Ok(status) = StatusCode::from_u16(status) {
+            self.counts.proxy.count(status);
+        }
+    }
+
+    /// What a visitor gets whose request was not answered.
+    pub(in crate::proxy) async fn failed(
+        &self,
+        shared: &Arc<Shared>,
+        asked: &Uri,
+    ) -> Response<Answer> {
+        self.counts.web.fetch_add(1, Relaxed);
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        self.errors.answer(shared, self, status, asked, false).await
+    }
+}
