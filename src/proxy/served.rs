@@ -55,7 +55,7 @@ pub(super) fn tell(
         let request = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
         // A path may be long, a line must not be.
         let path: String = path.chars().take(512).collect();
-        info!(%from, %method, path, status, elapsed_ms, request, "request answered");
+        info!(%from, %method, path, status, elapsed_ms, request, "visitor answered");
     }
     if tracing::enabled!(tracing::Level::DEBUG) {
         let request = id.and_then(|id| id.to_str().ok()).unwrap_or_default();

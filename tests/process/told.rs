@@ -30,7 +30,7 @@ fn what_the_proxy_counts_is_told_and_requests_are_logged_where_that_is_wanted() 
     let path = format!("/user/{}/api/status", account.name);
     let status = visitor.get(&format!("{path}?token=very-secret")).status;
     let line = site.log.find(mark, PATIENCE, |line| {
-        line.is("request answered") && line.text("path").is_some_and(|it| it == path)
+        line.is("visitor answered") && line.text("path").is_some_and(|it| it == path)
     });
     let line = line.unwrap_or_else(|| panic!("{}", site.log.tail(10)));
     assert_eq!(line.text("from").as_deref(), Some("127.0.0.1"));

@@ -20,7 +20,7 @@ pub struct Proxy {
     pub keep_alive_timeout: Seconds,
     /// Seconds to connect to a user server.
     pub connect_timeout: Seconds,
-    /// Every so many requests one gets a line in the log (event `request answered`: who, what, how it went; never what stands
+    /// Every so many requests one gets a line in the log (event `visitor answered`: who, what, how it went; never what stands
     /// behind a `?`). 1: all of them. 0: none.
     pub access_log_every: u32,
     /// Peers whose `X-Forwarded-*` headers are believed, besides loopback: addresses or networks (`10.0.0.0/8`).

@@ -4,14 +4,19 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header::HOST};
 
-use super::{Alone, rules::From};
+use super::{
+    Alone,
+    errors::{ASKS_FOR_PAGE, Asked},
+    rules::From,
+};
 use crate::proxy::{body::Answer, front::Visit, settings::Settings, shared::Shared, table::Entry};
 
 impl Alone {
-    /// Can plain requests go it? Only where nothing but fields is changed, and nobody looks at the clock.
-    pub(in crate::proxy) fn has_short_way(&self, settings: &Settings) -> bool {
+    /// Can this request go it? Only where nothing but fields is changed, and nobody looks at the clock.
+    pub(in crate::proxy) fn has_short_way(&self, settings: &Settings, fields: &HeaderMap) -> bool {
         let rules = &self.rules;
-        rules.prepend_path
+        !fields.contains_key(ASKS_FOR_PAGE)
+            && rules.prepend_path
             && rules.include_prefix
             && !rules.auto_rewrite
             && !rules.change_origin
@@ -51,7 +56,7 @@ impl Alone {
         asked: &Uri,
     ) -> Response<Answer> {
         self.counts.web.fetch_add(1, Relaxed);
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        self.errors.answer(shared, self, status, asked, false).await
+        let asked = Asked { uri: asked.clone(), websocket: false, for_page: false };
+        self.errors.answer(shared, self, StatusCode::SERVICE_UNAVAILABLE, &asked).await
     }
 }

@@ -209,15 +209,19 @@ fn destination(shared: &Shared, plain: &Plain, has_body: bool) -> Option<Arc<Ent
     let table = shared.routes.now();
     let entry = match shared.alone.get() {
         None => table.find(host, &path).unwrap_or(&shared.hub),
-        Some(alone) if alone.has_short_way(&shared.settings.load()) => table.find(host, &path)?,
+        Some(alone) if alone.has_short_way(&shared.settings.load(), &plain.fields) => {
+            table.find(host, &path)?
+        }
         Some(_) => return None,
     };
     if plain.path() == "/_chp_healthz" {
         return None;
     }
     let short = match entry.target.place {
-        Place::Tcp(_, _, Tls::Without) | Place::Unix(_) => entry.target.before.is_none(),
-        _ => false,
+        Place::V4(_, Tls::Without) | Place::Tcp(_, Tls::Without) | Place::Unix(_) => {
+            entry.target.before.is_none()
+        }
+        Place::V4(_, Tls::With) | Place::Tcp(_, Tls::With) | Place::Unusable => false,
     };
     let ours = entry.is_hub() && {
         let settings = shared.settings.load();

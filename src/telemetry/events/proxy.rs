@@ -89,7 +89,7 @@ super::events! {
     "A request was answered by the proxy itself, with an error." ""
     "too many at the hub" [debug] [proxy] (from)
     "One visitor has more requests at the hub than it may; it got a 503." ""
-    "request answered" [info] [proxy] (from method path status elapsed_ms request)
+    "visitor answered" [info] [proxy] (from method path status elapsed_ms request)
     "A request was answered; said of as many as `proxy.access_log_every` wants, never with what stands behind a `?`." ""
     "request served" [debug] [proxy] (request route status elapsed_ms)
     "A request went through the proxy." ""
