@@ -1,4 +1,4 @@
-//! A visitor's connection that speaks HTTP/2, its frames counted on their way to hyper. What h1's [`super::guard`] does
+//! A visitor's connection that speaks HTTP/2, its frames counted on their way to hyper. What h1's [`super::lane`] does
 //! with bytes, this does with frames: the watchdog's notes, and an end to floods.
 
 use std::{

@@ -94,7 +94,7 @@ pub(super) fn finish(shared: &Shared, fields: &mut HeaderMap, visit: Visit, last
     }
 }
 
-/// Answers a request that the guard has let through.
+/// Answers a request that was read as one unambiguous message.
 async fn serve(
     shared: &Arc<Shared>,
     visit: Visit,

@@ -1,16 +1,18 @@
 //! Role proxy: carries every byte between visitors, user servers and the hub; outlives the hub.
 //!
 //! ```text
-//! listen ─ serve ─ guard(scan) ────── hyper ─ front ─ path, table ─┬─ forward ─ pool ─ backend
-//!            tls └ counted(frames) ───┘         http2, headers, pages └─ upgrade ─ relay ─ backend
-//! run (root's link) ─ control (hub's link: routes in, activity out) ─ drain
+//! listen ─ serve ─┬─ lane: inbox(scan) ─┬─ exchange ─ backend                 a plain request: no hyper
+//!            tls  │                     └─ single ─┬─ hyper ─ front ─┬─ forward ─ pool ─ backend
+//!                 └─ counted(frames) ──────────────┘   http2, pages  └─ upgrade ─ relay ─ backend
+//! run (root's link) ─ control (hub's link: routes in, activity and figures out) ─ drain
 //! ```
 //!
-//! `stopped` answers programs that ask for servers that do not run. `peers` sees that no one address takes all connections, or all places at the hub.
+//! All ask `path` and `table` where a request goes and `headers` what its fields become; `guard` notes for the watchdog how a
+//! connection does; `figures` counts, `served` writes the access log. `stopped` answers programs that ask for servers that do not run. `peers` sees that no one address takes all connections, or all places at the hub.
 //!
 //! `alone` is the same without root and hub: `jovis proxy`, which takes the place of configurable-http-proxy.
 //!
-//! Read `run` for its life, `front` for a request's. Pure: `scan`, `frames`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
+//! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `frames`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;

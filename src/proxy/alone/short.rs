@@ -1,6 +1,9 @@
 //! Where a proxy stands alone: what the short way of plain requests ([`crate::proxy::lane`]) needs to know.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header::HOST};
 
@@ -41,9 +44,10 @@ impl Alone {
         self.rules.prepare(fields, from, entry);
     }
 
-    /// A request was answered by its target.
-    pub(in crate::proxy) fn answered(&self, status: u16) {
+    /// A request was answered by its target, whose route was found in so long.
+    pub(in crate::proxy) fn answered(&self, status: u16, finding: Duration) {
         self.counts.web.fetch_add(1, Relaxed);
+        self.counts.finding.add(finding);
         if let Ok(status) = StatusCode::from_u16(status) {
             self.counts.proxy.count(status);
         }

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{
@@ -94,11 +94,13 @@ pub(super) async fn run(
     let Some(mut plain) = request::read(&inbox.bytes()[..head], &mut out) else {
         return Outcome::NotHere;
     };
+    let alone = shared.alone.get();
+    let looks = alone.map(|_| Instant::now());
     let Some(entry) = destination(shared, &plain, length.is_some()) else {
         return Outcome::NotHere;
     };
+    let finding = looks.map_or(Duration::ZERO, |since| since.elapsed());
     let in_hand = notes.begin();
-    let alone = shared.alone.get();
     let client = match alone {
         None => front::introduce(shared, visit, &entry, &mut plain.fields),
         Some(alone) => {
@@ -176,7 +178,7 @@ pub(super) async fn run(
     let (status, keep) = (begun.head.status, begun.head.keep);
     served::tell(shared, &entry, plain.fields.get("x-request-id"), line, status, began);
     if let Some(alone) = alone {
-        alone.answered(status);
+        alone.answered(status, finding);
     }
     let clean = match exchange.finish(begun).await {
         Ok(clean) => clean,
