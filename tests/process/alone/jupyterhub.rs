@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::stand::ports;
-use crate::support::{python_home, wait_for};
+use crate::support::{process::Process, python_home, wait_for};
 
 /// Longest time for all of it, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -39,6 +39,21 @@ fn a_real_jupyterhub_runs_with_it() {
     let tail = lines[lines.len().saturating_sub(80)..].join("\n");
     assert!(good, "{said}\n{tail}");
     println!("{said}");
+}
+
+/// What JupyterHub's tests leave behind, known by this folder in their `PATH`: servers that some of them do not stop. They
+/// are ended when this is dropped.
+struct Left(String);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        for process in Process::all() {
+            let theirs = |entry: &String| entry.starts_with("PATH=") && entry.contains(&self.0);
+            if process.environment().iter().any(theirs) {
+                process.kill();
+            }
+        }
+    }
 }
 
 /// JupyterHub's tests that go through the proxy, and whether with a domain for each user. Its other tests do not touch it.
@@ -73,6 +88,7 @@ fn jupyterhubs_own_proxy_tests_pass_against_it() {
     let path = std::env::var("PATH").unwrap_or_default();
     let environment = python.parent().unwrap().display().to_string();
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/alone");
+    let _left = Left(bin.display().to_string());
     for (tests, subdomains) in OF_THE_PROXY {
         let [port] = ports();
         let mut pytest = Command::new(&python);
