@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::{
     change,
     sections::{
-        Choice, Config, CustomScope, Dummy, Image, LoadGroup, Local, Number, Offer, OtherAuth, Pam,
-        Profile, ProfileOption, Role, Service, Simple, Text,
+        Certificate, Choice, Config, CustomScope, Dummy, Image, LoadGroup, Local, Number, Offer,
+        OtherAuth, Pam, Profile, ProfileOption, Role, Service, Simple, Text,
     },
 };
 
@@ -230,7 +230,7 @@ macro_rules! defaults {
 fn default_of(kind: &str) -> Value {
     defaults!(
         kind, Pam, Dummy, OtherAuth, Local, Simple, Role, Service, LoadGroup, CustomScope,
-        Profile, ProfileOption, Choice, Number, Text, Image, Offer
+        Profile, ProfileOption, Choice, Number, Text, Image, Offer, Certificate
     )
 }
 

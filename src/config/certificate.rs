@@ -1,22 +1,23 @@
-//! Certificate and key of the public listener: do they belong together, and until when are they good? Pure.
+//! Certificates and keys of the public listener: do they belong together, whose are they, and until when are they good?
+//! Pure.
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use super::secret::Tls;
+use super::secret::Identity;
 
 /// Can the certificate and its key be used, and do they belong together?
 ///
 /// # Errors
 ///
 /// Why not, in words that quote nothing of the key.
-pub fn fits(tls: &Tls) -> Result<(), String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.certificate).collect();
+pub fn fits(identity: &Identity) -> Result<(), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&identity.certificate).collect();
     let chain = chain.map_err(|error| format!("the certificate is damaged: {error}"))?;
     if chain.is_empty() {
         return Err("there is no certificate in the file".to_owned());
     }
     // Its errors may quote the file, and it holds a key: they are not passed on.
-    let key = PrivateKeyDer::from_pem_slice(tls.key.reveal())
+    let key = PrivateKeyDer::from_pem_slice(identity.key.reveal())
         .map_err(|_| "the key is damaged or encrypted".to_owned())?;
     match rustls::sign::CertifiedKey::from_der(
         chain,
@@ -31,11 +32,76 @@ pub fn fits(tls: &Tls) -> Result<(), String> {
     }
 }
 
+/// Can these be authorities, and is there one?
+///
+/// # Errors
+///
+/// Why not.
+pub fn authorities(pem: &[u8]) -> Result<rustls::RootCertStore, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for one in CertificateDer::pem_slice_iter(pem) {
+        let one = one.map_err(|error| format!("a certificate is damaged: {error}"))?;
+        roots.add(one).map_err(|error| format!("a certificate cannot be used: {error}"))?;
+    }
+    if roots.is_empty() { Err("there is no certificate in the file".to_owned()) } else { Ok(roots) }
+}
+
 /// The second since 1970 after which the first certificate of this PEM file is no longer good; none where that cannot
 /// be read.
 pub fn expiry(pem: &[u8]) -> Option<i64> {
     let certificate = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
-    let (_, whole, _) = element(&certificate)?;
+    let (_, validity, _) = element(from_validity(&certificate)?)?;
+    let (_, _, rest) = element(validity)?;
+    let (tag, text, _) = element(rest)?;
+    moment(tag, std::str::from_utf8(text).ok()?)
+}
+
+/// The host names that the first certificate of this PEM file bears (RFC 5280, section 4.2.1.6), in lower case; one may
+/// begin with `*.`. Its common name is none: browsers don't look at it either.
+pub fn names(pem: &[u8]) -> Vec<String> {
+    let certificate = CertificateDer::pem_slice_iter(pem).next();
+    let found = certificate.and_then(Result::ok).and_then(|certificate| {
+        let mut names = Vec::new();
+        let mut rest = alternative_names(&certificate)?;
+        while let Some((tag, name, more)) = element(rest) {
+            // [2], dNSName.
+            if tag == 0x82
+                && let Ok(name) = std::str::from_utf8(name)
+            {
+                names.push(name.to_ascii_lowercase());
+            }
+            rest = more;
+        }
+        Some(names)
+    });
+    found.unwrap_or_default()
+}
+
+/// The content of the extension subjectAltName.
+fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
+    // Behind validity stand the subject and its key; then what is optional, of which the extensions are [3].
+    let mut fields = from_validity(certificate)?;
+    while element(fields)?.0 != 0xA3 {
+        fields = element(fields)?.2;
+    }
+    let (_, extensions, _) = element(element(fields)?.1)?;
+    let mut rest = extensions;
+    loop {
+        let (_, extension, more) = element(rest)?;
+        let (_, id, value) = element(extension)?;
+        if id == [0x55, 0x1D, 0x11] {
+            // A flag may stand in front of the value, which is packed once more.
+            let (tag, content, behind) = element(value)?;
+            let packed = if tag == 0x01 { element(behind)?.1 } else { content };
+            return Some(element(packed)?.1);
+        }
+        rest = more;
+    }
+}
+
+/// A certificate's fields from its validity on.
+fn from_validity(certificate: &[u8]) -> Option<&[u8]> {
+    let (_, whole, _) = element(certificate)?;
     let (_, mut fields, _) = element(whole)?;
     // A version, if there is one; then serial number, algorithm, issuer; then the two moments.
     if element(fields)?.0 == 0xA0 {
@@ -44,10 +110,7 @@ pub fn expiry(pem: &[u8]) -> Option<i64> {
     for _ in 0..3 {
         fields = element(fields)?.2;
     }
-    let (_, validity, _) = element(fields)?;
-    let (_, _, rest) = element(validity)?;
-    let (tag, text, _) = element(rest)?;
-    moment(tag, std::str::from_utf8(text).ok()?)
+    Some(fields)
 }
 
 /// Tag, content and what follows: the head of DER.
@@ -108,6 +171,17 @@ mod tests {
         assert_eq!(expiry(rsa), Some(4_948_900_337));
         assert_eq!(expiry(include_bytes!("../proxy/tests/tls/ec-sec1.pem")), None);
         assert_eq!(expiry(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), None);
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_read() {
+        let named = include_bytes!("../proxy/tests/tls/names-cert.pem");
+        assert_eq!(names(named), ["hub.example.org", "*.lab.example.org"]);
+        assert_eq!(names(include_bytes!("../proxy/tests/tls/ec-cert.pem")), ["localhost"]);
+        assert!(names(include_bytes!("../proxy/tests/tls/ec-sec1.pem")).is_empty());
+        assert!(
+            names(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_empty()
+        );
     }
 
     #[test]

@@ -100,6 +100,14 @@ const TABLE: &[(&str, Class)] = &[
     ("proxy.connect_timeout", Live),
     ("proxy.access_log_every", Live),
     ("proxy.trusted_proxies", Live),
+    ("proxy.proxy_protocol", Live),
+    ("proxy.certificates", Rebind),
+    ("proxy.client_ca", Rebind),
+    ("proxy.tls_min", Live),
+    ("proxy.http2", Live),
+    ("proxy.hsts", Live),
+    ("proxy.redirect_port", Rebind),
+    ("proxy.redirect_to", Live),
     ("auth.class", Live),
     ("auth.class.Pam.service", Live),
     ("auth.class.Pam.timeout", Live),
@@ -250,9 +258,11 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
         Value::Number(number) => (number.as_u64()? + 1).into(),
         Value::String(_) if path == "log.format" => "Json".into(),
         Value::String(_) if path == "spawner.restart" => "Never".into(),
+        Value::String(_) if path == "proxy.tls_min" => "Tls13".into(),
         Value::String(text) => format!("{text}x").into(),
         Value::Null if path == "shutdown.servers" => "Keep".into(),
         Value::Null => true.into(),
+        Value::Array(_) if path == "proxy.certificates" => serde_json::json!([{"cert": "x"}]),
         Value::Array(_) if ["roles", "services", "auth.others"].contains(&path) => {
             serde_json::json!([{"name": "x"}])
         }

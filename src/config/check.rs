@@ -104,6 +104,7 @@ pub fn deep(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     for (path, ip, port) in [
         ("hub.port", &config.hub.ip, config.hub.port),
         ("hub.hub_port", &config.hub.hub_ip, config.hub.hub_port),
+        ("proxy.redirect_port", &config.hub.ip, config.proxy.redirect_port),
     ] {
         let ip = if ip.is_empty() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
@@ -116,7 +117,7 @@ pub fn deep(effective: &Effective, world: &dyn World) -> Vec<Finding> {
             say.warn(path, format!("port {port} cannot be had now: {error} (is a hub running?)"));
         }
     }
-    if let Err(error) = super::secret::tls(&config.hub) {
+    if let Err(error) = super::secret::tls(config) {
         say.error("hub.ssl_cert", error.to_string());
     }
     for name in config.auth.allowed_users.iter().chain(&config.auth.admin_users) {

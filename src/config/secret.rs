@@ -24,7 +24,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{certificate, sections};
+use super::{Config, certificate, sections};
 
 /// Name of the cookie secret's file in the state directory.
 pub const COOKIE_SECRET: &str = "cookie_secret";
@@ -78,8 +78,10 @@ pub enum SecretError {
         source: io::Error,
     },
     /// No certificate, no key, or not the same one's.
-    #[error("hub.ssl_cert: {}: {words}", path.display())]
+    #[error("{setting}: {}: {words}", path.display())]
     Unusable {
+        /// What names it.
+        setting: &'static str,
         /// The certificate's file.
         path: PathBuf,
         /// Why.
@@ -215,13 +217,24 @@ fn to_hex(bytes: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// Certificate chain and key of the public listener, PEM.
+/// A certificate chain and its key, PEM.
 #[derive(Debug, Clone)]
-pub struct Tls {
+pub struct Identity {
     /// The chain.
     pub certificate: Vec<u8>,
     /// Its key.
     pub key: Secret<Vec<u8>>,
+}
+
+/// What the public listener needs for TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Shown to whoever asks for no name, or for one that no other bears.
+    pub identity: Identity,
+    /// Those for other names.
+    pub others: Vec<Identity>,
+    /// Who signs visitors' certificates, PEM; empty: visitors need none.
+    pub client_ca: Vec<u8>,
 }
 
 /// Reads the public listener's TLS files; `None` where none are set.
@@ -229,19 +242,40 @@ pub struct Tls {
 /// # Errors
 ///
 /// A file that is set cannot be read, or what it holds cannot be used.
-pub fn tls(hub: &sections::Hub) -> Result<Option<Tls>, SecretError> {
-    let (cert, key) = (&hub.ssl_cert, &hub.ssl_key);
-    if cert.as_os_str().is_empty() {
+pub fn tls(config: &Config) -> Result<Option<Tls>, SecretError> {
+    let (hub, proxy) = (&config.hub, &config.proxy);
+    if hub.ssl_cert.as_os_str().is_empty() {
         return Ok(None);
     }
+    let identity = identity("hub.ssl_cert", &hub.ssl_cert, &hub.ssl_key)?;
+    let others = proxy.certificates.iter();
+    let others = others.map(|one| self::identity("proxy.certificates", &one.cert, &one.key));
+    let others = others.collect::<Result<_, _>>()?;
+    let authorities = &proxy.client_ca;
+    let client_ca = if authorities.as_os_str().is_empty() {
+        Vec::new()
+    } else {
+        let pem = std::fs::read(authorities).map_err(failed(authorities, "cannot be read"))?;
+        certificate::authorities(&pem).map_err(|words| SecretError::Unusable {
+            setting: "proxy.client_ca",
+            path: authorities.clone(),
+            words,
+        })?;
+        pem
+    };
+    Ok(Some(Tls { identity, others, client_ca }))
+}
+
+/// Reads a certificate and its key, which stands in the same file if it has no path of its own.
+fn identity(setting: &'static str, cert: &Path, key: &Path) -> Result<Identity, SecretError> {
     let read = |path: &Path| std::fs::read(path).map_err(failed(path, "cannot be read"));
     let certificate = read(cert)?;
     let key =
         Secret::new(if key.as_os_str().is_empty() { certificate.clone() } else { read(key)? });
-    let tls = Tls { certificate, key };
-    match certificate::fits(&tls) {
-        Ok(()) => Ok(Some(tls)),
-        Err(words) => Err(SecretError::Unusable { path: cert.clone(), words }),
+    let identity = Identity { certificate, key };
+    match certificate::fits(&identity) {
+        Ok(()) => Ok(identity),
+        Err(words) => Err(SecretError::Unusable { setting, path: cert.to_owned(), words }),
     }
 }
 

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use jovis_actors::domain::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, secret::Tls, sections};
+use super::{
+    Config,
+    secret::{Identity, Tls},
+    sections,
+};
 
 /// The hub's.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +59,15 @@ pub struct ProxySlice {
     pub certificate: Vec<u8>,
     /// Its key, PEM.
     pub key: Secret<Vec<u8>>,
+    /// Those for other names, each with its key, PEM.
+    #[serde(default)]
+    pub certificates: Vec<(Vec<u8>, Secret<Vec<u8>>)>,
+    /// Who signs visitors' certificates, PEM; empty: visitors need none.
+    #[serde(default)]
+    pub client_ca: Vec<u8>,
+    /// Where visitors without TLS are sent, if they are.
+    #[serde(default)]
+    pub redirect_to: u16,
 }
 
 impl HubSlice {
@@ -94,10 +107,15 @@ impl HubSlice {
 impl ProxySlice {
     /// What the proxy gets. `hub_socket`: where the hub answers it.
     pub fn new(config: &Config, tls: Option<Tls>, hub_socket: String) -> Self {
-        let (certificate, key) = tls.map_or_else(
-            || (Vec::new(), Secret::new(Vec::new())),
-            |tls| (tls.certificate, tls.key),
-        );
+        let nobody = Identity { certificate: Vec::new(), key: Secret::new(Vec::new()) };
+        let none = Tls { identity: nobody, others: Vec::new(), client_ca: Vec::new() };
+        let Tls { identity: Identity { certificate, key }, others, client_ca } =
+            tls.unwrap_or(none);
+        let certificates = others.into_iter().map(|one| (one.certificate, one.key)).collect();
+        let redirect_to = match config.proxy.redirect_to {
+            0 => config.hub.port,
+            other => other,
+        };
         Self {
             proxy: config.proxy.clone(),
             log: config.log.clone(),
@@ -106,6 +124,9 @@ impl ProxySlice {
             hub_socket,
             certificate,
             key,
+            certificates,
+            client_ca,
+            redirect_to,
         }
     }
 
@@ -172,6 +193,9 @@ impl ToWire for ProxySlice {
             hub_socket: &'a str,
             certificate: &'a [u8],
             key: &'a [u8],
+            certificates: Vec<(&'a [u8], &'a [u8])>,
+            client_ca: &'a [u8],
+            redirect_to: u16,
         }
         let wire = Wire {
             proxy: &self.proxy,
@@ -181,6 +205,13 @@ impl ToWire for ProxySlice {
             hub_socket: &self.hub_socket,
             certificate: &self.certificate,
             key: self.key.reveal(),
+            certificates: self
+                .certificates
+                .iter()
+                .map(|(certificate, key)| (certificate.as_slice(), key.reveal().as_slice()))
+                .collect(),
+            client_ca: &self.client_ca,
+            redirect_to: self.redirect_to,
         };
         serde_json::to_vec(&wire).expect("a slice is plain data")
     }
@@ -214,7 +245,11 @@ mod tests {
         assert_eq!((back.cookie_secret.reveal(), back.tls, back.privileged), (&secret, true, true));
         assert_eq!(back.api_url, "http://127.0.0.1:8081/hub/api");
 
-        let tls = Tls { certificate: b"chain".to_vec(), key: Secret::new(secret.clone()) };
+        let identity =
+            || Identity { certificate: b"chain".to_vec(), key: Secret::new(secret.clone()) };
+        let client_ca = b"authority".to_vec();
+        let tls = Tls { identity: identity(), others: vec![identity()], client_ca };
+        config.proxy.redirect_to = 8443;
         let proxy = ProxySlice::new(&config, Some(tls), "/run/x".into());
         let back = ProxySlice::from_wire(&proxy.to_wire()).unwrap();
         assert_eq!(
@@ -226,6 +261,9 @@ mod tests {
             ("/run/x", b"chain".as_slice())
         );
         assert_eq!(back.key.reveal(), &secret);
+        let (certificate, key) = &back.certificates[0];
+        assert_eq!((certificate.as_slice(), key.reveal()), (&b"chain"[..], &secret));
+        assert_eq!((back.client_ca.as_slice(), back.redirect_to), (&b"authority"[..], 8443));
         let shown = format!("{hub:?}{proxy:?}{:?}", config);
         assert!(!shown.contains("hunter2") && !shown.contains("201"), "{shown}");
     }

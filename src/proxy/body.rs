@@ -180,8 +180,8 @@ impl Answer {
     }
 
     /// The request is in hand until this is dropped.
-    pub(super) fn holding(mut self, in_hand: InHand) -> Self {
-        self._in_hand = Some(in_hand);
+    pub(super) fn holding(mut self, in_hand: Option<InHand>) -> Self {
+        self._in_hand = in_hand;
         self
     }
 

@@ -190,6 +190,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     const DATA: u8 = 0;
@@ -314,6 +316,19 @@ mod tests {
             let outcome = stream.chunks(size).try_for_each(|piece| frames.feed(piece, 0));
             assert_eq!(outcome, Err(Flood::Resets), "{size}");
             assert_eq!((frames.control.level, frames.resets.level), (0, 201_000), "{size}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_end_alike(bytes in vec(any::<u8>(), 0..3000), size in 1..60_usize) {
+            let (mut whole, mut pieces) = (begun(), begun());
+            let at_once = whole.feed(&bytes, 0);
+            let one_by_one = bytes.chunks(size).try_for_each(|piece| pieces.feed(piece, 0));
+            prop_assert_eq!(at_once, one_by_one);
+            if at_once.is_ok() {
+                prop_assert_eq!((whole.in_head(), whole.left), (pieces.in_head(), pieces.left));
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ use super::{
     headers::{self, Origin},
     http2,
     pages::{self, Page},
-    path,
+    path, redirect,
     served::{self, Line},
     shared::Shared,
     stopped,
@@ -39,8 +39,6 @@ use super::{
 
 /// A day in milliseconds.
 const DAY: u64 = 24 * 3600 * 1000;
-/// Said with every answer by TLS, unless the backend says something else: for a year, nothing but TLS.
-pub(super) const ONLY_TLS: &str = "max-age=31536000";
 
 /// A visitor, as far as the connection tells.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +47,8 @@ pub(super) struct Visit {
     pub(super) peer: IpAddr,
     /// Does it use TLS?
     pub(super) tls: bool,
+    /// Did it come to the port that sends visitors to TLS?
+    pub(super) redirects: bool,
 }
 
 /// Answers a request, by a backend or by ourselves: what holds for every answer of hyper's is done here. The request
@@ -59,12 +59,19 @@ pub(super) fn answer(
     notes: Arc<Notes>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Answer>> {
-    let in_hand = notes.begin();
+    // `None`: one of too many streams.
+    let in_hand =
+        if http2::is(request.version()) { notes.begin_stream() } else { Some(notes.begin()) };
     async move {
         let asked_upgrade = request.headers().contains_key(UPGRADE);
         let by_http2 = http2::is(request.version());
         let asks_head = request.method() == Method::HEAD;
         let mut response = match shared.alone.get() {
+            _ if in_hand.is_none() => {
+                debug!(from = %visit.peer, "too many at once");
+                Page::Crowded.answer(request.headers(), None)
+            }
+            _ if visit.redirects => redirect::answer(&shared, visit.peer, request),
             Some(alone) => alone::serve(&shared, alone, visit, notes, request).await,
             None => serve(&shared, visit, notes, request).await,
         };
@@ -88,9 +95,11 @@ pub(super) fn finish(shared: &Shared, fields: &mut HeaderMap, visit: Visit, last
     if last {
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if visit.tls && shared.alone.get().is_none() {
-        let only_tls = HeaderValue::from_static(ONLY_TLS);
-        fields.entry(STRICT_TRANSPORT_SECURITY).or_insert(only_tls);
+    if visit.tls
+        && shared.alone.get().is_none()
+        && let Some(hsts) = &shared.settings.load().hsts
+    {
+        fields.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
 }
 

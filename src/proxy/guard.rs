@@ -28,8 +28,8 @@ pub(super) struct Notes {
     asked: AtomicBool,
     /// Has everything been written that hyper has to say?
     flushed: AtomicBool,
-    _permit: OwnedSemaphorePermit,
-    _share: Option<OwnedSemaphorePermit>,
+    permit: OwnedSemaphorePermit,
+    share: Option<OwnedSemaphorePermit>,
     _present: Present,
 }
 
@@ -44,8 +44,11 @@ pub(super) enum Health {
     Slow,
 }
 
-/// A request in hand; it ends with its answer.
-pub(super) struct InHand(Arc<Notes>);
+/// A request in hand; it ends with its answer. One of many on a connection has places of its own.
+pub(super) struct InHand(Arc<Notes>, Option<Places>);
+
+/// A place among all connections, and one among those of the peer.
+type Places = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Notes {
     /// For a new connection: its place among all, and among those of its peer.
@@ -62,8 +65,8 @@ impl Notes {
             idle_since: AtomicU64::new(now_ms()),
             asked: AtomicBool::new(false),
             flushed: AtomicBool::new(false),
-            _permit: permit,
-            _share: share,
+            permit,
+            share,
             _present: present,
         })
     }
@@ -73,7 +76,7 @@ impl Notes {
         self.requests.fetch_add(1, Relaxed);
         self.busy.fetch_add(1, Relaxed);
         self.asked.store(true, Relaxed);
-        InHand(self.clone())
+        InHand(self.clone(), None)
     }
 
     /// A head has begun to come in, or none is coming any more.
@@ -81,10 +84,29 @@ impl Notes {
         self.head_since.store(if begun { now_ms() } else { 0 }, Relaxed);
     }
 
-    /// Something else is in hand than a request: a tunnel inside of the connection.
+    /// A request begins that is one of many on this connection. It counts as a connection of its own, since it may need
+    /// one to a backend. `None`: there are too many.
+    pub(super) fn begin_stream(self: &Arc<Self>) -> Option<InHand> {
+        self.requests.fetch_add(1, Relaxed);
+        let places = self.places();
+        self.busy.fetch_add(1, Relaxed);
+        let in_hand = InHand(self.clone(), places);
+        in_hand.1.is_some().then_some(in_hand)
+    }
+
+    /// A tunnel inside of the connection, which was a request so far. That had places.
     pub(super) fn hold(self: &Arc<Self>) -> InHand {
         self.busy.fetch_add(1, Relaxed);
-        InHand(self.clone())
+        InHand(self.clone(), self.places())
+    }
+
+    fn places(&self) -> Option<Places> {
+        let one_more = |of: &OwnedSemaphorePermit| of.semaphore().clone().try_acquire_owned().ok();
+        let share = match &self.share {
+            Some(share) => Some(one_more(share)?),
+            None => None,
+        };
+        Some((one_more(&self.permit)?, share))
     }
 
     /// hyper is given a message.

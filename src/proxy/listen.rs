@@ -2,24 +2,26 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, SocketAddr, TcpListener as StdListener},
     pin::pin,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot},
-    time::sleep,
+    time::{sleep, timeout},
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     drain::{Crowd, Phase, reached},
     figures::Event,
     forward::due,
     guard::Notes,
+    proxied::{self, Header},
     serve::serve,
     shared::Shared,
 };
@@ -67,6 +69,8 @@ pub(super) async fn accept(
     mut leave: oneshot::Receiver<Leave>,
 ) -> Leave {
     static WARNED: AtomicU64 = AtomicU64::new(0);
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let door = Door { shared, room, crowd, port };
     let mut phase = shared.phase.subscribe();
     let mut retiring = pin!(reached(&mut phase, Phase::Retiring));
     loop {
@@ -81,7 +85,7 @@ pub(super) async fn accept(
             next = next => next,
         };
         match (permit, accepted) {
-            (Some(permit), Ok((tcp, peer))) => let_in(shared, room, crowd, permit, tcp, peer),
+            (Some(permit), Ok((tcp, peer))) => let_in(&door, permit, tcp, peer),
             (None, _) => return Leave::ToAnother,
             (_, Err(error)) if is_the_visitors(&error) => {}
             (_, Err(error)) => {
@@ -101,12 +105,14 @@ pub(super) async fn empty(
     room: &Room,
     crowd: &Crowd,
 ) {
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let door = Door { shared, room, crowd, port };
     while let Ok(permit) = room.places.clone().acquire_owned().await {
         match listener.accept() {
             Ok((tcp, peer)) => {
                 let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
                 if let Ok(tcp) = tcp {
-                    let_in(shared, room, crowd, permit, tcp, peer);
+                    let_in(&door, permit, tcp, peer);
                 }
             }
             Err(error) if is_the_visitors(&error) => {}
@@ -115,29 +121,82 @@ pub(super) async fn empty(
     }
 }
 
-fn let_in(
-    shared: &Arc<Shared>,
-    room: &Room,
-    crowd: &Crowd,
-    permit: OwnedSemaphorePermit,
-    tcp: TcpStream,
-    peer: SocketAddr,
-) {
-    static CROWDED: AtomicU64 = AtomicU64::new(0);
-    match share(shared, peer, room.half) {
-        Ok(share) => {
-            // Notes hold the permits and count us, also while a tunnel outlives the function.
-            let present = shared.crowd.enter().and(crowd.enter());
-            let notes = Notes::new(permit, share, present);
-            tokio::spawn(serve(shared.clone(), tcp, peer, notes));
+/// Where somebody comes in.
+struct Door<'a> {
+    shared: &'a Arc<Shared>,
+    room: &'a Room,
+    crowd: &'a Crowd,
+    /// Of the listener.
+    port: u16,
+}
+
+fn let_in(door: &Door<'_>, permit: OwnedSemaphorePermit, tcp: TcpStream, peer: SocketAddr) {
+    let (shared, half) = (door.shared.clone(), door.room.half);
+    let settings = shared.settings.load();
+    let plain = settings.redirect_port != 0 && settings.redirect_port == door.port;
+    // Notes hold the permits and count us, also while a tunnel outlives the function.
+    let present = shared.crowd.enter().and(door.crowd.enter());
+    if settings.proxy_protocol {
+        if !settings.trusts(peer.ip()) {
+            return debug!(%peer, "proxy header refused");
         }
-        Err(_) => {
-            shared.figures.count(Event::Crowded);
-            if due(&CROWDED, 60_000) {
-                warn!(peer = %peer.ip(), "too many connections");
+        drop(settings);
+        tokio::spawn(async move {
+            let mut tcp = tcp;
+            let Some(named) = introduced(&shared, &mut tcp).await else {
+                return debug!(%peer, "proxy header refused");
+            };
+            let peer = named.map_or(peer, |ip| SocketAddr::new(ip, 0));
+            if let Some(share) = share_of(&shared, peer, half) {
+                serve(shared, tcp, peer, plain, Notes::new(permit, share, present)).await;
+            }
+        });
+        return;
+    }
+    drop(settings);
+    if let Some(share) = share_of(&shared, peer, half) {
+        tokio::spawn(serve(shared, tcp, peer, plain, Notes::new(permit, share, present)));
+    }
+}
+
+/// Whom a balancer speaks for: somebody, or itself. `None`: it doesn't say in time, or not well.
+async fn introduced(shared: &Shared, tcp: &mut TcpStream) -> Option<Option<IpAddr>> {
+    let patience = shared.settings.load().header_timeout;
+    let mut phase = shared.phase.subscribe();
+    let reading = async {
+        let mut bytes = Vec::new();
+        loop {
+            match proxied::read(&bytes).ok()? {
+                Header::Whole(from) => return Some(from),
+                Header::More(more) => {
+                    let had = bytes.len();
+                    bytes.resize(had + more, 0);
+                    tcp.read_exact(&mut bytes[had..]).await.ok()?;
+                }
             }
         }
+    };
+    tokio::select! {
+        named = timeout(patience, reading) => named.ok()?,
+        () = reached(&mut phase, Phase::Draining) => None,
     }
+}
+
+/// The peer's share of all connections; none: he has too many.
+fn share_of(
+    shared: &Shared,
+    peer: SocketAddr,
+    half: usize,
+) -> Option<Option<OwnedSemaphorePermit>> {
+    static CROWDED: AtomicU64 = AtomicU64::new(0);
+    let share = share(shared, peer, half);
+    if share.is_err() {
+        shared.figures.count(Event::Crowded);
+        if due(&CROWDED, 60_000) {
+            warn!(peer = %peer.ip(), "too many connections");
+        }
+    }
+    share.ok()
 }
 
 /// A place among the peer's own connections; proxies that we trust need none.

@@ -12,7 +12,7 @@
 //!
 //! `alone` is the same without root and hub: `jovis proxy`, which takes the place of configurable-http-proxy.
 //!
-//! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `frames`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
+//! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `frames`, `proxied`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;
@@ -35,6 +35,8 @@ mod pages;
 mod path;
 mod peers;
 mod pool;
+mod proxied;
+mod redirect;
 mod relay;
 mod run;
 mod scan;

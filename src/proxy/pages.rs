@@ -42,6 +42,8 @@ pub(super) enum Page {
     MethodNotAllowed,
     /// The head of the request goes on for too long.
     HeadTooLarge,
+    /// A program that should have come by TLS.
+    NeedsTls,
     /// Too many at once from one address.
     Crowded,
     /// The backend's answer is not HTTP.
@@ -59,6 +61,7 @@ impl Page {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NeedsTls => StatusCode::FORBIDDEN,
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::ServerAway | Self::HubAway => StatusCode::SERVICE_UNAVAILABLE,
@@ -72,6 +75,7 @@ impl Page {
             Self::NotFound => "There is nothing here.",
             Self::MethodNotAllowed => "This method is not served.",
             Self::HeadTooLarge => "This request is larger than requests may be.",
+            Self::NeedsTls => "This is served by HTTPS only.",
             Self::Crowded => "Too many requests come from your address.",
             Self::BadGateway => "The server gave an answer that cannot be passed on.",
             Self::ServerAway => "This server does not answer just now.",
@@ -85,6 +89,9 @@ impl Page {
             Self::BadRequest => "Look for a slip in the address.",
             Self::NotFound | Self::MethodNotAllowed => "If a link led here, tell whoever wrote it.",
             Self::HeadTooLarge => "Deleting this site's cookies may help.",
+            Self::NeedsTls => {
+                "What was sent could be read on its way: let the program use an https address, and replace its token."
+            }
             Self::Crowded => "This page tries again by itself.",
             Self::BadGateway => {
                 "If it stays so, stop the server on your home page and start it again."
@@ -105,6 +112,7 @@ impl Page {
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::HeadTooLarge
+            | Self::NeedsTls
             | Self::BadGateway => None,
         }
     }

@@ -125,7 +125,7 @@ pub(super) async fn run(
     let (start, greeted) = begin(&channel).await?;
     let logs = log(&start.slice.log);
     say(&channel, None, ProxyToRoot::Hello(hello())).await?;
-    let tls = acceptor(&start.slice)?;
+    let tls = tls::of(&start.slice)?;
     let settings = Settings::of(&start.slice);
     let shared = Shared::new(PathBuf::from(&start.slice.hub_socket), settings, tls);
     let sockets = start.slice.proxy.sockets;
@@ -140,7 +140,7 @@ pub(super) async fn run(
         hub: None,
         workers,
         listeners: start.listeners,
-        certificate: start.slice.certificate,
+        certificates: certificates(&start.slice),
         look_again: Instant::now(),
         sockets,
         opening,
@@ -176,13 +176,6 @@ async fn begin(channel: &Channel) -> Result<(Start, String), RunError> {
         return Err(RunError::Missing("public listener"));
     }
     Ok((Start { slice, listeners }, hello.build))
-}
-
-fn acceptor(slice: &ProxySlice) -> Result<Option<tokio_rustls::TlsAcceptor>, tls::TlsError> {
-    if slice.certificate.is_empty() {
-        return Ok(None);
-    }
-    tls::acceptor(&slice.certificate, slice.key.reveal()).map(Some)
 }
 
 /// Waits until visitors may come: the routes are complete, or there has been no hub for a while.
@@ -227,8 +220,8 @@ struct Role {
     workers: Workers,
     /// All public listeners.
     listeners: Vec<TcpListener>,
-    /// The chain that is shown, PEM; and when to look at its age.
-    certificate: Vec<u8>,
+    /// The chains that are shown, PEM; and when to look at their ages.
+    certificates: Vec<Vec<u8>>,
     look_again: Instant,
     /// As many sockets each address has by the settings.
     sockets: u16,
@@ -260,7 +253,7 @@ impl Role {
                     continue;
                 }
                 () = sleep_until(self.look_again) => {
-                    self.look_at_certificate();
+                    self.look_at_certificates();
                     continue;
                 }
                 () = sleep(ROUNDS) => {
@@ -325,17 +318,20 @@ impl Role {
         }));
     }
 
-    /// Says when it has ended, or soon will.
-    fn look_at_certificate(&mut self) {
+    /// Says when one has ended, or soon will.
+    fn look_at_certificates(&mut self) {
         self.look_again = Instant::now() + DAILY;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let Some(end) = certificate::expiry(&self.certificate) else { return };
-        let left = end - i64::try_from(now).unwrap_or(i64::MAX);
-        let days = left.div_euclid(24 * 3600);
-        if left < 0 {
-            error!(days = -days, "certificate expired");
-        } else if days < SOON {
-            warn!(days, "certificate expires soon");
+        for pem in &self.certificates {
+            let Some(end) = certificate::expiry(pem) else { continue };
+            let left = end - i64::try_from(now).unwrap_or(i64::MAX);
+            let days = left.div_euclid(24 * 3600);
+            let name = certificate::names(pem).into_iter().next().unwrap_or_default();
+            if left < 0 {
+                error!(%name, days = -days, "certificate expired");
+            } else if days < SOON {
+                warn!(%name, days, "certificate expires soon");
+            }
         }
     }
 
@@ -352,7 +348,7 @@ impl Role {
         let slice = fds.next().ok_or("no configuration came")?;
         let slice = frame::unseal::<ProxySlice>(slice)
             .map_err(|error| format!("configuration not readable: {error}"))?;
-        let tls = acceptor(&slice).map_err(|error| format!("certificate: {}", chain(&error)))?;
+        let tls = tls::of(&slice).map_err(|error| format!("certificate: {}", chain(&error)))?;
         if let Some(logs) = &self.logs {
             logs.follow(&slice.log).map_err(|error| format!("log.level: {error}"))?;
             if let Some(file) = fds.next() {
@@ -361,8 +357,9 @@ impl Role {
         }
         self.shared.tls.store(tls.map(Arc::new));
         self.shared.settings.store(Arc::new(Settings::of(&slice)));
-        if slice.certificate != self.certificate {
-            self.certificate = slice.certificate;
+        let certificates = certificates(&slice);
+        if certificates != self.certificates {
+            self.certificates = certificates;
             self.look_again = Instant::now();
         }
         if slice.proxy.sockets != self.sockets {
@@ -394,6 +391,13 @@ impl Role {
         let until = Instant::now() + limit;
         before.map_or(until, |before| before.min(until))
     }
+}
+
+/// All that may be shown; none: no TLS.
+fn certificates(slice: &ProxySlice) -> Vec<Vec<u8>> {
+    let others = slice.certificates.iter().map(|(chain, _)| chain.clone());
+    let all = std::iter::once(slice.certificate.clone()).chain(others);
+    all.filter(|chain| !chain.is_empty()).collect()
 }
 
 /// A worker for each socket that an address has, and at most one for each core.

@@ -17,6 +17,7 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
@@ -32,6 +33,8 @@ use super::{
 
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Most handshakes of one address at once; more wait, within that time.
+const HANDSHAKES: usize = 64;
 /// While draining, a request may still arrive on an unused connection for so long.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// Longest head of a request in bytes, and most fields in it.
@@ -50,31 +53,27 @@ const SEND_BUFFER: usize = 64 * 1024;
 const RESETS: (usize, usize) = (20, 256);
 
 /// Serves a connection to its end.
+///
+/// `plain`: it came to the port that sends visitors to TLS.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     tcp: TcpStream,
     peer: SocketAddr,
+    plain: bool,
     notes: Arc<Notes>,
 ) {
     // Without these small answers come late, and the vanished are noticed late; that is all.
     let _ = tcp.set_nodelay(true).and_then(|()| probe_visitor(&tcp));
-    let acceptor = shared.tls.load_full();
+    let acceptor = if plain { None } else { shared.tls.load_full() };
     let tls = acceptor.is_some();
     let visitor = match acceptor {
         None => Visitor::Plain(tcp),
-        Some(acceptor) => {
-            let mut phase = shared.phase.subscribe();
-            let shaken = tokio::select! {
-                shaken = timeout(HANDSHAKE, acceptor.accept(tcp)) => shaken,
-                () = reached(&mut phase, Phase::Draining) => return,
-            };
-            match shaken {
-                Ok(Ok(stream)) => Visitor::Tls(Box::new(stream)),
-                _ => return debug!(%peer, "handshake failed"),
-            }
-        }
+        Some(acceptor) => match shake_hands(&shared, &acceptor, tcp, peer).await {
+            Some(stream) => Visitor::Tls(Box::new(stream)),
+            None => return debug!(%peer, "handshake failed"),
+        },
     };
-    let visit = Visit { peer: peer.ip(), tls };
+    let visit = Visit { peer: peer.ip(), tls, redirects: plain };
     if visitor.speaks_http2() {
         let (by, noting) = (shared.clone(), notes.clone());
         let service = service_fn(move |request| {
@@ -91,6 +90,31 @@ pub(super) async fn serve(
         // Who leaves says so with each answer; connections at rest are closed later.
         let politely = |_: Pin<&mut _>| Duration::ZERO;
         watch(&shared, pin!(connection), peer, &notes, Phase::Draining, politely).await;
+    }
+}
+
+/// TLS is agreed on, in time. One address has only so many handshakes under way; those that we trust stand for many.
+async fn shake_hands(
+    shared: &Shared,
+    acceptor: &TlsAcceptor,
+    tcp: TcpStream,
+    peer: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
+    let mut phase = shared.phase.subscribe();
+    let share = {
+        let trusted = shared.settings.load().trusts(peer.ip());
+        (!trusted).then(|| shared.handshakes.of(peer.ip(), HANDSHAKES))
+    };
+    let shaking = async {
+        let _place = match share {
+            Some(share) => Some(share.acquire_owned().await.ok()?),
+            None => None,
+        };
+        acceptor.accept(tcp).await.ok()
+    };
+    tokio::select! {
+        shaken = timeout(HANDSHAKE, shaking) => shaken.ok()?,
+        () = reached(&mut phase, Phase::Draining) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::stopped;
 use crate::config::{sections, slice::ProxySlice};
@@ -50,6 +50,14 @@ pub(super) struct Settings {
     pub(super) base_url: String,
     /// What programs hear where a server does not run.
     pub(super) stopped: StatusCode,
+    /// Does each connection begin with the PROXY protocol?
+    pub(super) proxy_protocol: bool,
+    /// Said with every answer by TLS, unless the backend says something else.
+    pub(super) hsts: Option<HeaderValue>,
+    /// The port whose visitors are sent to TLS; 0: none.
+    pub(super) redirect_port: u16,
+    /// The port they are sent to.
+    pub(super) redirect_to: u16,
     /// Is loopback trusted? Always so, but in tests that play strangers.
     pub(super) trusts_loopback: bool,
     /// Whose forwarded headers are believed, besides loopback's.
@@ -81,6 +89,10 @@ impl Settings {
             most_at_hub: MOST_AT_HUB,
             base_url: "/".to_owned(),
             stopped: stopped::status(false),
+            proxy_protocol: proxy.proxy_protocol,
+            hsts: hsts(proxy.hsts.duration()),
+            redirect_port: proxy.redirect_port,
+            redirect_to: 443,
             trusts_loopback: true,
             trusted: proxy.trusted_proxies.iter().filter_map(network).collect(),
         }
@@ -91,6 +103,7 @@ impl Settings {
         Self {
             base_url: slice.base_url.clone(),
             stopped: stopped::status(slice.legacy_stopped_status),
+            redirect_to: slice.redirect_to,
             ..Self::new(&slice.proxy)
         }
     }
@@ -106,6 +119,12 @@ impl Settings {
 /// Is this an address, or a network of addresses?
 pub(super) fn is_network(text: &str) -> bool {
     Network::parse(text).is_some()
+}
+
+/// RFC 6797; for nothing it is not said at all, since `max-age=0` would undo what somebody else has said.
+fn hsts(age: Duration) -> Option<HeaderValue> {
+    let said = (!age.is_zero()).then(|| format!("max-age={}", age.as_secs().max(1)));
+    said.and_then(|said| said.parse().ok())
 }
 
 /// An address with the number of its leading bits that count.

@@ -65,6 +65,8 @@ pub(super) struct Shared {
     pub(super) figures: Figures,
     /// Connections, by the peer's address.
     pub(super) connections: Shares,
+    /// TLS handshakes under way, by the peer's address.
+    pub(super) handshakes: Shares,
     /// Requests at the hub, by the visitor's address.
     pub(super) at_hub: Shares,
     /// Requests since the beginning, where some get a line in the log.
@@ -95,6 +97,7 @@ impl Shared {
             crowd: Crowd::default(),
             figures: Figures::default(),
             connections: Shares::default(),
+            handshakes: Shares::default(),
             at_hub: Shares::default(),
             lines: AtomicU64::new(0),
             warned: AtomicU64::new(0),

@@ -72,7 +72,7 @@ impl Secrets {
     fn read(config: &Config, state: BorrowedFd<'_>) -> Result<Self, SecretError> {
         let variable = env::var_os(secret::COOKIE_VARIABLE);
         let cookie_secret = secret::cookie_secret(variable.as_deref(), &config.hub, state)?;
-        Ok(Self { cookie_secret, tls: secret::tls(&config.hub)? })
+        Ok(Self { cookie_secret, tls: secret::tls(config)? })
     }
 }
 

@@ -119,7 +119,13 @@ fn outer(
     handed: &[OwnedFd],
 ) -> Result<Rebound, StartError> {
     let hub = &config.hub;
-    let (public, port) = public(config, held, handed)?;
+    let (mut public, port) = public(config, hub.port, held, handed)?;
+    if config.proxy.redirect_port != 0 {
+        public.extend(self::public(config, config.proxy.redirect_port, held, handed)?.0);
+    }
+    for address in unused(&public, handed) {
+        warn!(%address, "socket not used");
+    }
     let scheme = if hub.ssl_cert.as_os_str().is_empty() { "http" } else { "https" };
     let shown = if hub.ip.is_empty() { "127.0.0.1" } else { &hub.ip };
     let url = format!("{scheme}://{}:{port}{}", bracket(shown), hub.base_url);
@@ -215,10 +221,11 @@ fn bracket(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// SO_REUSEPORT sockets for every public address; with port 0 the first draw is everybody's. Sockets that are held stay,
-/// however many were asked for: closing one would cut off who waits in its queue.
+/// SO_REUSEPORT sockets for every public address with this port; with port 0 the first draw is everybody's. Sockets that
+/// are held stay, however many were asked for: closing one would cut off who waits in its queue.
 fn public(
     config: &Config,
+    mut port: u16,
     held: Option<&Sockets>,
     handed: &[OwnedFd],
 ) -> Result<(Vec<OwnedFd>, u16), StartError> {
@@ -227,7 +234,6 @@ fn public(
         0 => cores,
         wanted => wanted.min(16),
     };
-    let mut port = config.hub.port;
     let mut sockets: Vec<OwnedFd> = Vec::new();
     for mut address in addresses(&config.hub.ip, port)? {
         address.set_port(port);
@@ -246,14 +252,14 @@ fn public(
             sockets.push(listen(address, true, Duration::ZERO)?.into());
         }
     }
-    let unused = |fd: &&OwnedFd| {
-        let address = local(fd.as_fd());
-        !sockets.iter().any(|socket| local(socket.as_fd()) == address)
-    };
-    for address in handed.iter().filter(unused).filter_map(|fd| local(fd.as_fd())) {
-        warn!(%address, "socket not used");
-    }
     Ok((sockets, port))
+}
+
+/// Addresses of sockets that were handed to us and that nothing listens on.
+fn unused(sockets: &[OwnedFd], handed: &[OwnedFd]) -> Vec<SocketAddr> {
+    let used: BTreeSet<_> = sockets.iter().filter_map(|fd| local(fd.as_fd())).collect();
+    let given = handed.iter().filter_map(|fd| local(fd.as_fd()));
+    given.filter(|address| !used.contains(address)).collect()
 }
 
 /// The hub's API. A port that was drawn is kept in the state directory, since servers go on calling it.
@@ -445,13 +451,29 @@ mod tests {
         );
         let url = first.url.clone();
         config.hub.port = url.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
-        let Err(StartError::Busy(text)) = public(&config, None, &[]) else { panic!() };
+        let Err(StartError::Busy(text)) = public(&config, config.hub.port, None, &[]) else {
+            panic!()
+        };
         assert!(text.contains(&config.hub.port.to_string()), "{text}");
         drop(first);
         let again = bind(&config, dir.path(), dir.path(), None, Vec::new()).unwrap();
         assert_eq!(again.api_url, format!("http://127.0.0.1:{port}/hub/api"));
         assert_eq!(again.url, url);
         assert!(again.apis[0].fd.as_raw_fd() > 2);
+    }
+
+    #[test]
+    fn no_address_is_every_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.hub.ip = String::new();
+        let all = bind(&config, dir.path(), dir.path(), None, Vec::new()).unwrap();
+        let port = local(all.public[0].as_fd()).unwrap().port();
+        assert_eq!(all.url, format!("http://127.0.0.1:{port}/"));
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            std::net::TcpStream::connect(("::1", port)).unwrap();
+        }
     }
 
     #[test]
@@ -469,6 +491,15 @@ mod tests {
             assert!(held.take(rebound, now).is_empty());
             assert_eq!(held.public.len(), want);
             assert!(held.inodes().is_superset(&kept));
+        }
+        // A second port, then no more.
+        let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        for (port, want) in [(plain.port(), 6), (0, 5)] {
+            config.proxy.redirect_port = port;
+            let rebound = held.rebind(&config, dir.path()).unwrap();
+            held.take(rebound, now);
+            let there = held.public.iter().filter(|fd| local(fd.as_fd()) == Some(plain)).count();
+            assert_eq!((held.public.len(), there), (want, want - 5));
         }
         // The same port on all interfaces, which a plain socket could not have; then another's port.
         config.hub.ip = "0.0.0.0".to_owned();

@@ -112,6 +112,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("listeners", "how many sockets are listened at"),
     ("living", "how many servers live"),
     ("method", "the method of a request"),
+    ("name", "a name that a certificate bears"),
     ("next_start", "the names of the settings that take effect at a server's next start"),
     ("now", "the version of jovis that runs"),
     ("only", "the name of the only user that servers run as"),

@@ -170,6 +170,9 @@ fn build(
     Ok((dispatch, LogHandle { filter: changer, form, sink, taps }))
 }
 
+/// Libraries that are not heard, unless a level is set for them by name.
+const FOREIGN: &str = "h2=off";
+
 /// The library takes a word that is no level for a module's name, and would log nothing else.
 fn parse_level(level: &str) -> Result<EnvFilter, BadLevel> {
     let bad = || BadLevel(level.to_owned());
@@ -180,7 +183,8 @@ fn parse_level(level: &str) -> Result<EnvFilter, BadLevel> {
     if level.trim().is_empty() || !words_are_levels {
         return Err(bad());
     }
-    EnvFilter::builder().parse(level).map_err(|_| bad())
+    // It tells of every frame, and of paths with their queries, which may hold tokens.
+    EnvFilter::builder().parse(format!("{FOREIGN},{level}")).map_err(|_| bad())
 }
 
 fn notice(role: &'static str, form: &Form) -> impl Fn(u64) -> Line + Send + 'static {

@@ -9,6 +9,7 @@ mod clients;
 mod home;
 mod look;
 mod own;
+mod secure;
 mod start;
 
 use std::{

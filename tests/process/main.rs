@@ -34,6 +34,7 @@ mod proxy_crash;
 mod reload;
 mod root;
 mod root_crash;
+mod secure;
 mod server_crash;
 mod services;
 mod simple;

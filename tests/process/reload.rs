@@ -140,18 +140,27 @@ fn certificate(folder: &Path, name: &str) {
     certificate_for(folder, name, "2");
 }
 
+/// One that bears these names.
+pub(super) fn certificate_of(folder: &Path, name: &str, names: &str) {
+    certificate_with(folder, name, "2", names);
+}
+
 /// One that is good for so many days from now on; with none, until some years ago.
 fn certificate_for(folder: &Path, name: &str, days: &str) {
+    certificate_with(folder, name, days, "IP:127.0.0.1");
+}
+
+fn certificate_with(folder: &Path, name: &str, days: &str, names: &str) {
     let path = |end: &str| folder.join(format!("{name}.{end}")).display().to_string();
     let openssl = |arguments: &[&str]| {
         let done = Command::new("openssl").current_dir(folder).args(arguments).output();
         let done = done.expect("openssl is installed");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     };
-    let (subject, san) = (format!("/CN={name}"), "subjectAltName=IP:127.0.0.1");
+    let (subject, san) = (format!("/CN={name}"), format!("subjectAltName={names}"));
     let (key, pem) = (path("key"), path("pem"));
     let new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    let of = ["-subj", &subject, "-addext", san, "-keyout", &key];
+    let of = ["-subj", &subject, "-addext", &san, "-keyout", &key];
     if days != "0" {
         return openssl(&[&new[..], &of, &["-x509", "-days", days, "-out", &pem]].concat());
     }
@@ -748,10 +757,10 @@ fn tls_is_turned_on_and_off_while_jovis_runs() {
 }
 
 /// One TLS connection that stays open.
-struct Kept(std::process::Child);
+pub(super) struct Kept(std::process::Child);
 
 impl Kept {
-    fn open(site: &Site) -> Self {
+    pub(super) fn open(site: &Site) -> Self {
         let child = Command::new("openssl")
             .args(["s_client", "-quiet", "-connect", &site.public.to_string()])
             .stdin(Stdio::piped())
@@ -763,7 +772,7 @@ impl Kept {
     }
 
     /// Is a request answered on it?
-    fn answers(&mut self) -> bool {
+    pub(super) fn answers(&mut self) -> bool {
         let ask = b"GET /hub/api HTTP/1.1\r\nHost: a\r\n\r\n";
         let asked = self.0.stdin.as_mut().expect("a pipe").write_all(ask);
         let mut answer = Vec::new();

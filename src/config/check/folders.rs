@@ -40,11 +40,16 @@ pub(super) fn of_roots_files(say: &mut Say<'_>, config: &Config, world: &dyn Wor
     if let SpawnerClass::Simple(simple) = &config.spawner.class {
         accounts.push(&simple.user);
     }
-    for (path, file, worst) in [
+    let mut files = vec![
         ("log.file", &config.log.file, Severity::Error),
         ("hub.ssl_key", &config.hub.ssl_key, Severity::Warning),
         ("hub.ssl_cert", &config.hub.ssl_cert, Severity::Warning),
-    ] {
+        ("proxy.client_ca", &config.proxy.client_ca, Severity::Warning),
+    ];
+    for one in &config.proxy.certificates {
+        files.extend([&one.cert, &one.key].map(|it| ("proxy.certificates", it, Severity::Warning)));
+    }
+    for (path, file, worst) in files {
         let Some((writer, folder)) = exposed(file, &accounts, world) else { continue };
         let severity = if writer == Writer::OtherGroup { Severity::Warning } else { worst };
         let words = format!(

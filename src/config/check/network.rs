@@ -97,6 +97,12 @@ pub(super) fn addresses(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             "one fixed port means one server at a time on this machine; 0 draws a free one",
         );
     }
+    let redirect = config.proxy.redirect_port;
+    if redirect != 0 && redirect == hub.port
+        || redirect != 0 && redirect == hub.hub_port && overlap(&hub.ip, &hub.hub_ip)
+    {
+        say.error("proxy.redirect_port", format!("{redirect} is taken already; take another"));
+    }
     for proxy in &config.proxy.trusted_proxies {
         if !is_network(proxy) {
             say.error(
@@ -127,10 +133,25 @@ pub(super) fn is_loopback(ip: &str) -> bool {
     ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// What only makes sense with a certificate.
+fn needs_tls(say: &mut Say<'_>, config: &Config) {
+    let proxy = &config.proxy;
+    for (path, set) in [
+        ("proxy.certificates", !proxy.certificates.is_empty()),
+        ("proxy.client_ca", !proxy.client_ca.as_os_str().is_empty()),
+        ("proxy.redirect_port", proxy.redirect_port != 0),
+    ] {
+        if set {
+            say.error(path, "without hub.ssl_cert there is no TLS; set that too, or neither");
+        }
+    }
+}
+
 pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     let (key, cert) = (&config.hub.ssl_key, &config.hub.ssl_cert);
     let set = |path: &Path| !path.as_os_str().is_empty();
     if !set(cert) {
+        needs_tls(say, config);
         if set(key) {
             return say
                 .error("hub.ssl_cert", "there is a key but no certificate; set both or neither");
@@ -143,6 +164,27 @@ pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             "no TLS: passwords and cookies cross the network readable; set ssl_key and ssl_cert, or put a TLS proxy in front",
         );
     }
+    pair(say, world, ("hub.ssl_cert", "hub.ssl_key"), cert, key);
+    for one in &config.proxy.certificates {
+        pair(say, world, ("proxy.certificates", "proxy.certificates"), &one.cert, &one.key);
+    }
+    let authorities = &config.proxy.client_ca;
+    if set(authorities)
+        && let Err(error) = world.read(authorities)
+    {
+        say.error("proxy.client_ca", format!("{} cannot be read: {error}", authorities.display()));
+    }
+}
+
+/// A certificate and its key, with the settings that name them.
+fn pair(
+    say: &mut Say<'_>,
+    world: &dyn World,
+    (cert_setting, key_setting): (&'static str, &'static str),
+    cert: &Path,
+    key: &Path,
+) {
+    let set = |path: &Path| !path.as_os_str().is_empty();
     let mut pem = |path: &'static str, file: &Path| match world.read(file) {
         Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) => {
@@ -150,10 +192,10 @@ pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             None
         }
     };
-    let chain = pem("hub.ssl_cert", cert);
-    let key_text = if set(key) { pem("hub.ssl_key", key) } else { chain.clone() };
+    let chain = pem(cert_setting, cert);
+    let key_text = if set(key) { pem(key_setting, key) } else { chain.clone() };
     if chain.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")) {
-        say.error("hub.ssl_cert", format!("{} holds no PEM certificate", cert.display()));
+        say.error(cert_setting, format!("{} holds no PEM certificate", cert.display()));
     }
     if key_text.is_some_and(|text| !text.contains("PRIVATE KEY-----")) {
         let words = if set(key) {
@@ -161,12 +203,12 @@ pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
         } else {
             format!("unset, and {} holds no private key; name the key's file", cert.display())
         };
-        say.error("hub.ssl_key", words);
+        say.error(key_setting, words);
     }
     let key = if set(key) { key } else { cert };
     if world.facts(key).is_some_and(|facts| facts.mode & 0o004 != 0) {
         say.warn(
-            "hub.ssl_key",
+            key_setting,
             format!("everybody on this machine can read {}; chmod 600 it", key.display()),
         );
     }

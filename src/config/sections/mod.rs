@@ -24,7 +24,7 @@ pub use jovis_actors::domain::profile::{
 pub use auth::{Auth, AuthClass, Dummy, OtherAuth, Pam};
 pub use hub::{Hub, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};
-pub use proxy::Proxy;
+pub use proxy::{Certificate, Proxy, TlsVersion};
 pub use roles::{CustomScope, LoadGroup, Role};
 pub use root::Root;
 pub use services::Service;

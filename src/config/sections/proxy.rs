@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use jovis_actors::domain::Seconds;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,43 @@ pub struct Proxy {
     pub access_log_every: u32,
     /// Peers whose `X-Forwarded-*` headers are believed, besides loopback: addresses or networks (`10.0.0.0/8`).
     pub trusted_proxies: Vec<String>,
+    /// Does each connection begin with the PROXY protocol, version 1 or 2, in front of everything else? Then only
+    /// `trusted_proxies` and loopback may connect, and whom they name counts as the visitor.
+    pub proxy_protocol: bool,
+    /// Certificates beside `hub.ssl_cert`, each a `(cert: .., key: ..)`. A visitor is shown the one that bears the name
+    /// he asks for, `hub.ssl_cert` otherwise.
+    pub certificates: Vec<Certificate>,
+    /// Authorities, PEM. Then every visitor must show a certificate that one of them has signed. Empty: nobody needs one.
+    pub client_ca: PathBuf,
+    /// Oldest version of TLS that is spoken.
+    pub tls_min: TlsVersion,
+    /// Is HTTP/2 offered to visitors who come by TLS?
+    pub http2: bool,
+    /// Seconds that browsers shall remember to come by TLS only (HSTS); told to who comes by TLS. 0: it is not told.
+    pub hsts: Seconds,
+    /// Port that sends visitors without TLS to the one with TLS. 0: none.
+    pub redirect_port: u16,
+    /// Port that it sends them to. 0: `hub.port`.
+    pub redirect_to: u16,
+}
+
+/// A certificate for some of the names that the hub is called.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificate {
+    /// The certificate and those between it and its authority, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM. Empty: the key stands in `cert`.
+    pub key: PathBuf,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
 }
 
 impl Default for Proxy {
@@ -39,6 +78,14 @@ impl Default for Proxy {
             connect_timeout: Seconds::new(5),
             access_log_every: 0,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            certificates: Vec::new(),
+            client_ca: PathBuf::new(),
+            tls_min: TlsVersion::Tls12,
+            http2: true,
+            hsts: Seconds::new(31_536_000),
+            redirect_port: 0,
+            redirect_to: 0,
         }
     }
 }

@@ -47,7 +47,9 @@ pub(in crate::proxy) async fn serve(
         debug!(peer = %visit.peer, why = ?page, "request refused");
         return page.answer(&parts.headers, None);
     }
-    if parts.uri.path() == "/_chp_healthz" && parts.uri.query().is_none() {
+    let healthz = parts.uri.path() == "/_chp_healthz" && parts.uri.query().is_none();
+    // What is success there would open a tunnel for who asks for one by HTTP/2.
+    if healthz && !http2::wants_websocket(&parts) {
         return pages::health();
     }
     let websocket = upgrade::asks(&parts, &incoming) || http2::wants_websocket(&parts);

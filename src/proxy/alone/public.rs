@@ -89,7 +89,7 @@ async fn accept(shared: Arc<Shared>, socketed: Socketed) {
             Ok(stream) => {
                 let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
                 let notes = Notes::new(permit, None, shared.crowd.enter());
-                drop(tokio::spawn(serve(shared.clone(), stream, here, notes)));
+                drop(tokio::spawn(serve(shared.clone(), stream, here, false, notes)));
             }
             Err(error) => {
                 warn!(%error, "cannot accept");

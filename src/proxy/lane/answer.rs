@@ -1,5 +1,6 @@
 //! The head of a backend's answer, read strictly and put together again for the visitor. Pure.
 
+use http::HeaderValue;
 use memchr::memchr;
 
 use crate::proxy::scan::field;
@@ -36,12 +37,12 @@ pub(super) struct Head {
 }
 
 /// What we have to say beside the backend.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ours {
     /// The visitor's connection ends after this.
     pub(super) close: bool,
     /// By TLS, nothing but TLS from now on.
-    pub(super) only_tls: Option<&'static str>,
+    pub(super) only_tls: Option<HeaderValue>,
     /// The request was a HEAD.
     pub(super) to_head: bool,
 }
@@ -66,7 +67,7 @@ impl Reader {
     pub(super) fn read(
         &mut self,
         bytes: &[u8],
-        ours: Ours,
+        ours: &Ours,
         out: &mut Vec<u8>,
     ) -> Result<Option<Head>, Irregular> {
         while let Some(end) = self.end(bytes)? {
@@ -157,7 +158,7 @@ fn kind(name: &[u8]) -> Kind {
     }
 }
 
-fn write(head: &[u8], status: u16, ours: Ours, out: &mut Vec<u8>) -> Result<Head, Irregular> {
+fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Head, Irregular> {
     out.clear();
     let first = &head[..memchr(b'\r', head).ok_or(Irregular)?];
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -167,7 +168,8 @@ fn write(head: &[u8], status: u16, ours: Ours, out: &mut Vec<u8>) -> Result<Head
     }
     out.extend_from_slice(b"\r\n");
     let modern = first.starts_with(b"HTTP/1.1");
-    let (mut keep, mut length, mut chunked, mut only_tls) = (modern, None, false, ours.only_tls);
+    let (mut keep, mut length, mut chunked, mut only_tls) =
+        (modern, None, false, ours.only_tls.clone());
     let mut named: Vec<&[u8]> = Vec::new();
     for (count, line) in fields(head).enumerate() {
         if line.is_empty() && count == 0 {
@@ -264,7 +266,7 @@ mod tests {
 
     fn read(answer: &str, ours: Ours) -> Result<Option<(Head, String)>, Irregular> {
         let mut out = Vec::new();
-        let head = Reader::default().read(answer.as_bytes(), ours, &mut out)?;
+        let head = Reader::default().read(answer.as_bytes(), &ours, &mut out)?;
         Ok(head.map(|head| (head, String::from_utf8(out).unwrap())))
     }
 
@@ -329,11 +331,15 @@ mod tests {
             // Whatever the pieces it comes in.
             let (mut reader, mut out) = (Reader::default(), Vec::new());
             for end in 0..head.length {
-                let read = reader.read(&answer.as_bytes()[..end], Ours::default(), &mut out);
+                let read = reader.read(&answer.as_bytes()[..end], &Ours::default(), &mut out);
                 assert_eq!(read, Ok(None), "{answer} {end}");
             }
         }
-        let ours = Ours { close: true, only_tls: Some("max-age=1"), to_head: true };
+        let ours = Ours {
+            close: true,
+            only_tls: Some(HeaderValue::from_static("max-age=1")),
+            to_head: true,
+        };
         let (head, out) =
             read("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", ours).unwrap().unwrap();
         assert_eq!(head.body, Body::Empty);

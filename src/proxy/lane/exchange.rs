@@ -31,7 +31,7 @@ use crate::proxy::{
     drain::Phase,
     figures::Event,
     forward::{ForwardError, complain, hub_away},
-    front::{self, ONLY_TLS, Visit},
+    front::{self, Visit},
     guard::Notes,
     path,
     served::{self, Line},
@@ -84,6 +84,9 @@ pub(super) async fn run(
     head: usize,
     fresh: bool,
 ) -> Outcome {
+    if visit.redirects {
+        return Outcome::NotHere;
+    }
     let began = Instant::now();
     let scanner = inbox.scanner();
     let length = scanner.length_left();
@@ -133,7 +136,7 @@ pub(super) async fn run(
     let closes = plain.last || *shared.phase.borrow() >= Phase::Retiring;
     let ours = Ours {
         close: closes,
-        only_tls: (visit.tls && alone.is_none()).then_some(ONLY_TLS),
+        only_tls: shared.settings.load().hsts.clone().filter(|_| visit.tls && alone.is_none()),
         to_head: plain.method == Method::HEAD,
     };
     let mut exchange = Exchange {
@@ -150,7 +153,7 @@ pub(super) async fn run(
     if length.is_some() {
         shared.activity.note(&entry);
     }
-    let answering = poll_fn(|cx| exchange.poll_answer(cx, ours));
+    let answering = poll_fn(|cx| exchange.poll_answer(cx, &ours));
     let answer = if entry.is_hub() {
         let patience = shared.settings.load().hub_patience;
         tokio::select! {
@@ -287,7 +290,7 @@ enum Download {
 
 impl Exchange<'_> {
     /// Sends the request on while it waits for the answer's head, which is passed on with what came behind it.
-    fn poll_answer(&mut self, cx: &mut Context<'_>, ours: Ours) -> Poll<Result<Begun, NoAnswer>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, ours: &Ours) -> Poll<Result<Begun, NoAnswer>> {
         self.poll_upload(cx).map_err(|Gone| NoAnswer::Left)?;
         loop {
             let read = SCRATCH.with_borrow_mut(|scratch| {

@@ -17,7 +17,7 @@ use jovis_actors::domain::Seconds;
 use tokio::task::JoinHandle;
 
 use super::{
-    secure::{Raw, block_on, browse, connect, fields, frame, proxy, proxy_to},
+    secure::{Raw, block_on, browse, connect, fields, frame, proxy, proxy_to, set},
     support::{Backend, Visitor, quick, wait_until},
 };
 use crate::proxy::drain::Phase;
@@ -486,9 +486,7 @@ fn a_slow_body_costs_its_stream_only() {
         }
     });
     let proxy = proxy_to(&backend);
-    let mut settings = (*proxy.shared.settings.load_full()).clone();
-    settings.body_timeout = Duration::from_millis(300);
-    proxy.shared.settings.store(Arc::new(settings));
+    set(&proxy, |settings| settings.body_timeout = Duration::from_millis(300));
     block_on(async {
         let browser = Browser::new(proxy.address).await;
         let post = request("POST", "/user/a/up").header("content-length", 10).body(()).unwrap();
@@ -497,6 +495,43 @@ fn a_slow_body_costs_its_stream_only() {
         send(&mut out, Bytes::from_static(b"abc"), false).await;
         assert_eq!(answer.await.unwrap().status(), StatusCode::BAD_REQUEST);
         assert_eq!(&browser.get(get("/user/a/x")).await.unwrap().2[..], b"ok");
+    });
+}
+
+#[test]
+fn each_stream_counts_as_a_connection() {
+    let go = Arc::new(AtomicUsize::new(0));
+    let told = go.clone();
+    let backend = Backend::new(move |visitor, this| {
+        while let Some(head) = this.head(visitor) {
+            if head.contains("/ws") {
+                accept(visitor, &head);
+                visitor.all();
+                return;
+            }
+            wait_until("it is told to go on", || told.load(SeqCst) > 0);
+            visitor.say(OK);
+        }
+    });
+    let proxy = proxy_to(&backend);
+    set(&proxy, |settings| (settings.trusts_loopback, settings.most_connections) = (false, 5));
+    block_on(async {
+        let browser = Browser::new(proxy.address).await;
+        let (tunnel, _out) = browser.open("/user/a/ws").await.unwrap();
+        let asking = || async { browser.get(get("/user/a/x")).await.unwrap().0.as_u16() };
+        let watching = async {
+            while backend.seen().len() < 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // The connection itself, a tunnel, three requests: that is all.
+            assert_eq!(asking().await, 429);
+            assert!(connect(proxy.address, &["h2"]).is_err());
+            go.store(1, SeqCst);
+        };
+        let all = tokio::join!(asking(), asking(), asking(), watching);
+        assert_eq!((all.0, all.1, all.2), (200, 200, 200));
+        assert_eq!(asking().await, 200);
+        drop(tunnel);
     });
 }
 

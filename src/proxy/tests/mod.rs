@@ -6,6 +6,7 @@ mod http2;
 mod hub;
 mod lane;
 mod life;
+mod listening;
 mod secure;
 mod support;
 mod traffic;

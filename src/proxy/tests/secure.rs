@@ -17,15 +17,21 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 
 use super::support::{Backend, Proxy, quick};
-use crate::{config::sections, proxy::tls};
+use crate::{
+    config::sections,
+    proxy::{settings::Settings, tls},
+};
 
-const EC: &[u8] = include_bytes!("tls/ec-cert.pem");
-const KEY: &[u8] = include_bytes!("tls/ec-pkcs8.pem");
+pub(super) const EC: &[u8] = include_bytes!("tls/ec-cert.pem");
+pub(super) const KEY: &[u8] = include_bytes!("tls/ec-pkcs8.pem");
 
 /// A proxy with TLS and a route `/user/a/` to a backend.
 pub(super) fn proxy(section: &sections::Proxy, backend: &Backend) -> Proxy {
     let proxy = Proxy::start(section, Path::new("/nonexistent/hub"));
-    proxy.shared.tls.store(Some(Arc::new(tls::acceptor(EC, KEY).unwrap())));
+    proxy
+        .shared
+        .tls
+        .store(Some(Arc::new(tls::acceptor(&[(EC, KEY)], tls::Offer::default()).unwrap())));
     proxy.route("/user/a", backend.address);
     proxy
 }
@@ -33,6 +39,13 @@ pub(super) fn proxy(section: &sections::Proxy, backend: &Backend) -> Proxy {
 /// The same with short times.
 pub(super) fn proxy_to(backend: &Backend) -> Proxy {
     proxy(&quick(), backend)
+}
+
+/// Changes settings of a running proxy.
+pub(super) fn set(proxy: &Proxy, change: impl FnOnce(&mut Settings)) {
+    let mut settings = (*proxy.shared.settings.load_full()).clone();
+    change(&mut settings);
+    proxy.shared.settings.store(Arc::new(settings));
 }
 
 /// What a client trusts and offers.

@@ -63,10 +63,10 @@ super::events! {
     "The proxy could not go over to other public sockets." "Restart the proxy; see the error."
     "listener not emptied" [warn] [proxy] (error)
     "Who waited at a public address that was given up may have been cut off." ""
-    "certificate expires soon" [warn] [proxy] (days)
-    "The public certificate is good for so many days more. Told once a day from two weeks before its end." "Renew it, then reload."
-    "certificate expired" [error] [proxy] (days)
-    "The public certificate ended so many days ago; it is shown all the same." "Renew it, then reload."
+    "certificate expires soon" [warn] [proxy] (name days)
+    "A public certificate is good for so many days more. Told once a day from two weeks before its end." "Renew it, then reload."
+    "certificate expired" [error] [proxy] (name days)
+    "A public certificate ended so many days ago; it is shown all the same." "Renew it, then reload."
     "listener unusable" [warn] [proxy] (error)
     "One of the threads cannot take connections from a listening socket." "Report it; the other threads do."
     "cannot accept" [warn] [proxy] (error)
@@ -75,6 +75,8 @@ super::events! {
     "One address has more connections than it may; said once a minute." "Look what it does. A proxy before this one belongs to `proxy.trusted_proxies`."
     "forwarded headers not believed" [warn] [proxy] (peer)
     "Somebody who is not named as a trusted proxy says for whom it speaks; said once a day." "If that is your load balancer: name it in `proxy.trusted_proxies`."
+    "proxy header refused" [debug] [proxy] (peer)
+    "`proxy.proxy_protocol` is set, and a connection did not begin with a header of that protocol, or came from somebody who is no trusted proxy." "If that is your load balancer: name it in `proxy.trusted_proxies`, and let it send the header."
     "handshake failed" [debug] [proxy] (peer)
     "TLS was not agreed on." ""
     "visitor too slow" [debug] [proxy] (peer)
@@ -87,6 +89,8 @@ super::events! {
     "Programs (often a page left open in a browser) asked for a user's server that does not run; `count` of them since the last such line. At most one line a minute and user." ""
     "request refused" [debug] [proxy] (peer why)
     "A request was answered by the proxy itself, with an error." ""
+    "too many at once" [debug] [proxy] (from)
+    "An address has as many connections and requests by HTTP/2 under way as it may; this one was refused." ""
     "too many at the hub" [debug] [proxy] (from)
     "One visitor has more requests at the hub than it may; it got a 503." ""
     "visitor answered" [info] [proxy] (from method path status elapsed_ms request)
