@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use thiserror::Error;
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -23,6 +23,9 @@ pub(super) enum UploadError {
     /// It broke off.
     #[error("the visitor's body broke off")]
     Broken(#[source] hyper::Error),
+    /// The server has answered without it.
+    #[error("the body is not wanted")]
+    Unwanted,
     /// Its next piece did not come in time.
     #[error("the visitor's body came too slowly")]
     Slow,
@@ -34,12 +37,17 @@ pub(super) struct Inbound {
     /// Longest wait for its next piece, while somebody asks for it.
     patience: Option<Duration>,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Ends when the server has given its leave, or will not.
+    leave: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
 }
+
+/// A server's leave to send a body that waits for it. Gone without it: the body is not wanted.
+pub(super) type Leave = Arc<watch::Sender<bool>>;
 
 impl Inbound {
     /// As it comes from hyper.
     pub(super) fn new(incoming: Incoming, patience: Option<Duration>) -> Self {
-        Self { incoming, patience, waiting: None }
+        Self { incoming, patience, waiting: None, leave: None }
     }
 
     /// Is nothing to come?
@@ -47,8 +55,21 @@ impl Inbound {
         self.incoming.is_end_stream()
     }
 
+    /// It waits for leave from now on, and so does the visitor (RFC 9110, section 10.1.1).
+    pub(super) fn wait_for_leave(&mut self) -> Leave {
+        let (leave, mut given) = watch::channel(false);
+        self.leave = Some(Box::pin(async move { given.wait_for(|it| *it).await.is_ok() }));
+        Arc::new(leave)
+    }
+
     /// The next piece of data, in time.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if let Some(leave) = &mut self.leave {
+            if !ready!(leave.as_mut().poll(cx)) {
+                return Poll::Ready(Some(Err(UploadError::Unwanted)));
+            }
+            self.leave = None;
+        }
         if let Poll::Ready(frame) = data(&mut self.incoming, cx) {
             self.waiting = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Broken)));
@@ -108,6 +129,7 @@ pub(super) struct Answer {
     content: Content,
     _in_hand: Option<InHand>,
     _place: Option<OwnedSemaphorePermit>,
+    _leave: Option<Leave>,
 }
 
 enum Content {
@@ -148,7 +170,7 @@ impl Drop for Relayed {
             shared.activity.note(&self.entry);
         }
         if let Some(lane) = self.lane.take()
-            && self.entry.live.load(Relaxed)
+            && !self.entry.life.is_over()
         {
             pool::put(&self.entry, lane);
         }
@@ -163,12 +185,13 @@ impl Answer {
             content: Content::Own((!text.is_empty()).then_some(text)),
             _in_hand: None,
             _place: None,
+            _leave: None,
         }
     }
 
     /// A backend's.
     pub(super) fn relayed(relayed: Relayed) -> Self {
-        Self { content: Content::Relayed(relayed), _in_hand: None, _place: None }
+        Self { content: Content::Relayed(relayed), _in_hand: None, _place: None, _leave: None }
     }
 
     /// Our own words unsaid; a backend says none where only the head was asked for.
@@ -182,6 +205,12 @@ impl Answer {
     /// The request is in hand until this is dropped.
     pub(super) fn holding(mut self, in_hand: Option<InHand>) -> Self {
         self._in_hand = in_hand;
+        self
+    }
+
+    /// A body that still waits for leave at the end of this is not wanted.
+    pub(super) fn leaving(mut self, leave: Option<Leave>) -> Self {
+        self._leave = leave;
         self
     }
 

@@ -32,6 +32,9 @@ pub(super) enum ConnectError {
     /// Its target is nothing we can reach.
     #[error("the target of the route cannot be used")]
     Unusable,
+    /// The route is no more.
+    #[error("the route is no more")]
+    Gone,
     /// Nobody there.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
@@ -69,6 +72,10 @@ pub(super) async fn dial(
             Place::Unusable => Err(io::ErrorKind::Unsupported.into()),
         }
     };
+    if entry.life.is_over() {
+        // Somebody else's server may have the address by now.
+        return Err(ConnectError::Gone);
+    }
     if entry.target.place == Place::Unusable {
         return Err(ConnectError::Unusable);
     }

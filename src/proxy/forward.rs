@@ -1,6 +1,7 @@
 //! A request on its way to a backend and the answer on its way back. Nothing is gathered; what is cut arrives cut.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,7 +11,7 @@ use std::{
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING},
     request::Parts,
 };
 use hyper::body::{Body as _, Incoming};
@@ -20,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::{
     activity::now_ms,
-    body::{Answer, Inbound, Relayed, Upload},
+    body::{Answer, Inbound, Leave, Relayed, Upload},
     dial::ConnectError,
     figures::Event,
     headers,
@@ -28,8 +29,12 @@ use super::{
     pool::{self, Sender},
     shared::{Hub, Shared},
     table::Entry,
+    watched::is_irregular,
 };
 use crate::telemetry::chain;
+
+/// A server that says nothing for so long has given its leave to send the body.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Why there is no answer of the backend.
 #[derive(Debug, Error)]
@@ -75,11 +80,11 @@ impl ForwardError {
     }
 
     /// hyper's word, sorted.
-    fn from_hyper(error: hyper::Error) -> Self {
-        if error.is_parse() || error.is_parse_too_large() {
-            Self::Irregular(Some(error))
-        } else if error.is_user() {
+    pub(super) fn from_hyper(error: hyper::Error) -> Self {
+        if error.is_user() {
             Self::Visitor(error)
+        } else if error.is_parse() || error.is_parse_too_large() || is_irregular(&error) {
+            Self::Irregular(Some(error))
         } else {
             Self::Broken(Some(error))
         }
@@ -91,24 +96,30 @@ impl ForwardError {
 pub(super) async fn forward(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
-    parts: Parts,
+    mut parts: Parts,
     inbound: Option<Inbound>,
 ) -> Result<Response<Answer>, ForwardError> {
+    let expects = expects_leave(&parts);
+    parts.headers.remove(EXPECT);
     let settings = shared.settings.load();
     let deadline = Instant::now() + settings.hub_patience;
     let connect_timeout = settings.connect_timeout;
     let patience = settings.hub_patience;
     drop(settings);
     let method = parts.method.clone();
-    let inbound = inbound.filter(|body| !body.is_empty());
+    let mut inbound = inbound.filter(|body| !body.is_empty());
     let bodyless = inbound.is_none();
     let safe = matches!(method, Method::GET | Method::HEAD);
     let repeatable =
         bodyless && (safe || matches!(method, Method::OPTIONS | Method::PUT | Method::DELETE));
     let spare = repeatable.then(|| parts.clone());
+    let leave = inbound.as_mut().filter(|_| expects).map(Inbound::wait_for_leave);
     let upload = inbound
         .map_or(Upload::Empty, |inbound| Upload::Streamed(inbound, shared.clone(), entry.clone()));
     let mut request = outgoing(parts, upload);
+    if let Some(leave) = &leave {
+        ask_for_leave(&mut request, leave);
+    }
     let mut fresh_only = false;
     let mut pause = Duration::from_millis(20);
     loop {
@@ -126,7 +137,7 @@ pub(super) async fn forward(
                 Err(error) => return Err(ForwardError::Connect(error)),
             },
         };
-        let sending = sender.try_send_request(request);
+        let sending = sent(sender.try_send_request(request), leave.as_ref());
         let outcome = if entry.is_hub() {
             tokio::select! {
                 outcome = sending => outcome,
@@ -136,7 +147,10 @@ pub(super) async fn forward(
             sending.await
         };
         let mut error = match outcome {
-            Ok(response) => return incoming_answer(shared, entry, &method, response, sender),
+            Ok(response) => {
+                let answer = incoming_answer(shared, entry, &method, response, sender)?;
+                return Ok(answer.map(|body| body.leaving(leave)));
+            }
             Err(error) => error,
         };
         if let Some(unsent) = error.take_message()
@@ -151,7 +165,9 @@ pub(super) async fn forward(
         }
         let error = error.into_error();
         let hub_again = entry.is_hub() && safe && Instant::now() + pause < deadline;
-        match spare.as_ref().filter(|_| !error.is_parse() && (reused && !fresh_only || hub_again)) {
+        match spare.as_ref().filter(|_| {
+            !error.is_parse() && !is_irregular(&error) && (reused && !fresh_only || hub_again)
+        }) {
             Some(spare) => {
                 request = outgoing(spare.clone(), Upload::Empty);
                 if fresh_only || !reused {
@@ -162,6 +178,38 @@ pub(super) async fn forward(
             None => return Err(ForwardError::from_hyper(error)),
         }
     }
+}
+
+/// Does the visitor wait for leave to send the body?
+fn expects_leave(parts: &Parts) -> bool {
+    let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    parts.version == Version::HTTP_11 && parts.headers.get(EXPECT).is_some_and(continues)
+}
+
+/// Asks the server for leave. The visitor is told of it when the body is asked for, which hyper does.
+fn ask_for_leave(request: &mut Request<Upload>, leave: &Leave) {
+    request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+    let leave = Arc::downgrade(leave);
+    hyper::ext::on_informational(request, move |answer| {
+        if answer.status() == StatusCode::CONTINUE
+            && let Some(leave) = leave.upgrade()
+        {
+            leave.send_replace(true);
+        }
+    });
+}
+
+/// Waits for the answer; a body that waits for leave has it after a while, since not all servers know of it.
+async fn sent<T>(sending: impl Future<Output = T>, leave: Option<&Leave>) -> T {
+    let mut sending = pin!(sending);
+    if let Some(leave) = leave {
+        tokio::select! {
+            biased;
+            answer = sending.as_mut() => return answer,
+            () = sleep(LEAVE) => drop(leave.send_replace(true)),
+        }
+    }
+    sending.await
 }
 
 /// Waits a little, longer each time, never as long as others.

@@ -24,8 +24,8 @@ use std::{
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST,
-        PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, PROXY_AUTHORIZATION,
+        TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -130,7 +130,6 @@ pub(super) struct Origin<'a> {
 pub(super) fn prepare(headers: &mut HeaderMap, origin: Origin<'_>) -> IpAddr {
     let trusted = origin.settings.trusts(origin.peer);
     strip_hop_by_hop(headers);
-    headers.remove(EXPECT);
     drop_marks(headers);
     if !trusted {
         drop_forwarded(headers);

@@ -1,8 +1,8 @@
 //! Role proxy: carries every byte between visitors, user servers and the hub; outlives the hub.
 //!
 //! ```text
-//! listen ─ serve ─┬─ lane: inbox(scan) ─┬─ exchange ─ backend                 a plain request: no hyper
-//!            tls  │                     └─ single ─┬─ hyper ─ front ─┬─ forward ─ pool ─ backend
+//! listen ─ serve ─┬─ lane: inbox(scan) ─┬─ exchange ─ backend                     a plain request: no hyper
+//!            tls  │                     └─ single ─┬─ hyper ─ front ─┬─ forward ─ pool ─ watched(replies) ─ backend
 //!                 └─ counted(frames) ──────────────┘   http2, pages  └─ upgrade ─ relay ─ backend
 //! run (root's link) ─ control (hub's link: routes in, activity and figures out) ─ drain
 //! ```
@@ -12,24 +12,30 @@
 //!
 //! `alone` is the same without root and hub: `jovis proxy`, which takes the place of configurable-http-proxy.
 //!
-//! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `frames`, `proxied`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
+//! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `replies`, `chunks`, `fields`, `frames`, `proxied`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;
 mod alone;
 mod body;
+mod chunks;
 mod control;
 mod counted;
 mod dial;
 mod drain;
+mod fields;
 mod figures;
 mod forward;
 mod frames;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod http2;
 mod lane;
+mod life;
 mod listen;
 mod pages;
 mod path;
@@ -38,6 +44,7 @@ mod pool;
 mod proxied;
 mod redirect;
 mod relay;
+mod replies;
 mod run;
 mod scan;
 mod serve;
@@ -51,6 +58,7 @@ mod target;
 mod tls;
 mod trust;
 mod upgrade;
+mod watched;
 mod workers;
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn matchable(raw: &str) -> Result<Cow<'_, str>, BadPath> {
         if raw.contains('\0') {
             return Err(BadPath::Encoding);
         }
-        if inner.split('/').any(|segment| matches!(segment, "." | "..")) {
+        if inner.split('/').any(is_dots) {
             return Err(BadPath::Dots);
         }
         return Ok(Cow::Borrowed(raw));
@@ -32,7 +32,7 @@ pub(super) fn matchable(raw: &str) -> Result<Cow<'_, str>, BadPath> {
     let mut open = true;
     for segment in inner.split('/') {
         let segment = decode(segment)?;
-        if matches!(&*segment, "." | "..") {
+        if is_dots(&segment) {
             return Err(BadPath::Dots);
         }
         open &= !segment.contains('/');
@@ -42,6 +42,13 @@ pub(super) fn matchable(raw: &str) -> Result<Cow<'_, str>, BadPath> {
         }
     }
     Ok(Cow::Owned(decoded))
+}
+
+/// Is there a way to read this decoded segment as `.` or `..`, or as several segments with one of them? Some take a
+/// backslash for a slash, and what follows a semicolon for a parameter.
+fn is_dots(segment: &str) -> bool {
+    let dots = |part: &str| matches!(part.split(';').next(), Some("." | ".."));
+    segment.contains('.') && segment.split(['/', '\\']).any(dots)
 }
 
 /// Decodes a segment once.
@@ -100,6 +107,12 @@ mod tests {
             ("/a/.%2e", BadPath::Dots),
             ("/a/%2e/b%2fc", BadPath::Dots),
             ("/a%2fb/..", BadPath::Dots),
+            ("/a/..;/b", BadPath::Dots),
+            ("/a/.;x=y", BadPath::Dots),
+            ("/a/..\\b", BadPath::Dots),
+            ("/a/b\\..", BadPath::Dots),
+            ("/a/b%2f..%2fc", BadPath::Dots),
+            ("/a/%2e%2e%5cc", BadPath::Dots),
             ("/a%00", BadPath::Encoding),
             ("/a%", BadPath::Encoding),
             ("/a%4", BadPath::Encoding),

@@ -8,6 +8,8 @@ use memchr::memchr;
 
 /// Longest head the scanner keeps; hyper refuses earlier, with 431.
 const LONGEST_HEAD: usize = 160 * 1024;
+/// Longest line of a head.
+const LONGEST_LINE: usize = 16 * 1024;
 /// Longest line of a chunk's size, or all trailers together.
 const LONGEST_CHUNK_LINE: usize = 16 * 1024;
 
@@ -114,7 +116,7 @@ impl Scanner {
     }
 
     /// Reads these bytes too, whatever they belong to.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
             bytes = self.step(bytes)?;
@@ -260,18 +262,41 @@ fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
     u64::from_str_radix(text, 16).map_err(|_| Fault)
 }
 
+/// The method of a first line: three parts, one blank between each. A target is visible ASCII without a fragment, which
+/// hyper would drop without a word.
+fn request_line(line: &[u8]) -> Result<&[u8], Fault> {
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Fault);
+    };
+    let visible = |byte: &u8| matches!(byte, b'!'..=b'"' | b'$'..=b'~');
+    let valid = !method.is_empty()
+        && method.iter().all(|byte| IS_TOKEN[usize::from(*byte)])
+        && !target.is_empty()
+        && target.iter().all(visible)
+        && (target != b"*" || method == b"OPTIONS")
+        && matches!(version, b"HTTP/1.1" | b"HTTP/1.0");
+    if valid { Ok(method) } else { Err(Fault) }
+}
+
 /// What follows this head.
 fn framing(head: &[u8]) -> Result<State, Fault> {
     let head = head.strip_suffix(b"\r\n\r\n").ok_or(Fault)?;
     let mut lines =
         head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().ok_or(Fault)?;
-    if first.iter().any(|byte| byte.is_ascii_control()) {
+    if first.len() > LONGEST_LINE {
         return Err(Fault);
     }
+    let method = request_line(first)?;
     let mut length = None;
     let (mut chunked, mut upgrade) = (false, false);
     for line in lines {
+        if line.len() > LONGEST_LINE {
+            return Err(Fault);
+        }
         let (name, value) = field(line)?;
         if name.eq_ignore_ascii_case(b"content-length") {
             let valid = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
@@ -295,7 +320,7 @@ fn framing(head: &[u8]) -> Result<State, Fault> {
     Ok(match length {
         _ if chunked => State::Size,
         Some(length) if length > 0 => State::Length(length),
-        None if upgrade && first.starts_with(b"GET ") => State::Opaque,
+        None if upgrade && method == b"GET" => State::Opaque,
         _ => State::Head,
     })
 }

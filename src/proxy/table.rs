@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use imbl::HashMap;
 use jovis_actors::domain::{Route, RouteSpec, ServerKey};
 
-use super::target::Target;
+use super::{life::Life, target::Target};
 
 /// What stands at the other end of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub(super) struct Entry {
     pub(super) used: AtomicU64,
     /// When a failure of it was last logged.
     pub(super) warned: AtomicU64,
-    /// False once it is out of the table.
-    pub(super) live: AtomicBool,
+    /// Over once it is out of the table. Who holds a connection of it waits for this.
+    pub(super) life: Life,
     /// Is it in the list of those with news?
     pub(super) listed: AtomicBool,
     /// What is there.
@@ -71,7 +71,7 @@ impl Entry {
             generation,
             used: AtomicU64::new(0),
             warned: AtomicU64::new(0),
-            live: AtomicBool::new(true),
+            life: Life::default(),
             listed: AtomicBool::new(false),
             kind,
         }
@@ -227,7 +227,7 @@ impl Table {
     /// Was it there?
     fn remove(&mut self, key: &str) -> bool {
         let Some((Slot(old), ())) = self.entries.remove_with_key(key) else { return false };
-        old.live.store(false, Relaxed);
+        old.life.end();
         self.hosted -= usize::from(old.is_hosted());
         true
     }
@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(generation(&routes), first.generation);
         routes.set(vec![route("/a", "http://a:2")]);
         assert_ne!(generation(&routes), first.generation);
-        assert!(!first.live.load(Relaxed));
+        assert!(first.life.is_over());
         routes.remove(&[RouteSpec::new("/a"), RouteSpec::new("/b")]);
         assert!(routes.list().is_empty());
     }

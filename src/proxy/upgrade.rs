@@ -9,8 +9,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
 };
@@ -42,6 +42,7 @@ use super::{
     shared::Shared,
     stream::Backend,
     table::Entry,
+    watched::{Line, Watched},
 };
 
 /// Longest time the 101 may take to get to the visitor.
@@ -103,25 +104,27 @@ pub(super) async fn tunnel(
     let visitor = parts.extensions.remove::<OnUpgrade>();
     let accept = http2::wants_websocket(&parts).then(|| ask_as_http1(&mut parts));
     parts.extensions.clear();
+    parts.headers.remove(EXPECT);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let limit = shared.settings.load().connect_timeout;
     let io = dial(shared, entry, limit).await.map_err(ForwardError::Connect)?;
+    let line = Arc::<Line>::default();
+    line.ask_upgrade();
     let (mut sender, connection) = pool::builder()
-        .handshake(TokioIo::new(io))
+        .handshake(TokioIo::new(Watched::new(io, line)))
         .await
         .map_err(|error| ForwardError::Connect(ConnectError::Handshake(error)))?;
-    tokio::spawn(async {
-        let _ = connection.with_upgrades().await;
+    let holder = entry.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = connection.with_upgrades() => {}
+            () = pool::farewell(&holder) => {}
+        }
     });
     let request = Request::from_parts(parts, Upload::Empty);
-    let mut response = sender.send_request(request).await.map_err(|error| {
-        if error.is_parse() {
-            ForwardError::Irregular(Some(error))
-        } else {
-            ForwardError::Broken(Some(error))
-        }
-    })?;
+    let sending = sender.send_request(request);
+    let mut response = sending.await.map_err(ForwardError::from_hyper)?;
     if let Some(accept) = &accept {
         // What is success there would open a tunnel here.
         let broken = response.status().is_success()
@@ -199,6 +202,7 @@ async fn tie(
     let outcome = tokio::select! {
         outcome = relay(visitor, backend, early, note) => outcome,
         () = reached(&mut phase, Phase::Gone) => Ok(()),
+        () = pool::farewell(entry) => Ok(()),
     };
     if let Err(error) = outcome {
         debug!(route = entry.spec(), %error, "tunnel broke");
@@ -207,8 +211,8 @@ async fn tie(
 
 /// The backend's connection below hyper, and what was read of it already.
 fn backend_io(upgraded: Upgraded) -> Option<(Backend, Vec<u8>)> {
-    let parts = upgraded.downcast::<TokioIo<Backend>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+    let parts = upgraded.downcast::<TokioIo<Watched>>().ok()?;
+    Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
 }
 
 #[cfg(test)]

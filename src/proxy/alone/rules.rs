@@ -5,7 +5,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
-    header::{EXPECT, HOST, LOCATION},
+    header::{HOST, LOCATION},
 };
 
 use crate::proxy::{
@@ -52,7 +52,6 @@ impl Rules {
     /// Prepares a request's fields. The framing of the body is the caller's.
     pub(super) fn prepare(&self, headers: &mut HeaderMap, from: From<'_>, entry: &Entry) {
         strip_hop_by_hop(headers);
-        headers.remove(EXPECT);
         headers.remove("proxy");
         if !from.trusted {
             drop_claims(headers);

@@ -5,7 +5,7 @@ use std::{
     io::IoSlice,
     net::IpAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -34,6 +34,7 @@ use crate::proxy::{
     front::{self, Visit},
     guard::Notes,
     path,
+    pool::farewell,
     served::{self, Line},
     shared::Shared,
     stopped,
@@ -164,7 +165,11 @@ pub(super) async fn run(
             }
         }
     } else {
-        answering.await
+        tokio::select! {
+            biased;
+            answer = answering => answer,
+            () = farewell(&entry) => Err(NoAnswer::Broken),
+        }
     };
     let begun = match answer {
         Ok(begun) => begun,
@@ -183,7 +188,12 @@ pub(super) async fn run(
     if let Some(alone) = alone {
         alone.answered(status, finding);
     }
-    let clean = match exchange.finish(begun).await {
+    let finished = tokio::select! {
+        biased;
+        finished = exchange.finish(begun) => finished,
+        () = farewell(&entry) => Err(Broken::From),
+    };
+    let clean = match finished {
         Ok(clean) => clean,
         Err(Broken::From) => {
             shared.figures.count(Event::Cut);
@@ -197,7 +207,7 @@ pub(super) async fn run(
         // Only what went well counts as use, as it does for configurable-http-proxy.
         shared.activity.note(&entry);
     }
-    if keep && uploaded && clean && entry.live.load(Relaxed) {
+    if keep && uploaded && clean && !entry.life.is_over() {
         pool::put(&entry, backend);
     }
     inbox.done(here);

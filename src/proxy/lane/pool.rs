@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Waker},
     time::Instant,
 };
@@ -58,7 +58,7 @@ pub(in crate::proxy) fn sweep() {
         resting.retain(|_, row| {
             row.retain(|one| {
                 one.since.elapsed() < LONGEST_REST
-                    && one.entry.live.load(Relaxed)
+                    && !one.entry.life.is_over()
                     && is_quiet(&one.backend)
             });
             !row.is_empty()

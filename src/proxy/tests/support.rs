@@ -184,7 +184,7 @@ pub(super) fn read_head(from: &mut impl Read) -> Option<String> {
 }
 
 /// Waits until it is so.
-pub(super) fn wait_until(what: &str, so: impl Fn() -> bool) {
+pub(super) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !so() {
         assert!(Instant::now() < deadline, "never: {what}");
