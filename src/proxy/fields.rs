@@ -69,9 +69,12 @@ impl Gather {
 
 /// The lines of a complete head: the first, and the others.
 pub(super) fn lines(head: &[u8]) -> Result<(&[u8], impl Iterator<Item = &[u8]>), Fault> {
-    let head = head.strip_suffix(b"\r\n\r\n").ok_or(Fault::Malformed)?;
-    let mut lines =
-        head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let head = head.strip_suffix(b"\r\n").filter(|lines| lines.ends_with(b"\r\n"));
+    let mut lines = head
+        .ok_or(Fault::Malformed)?
+        .split_inclusive(|byte| *byte == b'\n')
+        // What has no end of its own keeps its line feed, and is no field.
+        .map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
     let first = lines.next().ok_or(Fault::Malformed)?;
     if first.len() > LONGEST_LINE {
         return Err(Fault::LongTarget);

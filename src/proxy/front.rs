@@ -279,7 +279,9 @@ pub(super) fn is_host(host: &str) -> bool {
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
-    let encoded = |part: &str| part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    let encoded = |part: &str| {
+        part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2 && !part.starts_with("00")
+    };
     let digits = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
     !name.is_empty()
         && name.bytes().all(plain)
@@ -300,7 +302,7 @@ mod tests {
         }
         for host in [
             "", ":80", "a,b", "u@a", "a/b", "a:b", "a:80:80", "[::1", "[]", "[x]", "a b", "::1",
-            "a%", "%2", "%zz",
+            "a%", "%2", "%zz", "a%00",
         ] {
             assert!(!is_host(host), "{host}");
         }

@@ -35,6 +35,7 @@ use super::{
     front::{self, Visit},
     guard::Notes,
     pages::Page,
+    served,
     shared::Shared,
     stream::Visitor,
 };
@@ -56,9 +57,13 @@ pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, n
             Ok(head) => head,
             Err(NoHead::Gone) => return,
             Err(NoHead::Fault) => return refuse(&shared, &mut inbox, visit).await,
-            Err(NoHead::TooLarge) => {
-                let page = Page::HeadTooLarge.answer(&HeaderMap::new(), None);
-                return say(&shared, &mut inbox, visit, page).await;
+            Err(too_much @ (NoHead::TooLarge | NoHead::TargetTooLong)) => {
+                let page = match too_much {
+                    NoHead::TargetTooLong => Page::TargetTooLong,
+                    _ => Page::HeadTooLarge,
+                };
+                let page = page.answer(&HeaderMap::new(), None);
+                return say(&shared, &mut inbox, visit, page, false).await;
             }
         };
         let mut outcome = exchange::run(&shared, visit, &notes, &mut inbox, head, false).await;
@@ -78,7 +83,17 @@ pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, n
                         page.answer(&failure.asked, failure.id.as_deref())
                     }
                 };
-                return say(&shared, &mut inbox, visit, page).await;
+                let status = page.status().as_u16();
+                served::tell(&shared, &failure.entry, None, None, status, failure.began);
+                let Some(request) = failure.keeps else {
+                    return say(&shared, &mut inbox, visit, page, failure.to_head).await;
+                };
+                inbox.done(request);
+                let bytes = words(&shared, visit, page, false, failure.to_head).await;
+                match timeout(LAST_WORD, inbox.io().write_all(&bytes)).await {
+                    Ok(Ok(())) => continue,
+                    _ => return,
+                }
             }
             exchange::Outcome::NotHere | exchange::Outcome::Again => {}
         }
@@ -99,11 +114,32 @@ pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, n
 async fn refuse(shared: &Shared, inbox: &mut Inbox, visit: Visit) {
     shared.figures.count(Event::Refused);
     debug!(peer = %visit.peer, why = "not one unambiguous message", "request refused");
-    say(shared, inbox, visit, Page::BadRequest.answer(&HeaderMap::new(), None)).await;
+    say(shared, inbox, visit, Page::BadRequest.answer(&HeaderMap::new(), None), false).await;
 }
 
 /// Our own last word on a connection.
-async fn say(shared: &Shared, inbox: &mut Inbox, visit: Visit, response: Response<Answer>) {
+async fn say(
+    shared: &Shared,
+    inbox: &mut Inbox,
+    visit: Visit,
+    response: Response<Answer>,
+    to_head: bool,
+) {
+    let bytes = words(shared, visit, response, true, to_head).await;
+    // Who does not take it has gone.
+    if let Ok(Ok(())) = timeout(LAST_WORD, inbox.io().write_all(&bytes)).await {
+        end(inbox).await;
+    }
+}
+
+/// An answer that is no backend's, as it goes out.
+async fn words(
+    shared: &Shared,
+    visit: Visit,
+    response: Response<Answer>,
+    last: bool,
+    to_head: bool,
+) -> Vec<u8> {
     let (parts, body) = response.into_parts();
     // Somebody else's page that is too long or breaks off is none.
     let body = timeout(LAST_WORD, Limited::new(body, MOST_WORDS).collect()).await;
@@ -112,18 +148,17 @@ async fn say(shared: &Shared, inbox: &mut Inbox, visit: Visit, response: Respons
     let mut fields = parts.headers;
     fields.remove(CONTENT_LENGTH);
     fields.remove(TRANSFER_ENCODING);
-    front::finish(shared, &mut fields, visit, true);
+    front::finish(shared, &mut fields, visit, last);
     for (name, value) in &fields {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(part);
         }
     }
     out.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-    out.extend_from_slice(&body);
-    // Who does not take it has gone.
-    if let Ok(Ok(())) = timeout(LAST_WORD, inbox.io().write_all(&out)).await {
-        end(inbox).await;
+    if !to_head {
+        out.extend_from_slice(&body);
     }
+    out
 }
 
 /// Ends the connection so that everything said before arrives.

@@ -42,6 +42,8 @@ pub(super) enum Page {
     MethodNotAllowed,
     /// The head of the request goes on for too long.
     HeadTooLarge,
+    /// Its first line does.
+    TargetTooLong,
     /// A program that should have come by TLS.
     NeedsTls,
     /// Too many at once from one address.
@@ -55,11 +57,13 @@ pub(super) enum Page {
 }
 
 impl Page {
-    fn status(self) -> StatusCode {
+    /// Its status.
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NeedsTls => StatusCode::FORBIDDEN,
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
@@ -74,6 +78,7 @@ impl Page {
             Self::BadRequest => "This request cannot be understood.",
             Self::NotFound => "There is nothing here.",
             Self::MethodNotAllowed => "This method is not served.",
+            Self::TargetTooLong => "This address is longer than addresses may be.",
             Self::HeadTooLarge => "This request is larger than requests may be.",
             Self::NeedsTls => "This is served by HTTPS only.",
             Self::Crowded => "Too many requests come from your address.",
@@ -86,7 +91,7 @@ impl Page {
     /// What can be done, for a person.
     fn advice(self) -> &'static str {
         match self {
-            Self::BadRequest => "Look for a slip in the address.",
+            Self::BadRequest | Self::TargetTooLong => "Look for a slip in the address.",
             Self::NotFound | Self::MethodNotAllowed => "If a link led here, tell whoever wrote it.",
             Self::HeadTooLarge => "Deleting this site's cookies may help.",
             Self::NeedsTls => {
@@ -112,6 +117,7 @@ impl Page {
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::HeadTooLarge
+            | Self::TargetTooLong
             | Self::NeedsTls
             | Self::BadGateway => None,
         }

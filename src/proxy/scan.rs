@@ -9,7 +9,7 @@ use memchr::memchr;
 /// Longest head the scanner keeps; hyper refuses earlier, with 431.
 const LONGEST_HEAD: usize = 160 * 1024;
 /// Longest line of a head.
-const LONGEST_LINE: usize = 16 * 1024;
+pub(super) const LONGEST_LINE: usize = 16 * 1024;
 /// Longest line of a chunk's size, or all trailers together.
 const LONGEST_CHUNK_LINE: usize = 16 * 1024;
 
@@ -281,11 +281,16 @@ fn request_line(line: &[u8]) -> Result<&[u8], Fault> {
     if valid { Ok(method) } else { Err(Fault) }
 }
 
+/// The lines of a whole head, each without its end. (What has no end of its own keeps its line feed, and is no field.)
+pub(super) fn lines(head: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Fault> {
+    let lines = head.strip_suffix(b"\r\n").filter(|lines| lines.ends_with(b"\r\n")).ok_or(Fault)?;
+    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+    Ok(lines.map(|line| line.strip_suffix(b"\r\n").unwrap_or(line)))
+}
+
 /// What follows this head.
 fn framing(head: &[u8]) -> Result<State, Fault> {
-    let head = head.strip_suffix(b"\r\n\r\n").ok_or(Fault)?;
-    let mut lines =
-        head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = lines(head)?;
     let first = lines.next().ok_or(Fault)?;
     if first.len() > LONGEST_LINE {
         return Err(Fault);
@@ -364,6 +369,8 @@ mod tests {
         b"GET / HTTP/1.1\r\nA : b\r\n\r\n",
         b"GET / HTTP/1.1\r\n: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\r\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: b\r\r\nB: c\r\n\r\n",
         b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\nabc",

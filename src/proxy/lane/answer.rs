@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use memchr::memchr;
 
-use crate::proxy::scan::field;
+use crate::proxy::scan::{field, lines};
 
 /// Longest head, in bytes, and most fields in it.
 const LIMITS: (usize, usize) = (64 * 1024, 200);
@@ -71,6 +71,9 @@ impl Reader {
         out: &mut Vec<u8>,
     ) -> Result<Option<Head>, Irregular> {
         while let Some(end) = self.end(bytes)? {
+            if end > LIMITS.0 {
+                return Err(Irregular);
+            }
             let head = &bytes[self.begin..end];
             let status = status(head)?;
             if status >= 200 {
@@ -83,9 +86,15 @@ impl Reader {
             if status == 101 || self.interim > MOST_INTERIM {
                 return Err(Irregular);
             }
-            fields(head)
-                .filter(|line| !line.is_empty())
-                .try_for_each(|line| field(line).map(drop).map_err(|_| Irregular))?;
+            // It has no body to speak of, and only HTTP/1.1 has it.
+            let mut modern = head.starts_with(b"HTTP/1.1");
+            for line in lines(head).map_err(|_| Irregular)?.skip(1) {
+                let (name, _) = field(line).map_err(|_| Irregular)?;
+                modern &= !matches!(kind(name), Kind::Length | Kind::Encoding);
+            }
+            if !modern {
+                return Err(Irregular);
+            }
             self.begin = end;
         }
         if bytes.len() > LIMITS.0 { Err(Irregular) } else { Ok(None) }
@@ -110,7 +119,7 @@ impl Reader {
 
 /// The status in the first line: `HTTP/1.1 200 OK`, also without a reason or the space before it.
 fn status(head: &[u8]) -> Result<u16, Irregular> {
-    let line = &head[..memchr(b'\r', head).ok_or(Irregular)?];
+    let line = lines(head).map_err(|_| Irregular)?.next().ok_or(Irregular)?;
     let rest = line
         .strip_prefix(b"HTTP/1.1 ")
         .or_else(|| line.strip_prefix(b"HTTP/1.0 "))
@@ -123,12 +132,6 @@ fn status(head: &[u8]) -> Result<u16, Irregular> {
     }
     let status = code.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
     if (100..600).contains(&status) { Ok(status) } else { Err(Irregular) }
-}
-
-/// The lines of its fields.
-fn fields(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let head = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
-    head.split(|byte| *byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 /// What a field means for the connection.
@@ -160,7 +163,7 @@ fn kind(name: &[u8]) -> Kind {
 
 fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Head, Irregular> {
     out.clear();
-    let first = &head[..memchr(b'\r', head).ok_or(Irregular)?];
+    let first = lines(head).map_err(|_| Irregular)?.next().ok_or(Irregular)?;
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(&first[b"HTTP/1.1 ".len()..]);
     if first.len() == b"HTTP/1.1 200".len() {
@@ -171,10 +174,7 @@ fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Hea
     let (mut keep, mut length, mut chunked, mut only_tls) =
         (modern, None, false, ours.only_tls.clone());
     let mut named: Vec<&[u8]> = Vec::new();
-    for (count, line) in fields(head).enumerate() {
-        if line.is_empty() && count == 0 {
-            break; // there are no fields
-        }
+    for (count, line) in lines(head).map_err(|_| Irregular)?.skip(1).enumerate() {
         let (name, value) = field(line).map_err(|_| Irregular)?;
         if count >= LIMITS.1 {
             return Err(Irregular);
@@ -365,11 +365,16 @@ mod tests {
             "HTTP/1.1 600 OK\r\n\r\n",
             "HTTP/1.1  200 OK\r\n\r\n",
             "HTTP/1.1 200\0\r\n\r\n",
+            "HTTP/1.1 200 O\rK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\r\n\r\n",
+            "HTTP/1.1 103 Early\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.0 100 Go\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n",

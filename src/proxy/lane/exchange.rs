@@ -58,7 +58,7 @@ pub(super) enum Outcome {
     /// The backend may have closed its connection just as we took it. Nothing was taken out of the inbox, and what may
     /// be done twice may be tried over a fresh one.
     Again,
-    /// There is no answer. The page for it is still to be said, then the connection has to end.
+    /// There is no answer. The page for it is still to be said.
     Failed(Box<Failure>),
 }
 
@@ -74,6 +74,12 @@ pub(super) struct Failure {
     pub(super) id: Option<String>,
     /// What was asked for.
     pub(super) target: Uri,
+    /// Does the answer go without a body?
+    pub(super) to_head: bool,
+    /// When the request came.
+    pub(super) began: Instant,
+    /// So many bytes of the inbox are the request, if the connection is good for more; none: it has to end.
+    pub(super) keeps: Option<usize>,
 }
 
 /// Takes the request whose head is in the inbox the short way, if it is one for it. `fresh`: over a connection of its own.
@@ -124,6 +130,9 @@ pub(super) async fn run(
     let here = head + body;
     let upload = Carry::new(out, length.unwrap_or(0) - body as u64);
     let whole = upload.is_read();
+    let closes = plain.last || *shared.phase.borrow() >= Phase::Retiring;
+    let keeps = (whole && !closes).then_some(here);
+    let failed = |error| failed(shared, &plain, &entry, error, began, keeps);
 
     let (backend, reused) = match pool::take(&entry).filter(|_| !fresh) {
         Some(backend) => (backend, true),
@@ -131,10 +140,9 @@ pub(super) async fn run(
             Ok(backend) => (backend, false),
             // Who waits for the hub does that elsewhere.
             Err(_) if entry.is_hub() => return Outcome::NotHere,
-            Err(error) => return failed(shared, &plain, &entry, ForwardError::Connect(error)),
+            Err(error) => return failed(ForwardError::Connect(error)),
         },
     };
-    let closes = plain.last || *shared.phase.borrow() >= Phase::Retiring;
     let ours = Ours {
         close: closes,
         only_tls: shared.settings.load().hsts.clone().filter(|_| visit.tls && alone.is_none()),
@@ -161,7 +169,7 @@ pub(super) async fn run(
             biased;
             answer = answering => answer,
             () = hub_away(shared, patience) => {
-                return failed(shared, &plain, &entry, ForwardError::HubAway);
+                return failed(ForwardError::HubAway);
             }
         }
     } else {
@@ -178,9 +186,9 @@ pub(super) async fn run(
             return Outcome::Again;
         }
         Err(NoAnswer::Broken) if entry.is_hub() => return Outcome::NotHere,
-        Err(NoAnswer::Broken) => return failed(shared, &plain, &entry, ForwardError::Broken(None)),
+        Err(NoAnswer::Broken) => return failed(ForwardError::Broken(None)),
         Err(NoAnswer::Irregular) => {
-            return failed(shared, &plain, &entry, ForwardError::Irregular(None));
+            return failed(ForwardError::Irregular(None));
         }
     };
     let (status, keep) = (begun.head.status, begun.head.keep);
@@ -255,12 +263,20 @@ fn place(shared: &Shared, entry: &Entry, client: IpAddr) -> Option<Option<OwnedS
     shared.at_hub.of(client, settings.most_at_hub).try_acquire_owned().ok().map(Some)
 }
 
-fn failed(shared: &Shared, plain: &Plain, entry: &Arc<Entry>, error: ForwardError) -> Outcome {
+fn failed(
+    shared: &Shared,
+    plain: &Plain,
+    entry: &Arc<Entry>,
+    error: ForwardError,
+    began: Instant,
+    keeps: Option<usize>,
+) -> Outcome {
     complain(shared, entry, &error);
     let asked = plain.accept.clone().map(|accept| (ACCEPT, accept)).into_iter().collect();
     let id = plain.fields.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let target = plain.target.parse().unwrap_or_default();
-    Outcome::Failed(Box::new(Failure { error, entry: entry.clone(), asked, id, target }))
+    let (entry, to_head) = (entry.clone(), plain.method == Method::HEAD);
+    Outcome::Failed(Box::new(Failure { error, entry, asked, id, target, to_head, began, keeps }))
 }
 
 /// One request and its answer.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use crate::proxy::{
     guard::Notes,
-    scan::{Fault, Scanner},
+    scan::{Fault, LONGEST_LINE, Scanner},
     serve::HEAD,
     stream::Visitor,
 };
@@ -40,8 +40,10 @@ pub(super) enum NoHead {
     Gone,
     /// It is not one unambiguous message.
     Fault,
-    /// It goes on for too long.
+    /// It goes on for too long, or a field does.
     TooLarge,
+    /// Its first line goes on for too long.
+    TargetTooLong,
 }
 
 impl Inbox {
@@ -79,7 +81,7 @@ impl Inbox {
                 let (read, complete) = self
                     .scanner
                     .read_head(&self.ahead[self.passed..])
-                    .map_err(|Fault| NoHead::Fault)?;
+                    .map_err(|Fault| no_head(&self.ahead))?;
                 self.passed += read;
                 if complete {
                     self.notes.head_ends();
@@ -132,6 +134,18 @@ impl Inbox {
     fn poll_more(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
         self.ahead.reserve(size);
         pin!(self.io.read_buf(&mut self.ahead)).poll(cx)
+    }
+}
+
+/// Which fault it is: who sends too much can be told so.
+fn no_head(bytes: &[u8]) -> NoHead {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::len);
+    if lines.next().is_some_and(|line| line > LONGEST_LINE) {
+        NoHead::TargetTooLong
+    } else if lines.any(|line| line > LONGEST_LINE) {
+        NoHead::TooLarge
+    } else {
+        NoHead::Fault
     }
 }
 

@@ -7,7 +7,10 @@ use http::{
 };
 use memchr::memchr;
 
-use crate::proxy::{front::is_host, scan::field};
+use crate::proxy::{
+    front::is_host,
+    scan::{field, lines},
+};
 
 /// With more fields than this it is not plain.
 const MOST_FIELDS: usize = 100;
@@ -31,7 +34,7 @@ pub(super) struct Plain {
 
 /// Takes a head apart that the scanner has let pass. The request line and the fields nobody has rules about go to `out`.
 pub(super) fn read(head: &[u8], out: &mut Vec<u8>) -> Option<Plain> {
-    let mut lines = Lines(head.strip_suffix(b"\r\n\r\n").filter(|head| head.len() < LONGEST)?);
+    let mut lines = lines(head).ok().filter(|_| head.len() < LONGEST)?;
     let first = lines.next()?;
     let rest = first.strip_suffix(b" HTTP/1.1")?;
     let space = memchr(b' ', rest)?;
@@ -135,26 +138,6 @@ fn kind(name: &[u8]) -> Kind {
 /// Bytes of a target that nobody reads in another way.
 fn is_plain(byte: &u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'~')
-}
-
-/// The lines of a head that is known to be well-formed.
-struct Lines<'a>(&'a [u8]);
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let end = memchr(b'\n', self.0);
-        let (line, rest) = match end {
-            Some(end) => (&self.0[..end], &self.0[end + 1..]),
-            None => (self.0, &[][..]),
-        };
-        self.0 = rest;
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
-    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ fn a_route_takes_its_connections_along() {
     let table = [
         (ask("rest", "Content-Length: 0\r\n\r\n"), "ok"),
         (ask("stream", "Content-Length: 0\r\n\r\n"), "hello"),
-        (ask("silent", "Content-Length: 0\r\n\r\n"), ""),
+        (ask("silent", "Connection: close\r\nContent-Length: 0\r\n\r\n"), ""),
         (ask("upload", "Content-Length: 1000000\r\n\r\nbegin"), ""),
         (ask("upload", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegin"), ""),
         (
