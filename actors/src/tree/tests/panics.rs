@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::domain::{Cause, ServerState};
+use crate::ports::Return;
 use crate::supervise::{
     Escalated, Limits, Name,
     faults::{self, Act, Faults},
@@ -67,6 +68,19 @@ impl Busy {
             "routes:Recovered" => insist(count, || tree.routes.recovered()).await,
             "routes:Published" | "logins:Attempt" => {
                 insist(count, || sign_in(tree, "Eve")).await;
+            }
+            "logins:Arrival" => {
+                // Nobody is vouched for here: to be refused is an answer.
+                insist(count, || async {
+                    let verifier = Secret::new("verifier".to_owned());
+                    let (callback, query) = (String::new(), Vec::new());
+                    let back = Return { callback, verifier, query, from: None };
+                    match tree.logins.arrive("elsewhere".to_owned(), back).await {
+                        Err(logins::SignInRefused::Refused) => Ok(()),
+                        other => other.map(drop),
+                    }
+                })
+                .await;
             }
             "routes:Set" | "routes:Remove" | "spawners:Start" | "spawners:Stop"
             | "spawner:Start" | "spawner:Stop" => {
