@@ -16,7 +16,7 @@ use http::{
 };
 use hyper::{
     body::{Body as _, Incoming},
-    upgrade::{OnUpgrade, Upgraded},
+    upgrade::{self, OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
 use ring::{
@@ -40,7 +40,7 @@ use super::{
     pool,
     relay::relay,
     shared::Shared,
-    stream::Backend,
+    stream::{Backend, Visitor},
     table::Entry,
     watched::{Line, Watched},
 };
@@ -173,8 +173,8 @@ async fn carry(
     let _counted = shared.figures.tunnel();
     match visitor.downcast::<TokioIo<Inbox>>() {
         Ok(parts) => {
-            let (visitor, ahead) = parts.io.into_inner().into_inner();
-            let early = ([&parts.read_buf[..], &ahead].concat(), early_back);
+            let (visitor, early) = visitor_io(parts);
+            let early = (early, early_back);
             tie(&shared, &entry, visitor, backend, early).await;
         }
         // A stream of HTTP/2: there is a connection below hyper only for all streams together.
@@ -207,6 +207,13 @@ async fn tie(
     if let Err(error) = outcome {
         debug!(route = entry.spec(), %error, "tunnel broke");
     }
+}
+
+/// The visitor's connection below hyper, and what was read of it already. (A function of its own, so that no tunnel
+/// carries the buffers along.)
+fn visitor_io(parts: upgrade::Parts<TokioIo<Inbox>>) -> (Visitor, Vec<u8>) {
+    let (visitor, ahead) = parts.io.into_inner().into_inner();
+    (visitor, [&parts.read_buf[..], &ahead].concat())
 }
 
 /// The backend's connection below hyper, and what was read of it already.
