@@ -94,7 +94,7 @@ impl Chunks {
 }
 
 /// The size a chunk announces. Extensions may follow; nobody uses them, hyper drops them.
-fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
+pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
     let plain = extension.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));

@@ -67,14 +67,19 @@ impl Gather {
     }
 }
 
+/// The lines of a whole head, each without its end. (What has no end of its own keeps its line feed, and is no field.)
+pub(super) fn whole_lines(head: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Fault> {
+    let lines = head
+        .strip_suffix(b"\r\n")
+        .filter(|lines| lines.ends_with(b"\r\n"))
+        .ok_or(Fault::Malformed)?;
+    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+    Ok(lines.map(|line| line.strip_suffix(b"\r\n").unwrap_or(line)))
+}
+
 /// The lines of a complete head: the first, and the others.
 pub(super) fn lines(head: &[u8]) -> Result<(&[u8], impl Iterator<Item = &[u8]>), Fault> {
-    let head = head.strip_suffix(b"\r\n").filter(|lines| lines.ends_with(b"\r\n"));
-    let mut lines = head
-        .ok_or(Fault::Malformed)?
-        .split_inclusive(|byte| *byte == b'\n')
-        // What has no end of its own keeps its line feed, and is no field.
-        .map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
+    let mut lines = whole_lines(head)?;
     let first = lines.next().ok_or(Fault::Malformed)?;
     if first.len() > LONGEST_LINE {
         return Err(Fault::LongTarget);
@@ -82,27 +87,52 @@ pub(super) fn lines(head: &[u8]) -> Result<(&[u8], impl Iterator<Item = &[u8]>),
     Ok((first, lines))
 }
 
+/// Bytes of names and methods (RFC 9110, section 5.6.2).
+const IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 /// May it stand in a method or in a field's name?
 pub(super) fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+    IS_TOKEN[usize::from(*byte)]
 }
 
 /// Name and trimmed value of a field; no folding, no controls, no space before the colon.
-pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+pub(super) fn well_formed(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault::Malformed)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    if name.is_empty() || !name.iter().all(is_token) || !value.iter().all(text) {
+    // Every byte is looked at, so that the compiler may look at many at once.
+    let text =
+        value.iter().fold(true, |text, byte| text & (*byte == b'\t' || *byte > 31 && *byte != 127));
+    if name.is_empty() || !name.iter().all(is_token) || !text {
         return Err(Fault::Malformed);
-    }
-    if line.len() > LONGEST_LINE {
-        return Err(Fault::LongField);
     }
     // Only space and tab are optional white space here.
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |at| at + 1);
     Ok((name, &value[start..end]))
+}
+
+/// The same of a field that is not too long.
+pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let field = well_formed(line)?;
+    if line.len() > LONGEST_LINE { Err(Fault::LongField) } else { Ok(field) }
 }
 
 /// What the fields of a head say about the body.

@@ -6,16 +6,25 @@
 
 use memchr::memchr;
 
+use super::{
+    chunks::chunk_size,
+    fields::{self, LONGEST_LINE, is_token, skip, well_formed, whole_lines},
+};
+
 /// Longest head the scanner keeps; hyper refuses earlier, with 431.
 const LONGEST_HEAD: usize = 160 * 1024;
-/// Longest line of a head.
-pub(super) const LONGEST_LINE: usize = 16 * 1024;
 /// Longest line of a chunk's size, or all trailers together.
 const LONGEST_CHUNK_LINE: usize = 16 * 1024;
 
 /// It is not one unambiguous message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fault;
+
+impl From<fields::Fault> for Fault {
+    fn from(_: fields::Fault) -> Self {
+        Self
+    }
+}
 
 /// Where in the stream of messages we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +216,7 @@ impl Scanner {
         self.state = match self.state {
             State::Trailers if line.is_empty() => State::Head,
             State::Trailers => {
-                field(line)?;
+                well_formed(line)?;
                 State::Trailers
             }
             _ => match chunk_size(line)? {
@@ -218,48 +227,6 @@ impl Scanner {
         self.kept = Vec::new();
         Ok(rest)
     }
-}
-
-/// Bytes of names and methods (RFC 9110, section 5.6.2).
-const IS_TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut byte = 0_u8;
-    loop {
-        table[byte as usize] = byte.is_ascii_alphanumeric();
-        if byte == u8::MAX {
-            break;
-        }
-        byte += 1;
-    }
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
-
-/// Skips up to `left` bytes: how many are still to come, and the rest.
-fn skip(left: u64, bytes: &[u8]) -> (u64, &[u8]) {
-    let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-    (left - taken as u64, &bytes[taken..])
-}
-
-/// The size a chunk announces. Extensions may follow; nobody uses them, hyper drops them.
-fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let (size, extension) = line.split_at(digits);
-    let plain = extension.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-    if size.is_empty()
-        || size.len() > 15
-        || !plain
-        || !matches!(extension.first(), None | Some(b';'))
-    {
-        return Err(Fault);
-    }
-    let text = std::str::from_utf8(size).map_err(|_| Fault)?;
-    u64::from_str_radix(text, 16).map_err(|_| Fault)
 }
 
 /// The method of a first line: three parts, one blank between each. A target is visible ASCII without a fragment, which
@@ -273,7 +240,7 @@ fn request_line(line: &[u8]) -> Result<&[u8], Fault> {
     };
     let visible = |byte: &u8| matches!(byte, b'!'..=b'"' | b'$'..=b'~');
     let valid = !method.is_empty()
-        && method.iter().all(|byte| IS_TOKEN[usize::from(*byte)])
+        && method.iter().all(is_token)
         && !target.is_empty()
         && target.iter().all(visible)
         && (target != b"*" || method == b"OPTIONS")
@@ -281,16 +248,9 @@ fn request_line(line: &[u8]) -> Result<&[u8], Fault> {
     if valid { Ok(method) } else { Err(Fault) }
 }
 
-/// The lines of a whole head, each without its end. (What has no end of its own keeps its line feed, and is no field.)
-pub(super) fn lines(head: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Fault> {
-    let lines = head.strip_suffix(b"\r\n").filter(|lines| lines.ends_with(b"\r\n")).ok_or(Fault)?;
-    let lines = lines.split_inclusive(|byte| *byte == b'\n');
-    Ok(lines.map(|line| line.strip_suffix(b"\r\n").unwrap_or(line)))
-}
-
 /// What follows this head.
 fn framing(head: &[u8]) -> Result<State, Fault> {
-    let mut lines = lines(head)?;
+    let mut lines = whole_lines(head)?;
     let first = lines.next().ok_or(Fault)?;
     if first.len() > LONGEST_LINE {
         return Err(Fault);
@@ -302,7 +262,7 @@ fn framing(head: &[u8]) -> Result<State, Fault> {
         if line.len() > LONGEST_LINE {
             return Err(Fault);
         }
-        let (name, value) = field(line)?;
+        let (name, value) = well_formed(line)?;
         if name.eq_ignore_ascii_case(b"content-length") {
             let valid = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
             if length.is_some() || !valid {
@@ -328,24 +288,6 @@ fn framing(head: &[u8]) -> Result<State, Fault> {
         None if upgrade && method == b"GET" => State::Opaque,
         _ => State::Head,
     })
-}
-
-/// Name and trimmed value of a field; no folding, no controls, no space before the colon.
-pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
-    let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let token = |byte: &u8| IS_TOKEN[usize::from(*byte)];
-    // Every byte is looked at, so that the compiler may look at many at once.
-    let text =
-        value.iter().fold(true, |text, byte| text & (*byte == b'\t' || *byte > 31 && *byte != 127));
-    if name.is_empty() || !name.iter().all(token) || !text {
-        return Err(Fault);
-    }
-    // Only space and tab are optional white space here.
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
-    let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |at| at + 1);
-    Ok((name, &value[start..end]))
 }
 
 #[cfg(test)]

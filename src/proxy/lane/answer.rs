@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use memchr::memchr;
 
-use crate::proxy::scan::{field, lines};
+use crate::proxy::fields::{well_formed, whole_lines};
 
 /// Longest head, in bytes, and most fields in it.
 const LIMITS: (usize, usize) = (64 * 1024, 200);
@@ -88,8 +88,8 @@ impl Reader {
             }
             // It has no body to speak of, and only HTTP/1.1 has it.
             let mut modern = head.starts_with(b"HTTP/1.1");
-            for line in lines(head).map_err(|_| Irregular)?.skip(1) {
-                let (name, _) = field(line).map_err(|_| Irregular)?;
+            for line in whole_lines(head).map_err(|_| Irregular)?.skip(1) {
+                let (name, _) = well_formed(line).map_err(|_| Irregular)?;
                 modern &= !matches!(kind(name), Kind::Length | Kind::Encoding);
             }
             if !modern {
@@ -119,7 +119,7 @@ impl Reader {
 
 /// The status in the first line: `HTTP/1.1 200 OK`, also without a reason or the space before it.
 fn status(head: &[u8]) -> Result<u16, Irregular> {
-    let line = lines(head).map_err(|_| Irregular)?.next().ok_or(Irregular)?;
+    let line = whole_lines(head).map_err(|_| Irregular)?.next().ok_or(Irregular)?;
     let rest = line
         .strip_prefix(b"HTTP/1.1 ")
         .or_else(|| line.strip_prefix(b"HTTP/1.0 "))
@@ -163,7 +163,7 @@ fn kind(name: &[u8]) -> Kind {
 
 fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Head, Irregular> {
     out.clear();
-    let first = lines(head).map_err(|_| Irregular)?.next().ok_or(Irregular)?;
+    let first = whole_lines(head).map_err(|_| Irregular)?.next().ok_or(Irregular)?;
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(&first[b"HTTP/1.1 ".len()..]);
     if first.len() == b"HTTP/1.1 200".len() {
@@ -174,8 +174,8 @@ fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Hea
     let (mut keep, mut length, mut chunked, mut only_tls) =
         (modern, None, false, ours.only_tls.clone());
     let mut named: Vec<&[u8]> = Vec::new();
-    for (count, line) in lines(head).map_err(|_| Irregular)?.skip(1).enumerate() {
-        let (name, value) = field(line).map_err(|_| Irregular)?;
+    for (count, line) in whole_lines(head).map_err(|_| Irregular)?.skip(1).enumerate() {
+        let (name, value) = well_formed(line).map_err(|_| Irregular)?;
         if count >= LIMITS.1 {
             return Err(Irregular);
         }

@@ -12,8 +12,9 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use crate::proxy::{
+    fields::LONGEST_LINE,
     guard::Notes,
-    scan::{Fault, LONGEST_LINE, Scanner},
+    scan::{Fault, Scanner},
     serve::HEAD,
     stream::Visitor,
 };

@@ -8,8 +8,8 @@ use http::{
 use memchr::memchr;
 
 use crate::proxy::{
+    fields::{well_formed, whole_lines},
     front::is_host,
-    scan::{field, lines},
 };
 
 /// With more fields than this it is not plain.
@@ -34,7 +34,7 @@ pub(super) struct Plain {
 
 /// Takes a head apart that the scanner has let pass. The request line and the fields nobody has rules about go to `out`.
 pub(super) fn read(head: &[u8], out: &mut Vec<u8>) -> Option<Plain> {
-    let mut lines = lines(head).ok().filter(|_| head.len() < LONGEST)?;
+    let mut lines = whole_lines(head).ok().filter(|_| head.len() < LONGEST)?;
     let first = lines.next()?;
     let rest = first.strip_suffix(b" HTTP/1.1")?;
     let space = memchr(b' ', rest)?;
@@ -53,7 +53,7 @@ pub(super) fn read(head: &[u8], out: &mut Vec<u8>) -> Option<Plain> {
     let mut fields = HeaderMap::with_capacity(16);
     let (mut last, mut accept) = (false, None);
     for (count, line) in lines.enumerate() {
-        let (name, value) = field(line).ok().filter(|_| count < MOST_FIELDS)?;
+        let (name, value) = well_formed(line).ok().filter(|_| count < MOST_FIELDS)?;
         match kind(name) {
             Kind::Others => {
                 if name.eq_ignore_ascii_case(b"accept") {
