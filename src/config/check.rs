@@ -22,6 +22,7 @@ mod people;
 mod profiles;
 mod roles;
 mod services;
+mod site;
 
 /// How bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +74,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     let config = &effective.config;
     network::addresses(&mut say, config, world);
     network::headers(&mut say, config);
+    site::site(&mut say, config);
     network::tls(&mut say, config, world);
     hub(&mut say, config, world);
     pages::look(&mut say, config, world);

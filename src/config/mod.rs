@@ -34,6 +34,7 @@ pub mod pam_stack;
 pub mod runtime;
 pub mod secret;
 pub mod sections;
+pub mod site;
 pub mod slice;
 pub mod templates;
 pub mod world;

@@ -1,15 +1,16 @@
 //! What each role gets of the configuration: no more than it needs, and the secrets that are its own. Root makes the
 //! slices; they travel as JSON in a sealed memfd.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
-use jovis_actors::domain::Secret;
+use jovis_actors::domain::{Facts, Secret};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Config,
     secret::{Identity, Tls},
-    sections,
+    sections, site,
 };
 
 /// The hub's.
@@ -39,6 +40,8 @@ pub struct HubSlice {
     pub tls: bool,
     /// Does jovis run as root (so that every user's server runs as that user)?
     pub privileged: bool,
+    #[serde(skip)]
+    cookies: OnceLock<site::Cookies>,
 }
 
 /// The proxy's.
@@ -91,7 +94,24 @@ impl HubSlice {
             api_url,
             tls: !config.hub.ssl_cert.as_os_str().is_empty(),
             privileged,
+            cookies: OnceLock::new(),
         }
+    }
+
+    /// Under which addresses the site is known.
+    pub fn facts(&self) -> Facts {
+        site::facts(&self.hub)
+    }
+
+    /// What its cookies are like.
+    pub fn cookies(&self) -> &site::Cookies {
+        self.cookies.get_or_init(|| site::cookies(&self.hub, self.tls))
+    }
+
+    /// What servers and services are told of cookies, if anything.
+    pub fn cookie_options(&self) -> Option<Value> {
+        let options = &self.hub.cookie_options;
+        (!options.is_empty()).then(|| Value::Object(options.clone()))
     }
 
     /// Reads what [`ToWire::to_wire`] wrote.

@@ -25,6 +25,7 @@ use jovis_actors::{
     spawner::Facts,
     store,
 };
+use serde_json::Value;
 use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tracing::{debug, error, info, warn};
 
@@ -65,6 +66,8 @@ struct Want {
     /// Managed services, each with a digest of its entry.
     programs: BTreeMap<ServiceName, (String, sections::Service)>,
     api_url: String,
+    cookie_host_prefix: bool,
+    cookie_options: Option<Value>,
     check: Duration,
 }
 
@@ -123,6 +126,8 @@ fn wanted(slice: &HubSlice, entropy: &dyn Entropy) -> Want {
     Want {
         programs: managed.filter_map(program).collect(),
         api_url: slice.api_url.clone(),
+        cookie_host_prefix: slice.cookies().host_prefix,
+        cookie_options: slice.cookie_options(),
         check: slice.hub.service_check_interval.duration(),
     }
 }
@@ -207,7 +212,7 @@ impl Kit {
                 let mut bytes = [0; 16];
                 self.entropy.fill(&mut bytes);
                 let order = OrderId::from_bytes(bytes);
-                match self.start(&name, spec, entry, &order, &want.api_url).await {
+                match self.start(&name, spec, entry, &order, want).await {
                     Ok(pid) => info!(service = %name, %order, pid, "service started"),
                     Err(error) => {
                         warn!(service = %name, %order, error, "service not started");
@@ -247,7 +252,7 @@ impl Kit {
         spec: &str,
         entry: &sections::Service,
         order: &OrderId,
-        api_url: &str,
+        want: &Want,
     ) -> Result<i32, String> {
         let words = |error: &dyn fmt::Display| error.to_string();
         debug!(service = %name, %order, "service starting");
@@ -270,8 +275,10 @@ impl Kit {
             client: &client,
             redirect_uri: &entry.oauth_redirect_uri,
             allowed_scopes: &scopes,
+            cookie_host_prefix: want.cookie_host_prefix,
+            cookie_options: want.cookie_options.as_ref(),
         };
-        let env = variables(&self.facts, api_url, &about, &token);
+        let env = variables(&self.facts, &want.api_url, &about, &token);
         let log = self.outputs.begin(order, spec).map_err(|error| words(&error))?;
         let started = self.root.serve(order, name.as_str(), env, log.as_fd()).await;
         started.map_err(|error| words(&error))

@@ -11,9 +11,7 @@ use jovis_actors::{
     domain::{Scope, Username, role::SERVER},
     janitor,
     logins::{self, Rules},
-    routes,
-    spawner::{self, Facts},
-    spawners, store,
+    routes, spawner, spawners, store,
     tree::Settings,
 };
 use tracing::{info, warn};
@@ -34,10 +32,9 @@ const CHECKS: usize = 16;
 
 /// How the actors are to behave, from the first slice. Keep a clone: [`apply`] changes its live part later.
 pub fn first(slice: &HubSlice) -> Settings {
-    let facts = Facts { base_url: slice.hub.base_url.clone(), public_host: String::new() };
     let settings = Settings {
         store: store::Settings::default(),
-        facts: facts.into(),
+        facts: slice.facts().into(),
         spawner: Arc::default(),
         limits: Arc::default(),
         logins: Arc::default(),
@@ -91,6 +88,8 @@ fn spawner(slice: &HubSlice) -> spawner::Settings {
         admin_access: slice.hub.admin_access,
         server_token_scopes: server_token_scopes(slice),
         oauth_client_allowed_scopes: scopes(&from.oauth_client_allowed_scopes),
+        cookie_host_prefix: slice.cookies().host_prefix,
+        cookie_options: slice.cookie_options(),
         ..spawner::Settings::default()
     }
 }

@@ -135,7 +135,7 @@ fn service(
                 id => ClientId::claimed(id),
             },
             redirect_uri: match one.oauth_redirect_uri.as_str() {
-                "" => format!("{}oauth_callback", prefix(&slice.hub.base_url, &name)),
+                "" => format!("{}oauth_callback", slice.facts().service_url(&name)),
                 uri => uri.to_owned(),
             },
             allowed_scopes: scopes.clone(),
@@ -154,13 +154,6 @@ fn service(
         configured: true,
     };
     Some(WantedService { service, token, client })
-}
-
-/// Where a service is reached, escaped.
-fn prefix(base: &str, name: &ServiceName) -> String {
-    let facts =
-        jovis_actors::spawner::Facts { base_url: base.to_owned(), public_host: String::new() };
-    facts.service_prefix(name)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use jovis_actors::{
     activity,
-    domain::{Moment, Policy},
+    domain::{Facts, Moment, Policy},
     logins,
     ports::{Clock, Entropy, Meter},
     routes, spawners, store,
@@ -71,6 +71,8 @@ pub struct App {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Arc<ArcSwap<HubSlice>>,
     pub(crate) policy: Arc<ArcSwap<Policy>>,
+    /// Under which addresses the site is known. What of it changes waits for a restart.
+    pub(crate) facts: Facts,
     pub(crate) templates: ArcSwap<Templates>,
     pub(crate) look: ArcSwap<Look>,
     /// When this hub began.
@@ -100,7 +102,8 @@ impl App {
         settings: Arc<ArcSwap<HubSlice>>,
         policy: Arc<ArcSwap<Policy>>,
     ) -> Result<Arc<Self>, PagesError> {
-        let hub = &settings.load_full().hub;
+        let slice = settings.load_full();
+        let hub = &slice.hub;
         // Root can read more than the hub: what `check` could not see must not keep everybody out.
         let look = Look::load(hub).unwrap_or_else(|error| {
             warn!(error = %chain(&error), "logo not used");
@@ -109,6 +112,7 @@ impl App {
         Ok(Arc::new(Self {
             templates: ArcSwap::from_pointee(Templates::load(&hub.template_paths)?),
             look: ArcSwap::from_pointee(look),
+            facts: slice.facts(),
             started: clock.moment(),
             pids: Pids::default(),
             watchers: Arc::default(),

@@ -11,15 +11,15 @@ use http::{HeaderMap, Method, Request, header, request};
 use http_body_util::BodyExt as _;
 use jovis_actors::{
     accounts::Decided,
-    domain::{Moment, Policy, quote},
+    domain::{Facts, Moment, Policy, quote},
     store::Image,
 };
 
 use tokio::sync::oneshot;
 
 use super::{
-    app::App, csrf, csrf::Bound, error::Error, form::Form, guard::Who, multipart, session,
-    session::Cookies, session::Jar, words, words::Words,
+    answer, app::App, csrf, csrf::Bound, error::Error, form::Form, guard::Who, multipart, next,
+    session, session::Cookies, session::Jar, words, words::Words,
 };
 use crate::config::slice::HubSlice;
 
@@ -78,7 +78,7 @@ pub(crate) struct Call {
     pub(crate) cookies: Cookies,
     /// Whose browser or server it is, as far as known.
     pub(crate) from: Option<IpAddr>,
-    /// Did the browser use https?
+    /// Do browsers use https? (As configured, else as this one did.)
     pub(crate) secure: bool,
     /// `scheme://host[:port]` as the browser sees it.
     pub(crate) origin: String,
@@ -111,13 +111,18 @@ impl Call {
         let cookies = Cookies::parse(cookies.filter_map(|value| value.to_str().ok()));
         let query = Form::parse(raw_query.as_deref().unwrap_or(""))?;
         let (from, secure, host) = believed(&head, via, settings.tls);
+        let origin = format!("{}://{host}", if secure { "https" } else { "http" });
+        let secure = match app.facts.public_host.as_str() {
+            "" => secure,
+            configured => configured.starts_with("https://"),
+        };
         Ok(Self {
             policy: app.policy.load_full(),
             image: app.doors.image(),
             now: app.clock.moment(),
             id: id.unwrap_or_else(|| app.entropy.hex(8)),
             nonce: OnceLock::new(),
-            origin: format!("{}://{host}", if secure { "https" } else { "http" }),
+            origin,
             session: cookies.session().map(ToOwned::to_owned),
             path: uri.path().to_owned(),
             method: head.method,
@@ -138,6 +143,33 @@ impl Call {
     /// Everything's prefix, with slashes at both ends.
     pub(crate) fn base(&self) -> &str {
         &self.settings.hub.base_url
+    }
+
+    /// Where things are.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.app.facts
+    }
+
+    /// `scheme://host[:port]` of the hub for browsers: as configured, else as this one sees it.
+    pub(crate) fn public_origin(&self) -> &str {
+        match self.facts().public_host.as_str() {
+            "" => &self.origin,
+            configured => configured,
+        }
+    }
+
+    /// A path of ours out of a target that a request gave, or nothing.
+    pub(crate) fn inside(&self, target: &str) -> Option<String> {
+        next::validate(target, self.public_origin(), self.facts().hosts.as_ref())
+    }
+
+    /// The policy of its page. `other`: the host to which the answer to its form leads, where that is not ours. Forms may
+    /// lead to each user's host: browsers hold every redirect that follows against the policy.
+    pub(crate) fn page_policy(&self, other: Option<&str>) -> String {
+        let hosts = self.facts().hosts.as_ref();
+        let hosts = hosts.map(|hosts| hosts.origin(&format!("*.{}", hosts.domain)));
+        let extra: Vec<&str> = hosts.as_deref().into_iter().chain(other).collect();
+        answer::page_policy(&self.hub(), self.nonce(), &extra.join(" "))
     }
 
     /// The hub's prefix.
@@ -311,7 +343,8 @@ impl Call {
 
     /// Where this request's cookies go.
     pub(crate) fn with_jar<T>(&self, make: impl FnOnce(Jar<'_>) -> T) -> T {
-        make(Jar { base: self.base(), hub: &self.hub(), secure: self.secure })
+        let rules = self.settings.cookies();
+        make(Jar { base: self.base(), hub: &self.hub(), secure: self.secure, rules })
     }
 
     /// The browser session; made and set where there is none.

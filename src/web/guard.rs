@@ -125,14 +125,15 @@ impl Call {
     }
 
     fn by_cookie(&mut self) -> Option<Who> {
-        if !self.cookies.has(session::LOGIN) {
+        let cookie = session::login_name(self.settings.cookies());
+        if !self.cookies.has(cookie) {
             return None;
         }
         let max_age = self.login_age();
         let secret = self.settings.cookie_secret.reveal();
         let user = self
             .cookies
-            .all(session::LOGIN)
+            .all(cookie)
             .filter_map(|text| session::read_login(secret, text, max_age, self.now))
             .take(LOGINS)
             .find_map(|(cookie_id, number)| by_cookie_id(&self.image, &cookie_id, number));

@@ -1,10 +1,13 @@
 //! Where to go next, if the request may decide that: the one place that judges targets (`spec/oauth-and-cookies.md` 7.1).
 
+use jovis_actors::domain::Hosts;
+
 /// Longest target we take.
 const MAX: usize = 8_192;
 
-/// A path of ours out of what a request gave as `next`, or nothing. `origin` is `scheme://host[:port]` as the browser sees it.
-pub(crate) fn validate(next: &str, origin: &str) -> Option<String> {
+/// A path of ours out of what a request gave as `next`, or nothing. `origin` is `scheme://host[:port]` as the browser sees it;
+/// `hosts` are those that belong to us besides, whatever the scheme.
+pub(crate) fn validate(next: &str, origin: &str, hosts: Option<&Hosts>) -> Option<String> {
     // Browsers drop tabs and newlines inside URLs and blanks around them; nobody needs them in a target.
     if next.len() > MAX || next.chars().any(|c| c.is_control() || c == ' ') {
         return None;
@@ -13,23 +16,26 @@ pub(crate) fn validate(next: &str, origin: &str) -> Option<String> {
     let slashes = next.len() - next.trim_start_matches('/').len();
     let next = if slashes >= 3 { &next[slashes - 2..] } else { next.as_str() };
     let (scheme, host) = origin.split_once("://")?;
+    let own = |rest: &str, with_host: bool| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let ours = with_host && rest[..end].eq_ignore_ascii_case(host)
+            || hosts.is_some_and(|hosts| hosts.covers(&rest[..end]));
+        ours.then_some(end)
+    };
     let path = if let Some(rest) = next.strip_prefix("//") {
-        after_host(rest, host)?
+        &rest[own(rest, true)?..]
     } else if next.starts_with('/') {
         next
     } else {
-        let rest = next.strip_prefix(scheme)?.strip_prefix("://")?;
-        after_host(rest, host)?
+        let (given, rest) = next.split_once("://")?;
+        if !matches!(given, "http" | "https") {
+            return None;
+        }
+        &rest[own(rest, given == scheme)?..]
     };
     // With exactly one slash in front it is a path for every browser.
     let path = format!("/{}", path.trim_start_matches('/'));
     Some(ascii(&path))
-}
-
-/// What follows our own host; nothing if it is another host.
-fn after_host<'a>(rest: &'a str, host: &str) -> Option<&'a str> {
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    rest[..end].eq_ignore_ascii_case(host).then(|| &rest[end..])
 }
 
 /// As it can stand in a `Location` header: everything beyond ASCII escaped.
@@ -72,7 +78,7 @@ mod tests {
             ("/user/ünal/", "/user/%C3%BCnal/"),
             ("/", "/"),
         ] {
-            assert_eq!(validate(next, OWN).as_deref(), Some(wanted), "{next}");
+            assert_eq!(validate(next, OWN, None).as_deref(), Some(wanted), "{next}");
         }
     }
 
@@ -117,7 +123,7 @@ mod tests {
             "http:///e",
             &long,
         ] {
-            assert_eq!(validate(next, OWN), None, "{next:?}");
+            assert_eq!(validate(next, OWN, None), None, "{next:?}");
         }
     }
 
@@ -125,7 +131,7 @@ mod tests {
         // What every browser takes as a path of the same origin: one slash, then neither slash nor backslash.
         #[test]
         fn a_result_never_leaves_the_origin(next in "[/\\\\.:@?#a-z%\t\n 0-9]{0,24}|http://hub:8000.{0,20}|.{0,30}") {
-            if let Some(path) = validate(&next, OWN) {
+            if let Some(path) = validate(&next, OWN, None) {
                 prop_assert!(path.starts_with('/'));
                 prop_assert!(!path[1..].starts_with(['/', '\\']));
                 prop_assert!(path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\'));

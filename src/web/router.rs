@@ -235,7 +235,10 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
         }
         out
     } else {
-        let out = dispatch_page(&row, &names, &mut call).await;
+        let out = match pages::outside::misplaced(&call) {
+            Some(out) => out,
+            None => dispatch_page(&row, &names, &mut call).await,
+        };
         out.unwrap_or_else(|error| pages::error::show(&call, &error))
     };
     // A body nobody wanted: a connection that is closed over it may lose the answer on its way.

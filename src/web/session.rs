@@ -3,9 +3,12 @@
 use jovis_actors::domain::{Moment, User};
 
 use super::{model::time, signed};
+use crate::config::{sections::SameSite, site::Cookies as Rules};
 
 /// Signed; says who is signed in.
 pub(crate) const LOGIN: &str = "jupyterhub-hub-login";
+/// The same where no other host may set it: browsers take it only with `Secure`, for all paths, of this host alone.
+pub(crate) const HOST_LOGIN: &str = "__Host-jupyterhub-hub-login";
 /// Unsigned; one browser session. Readable by all servers.
 pub(crate) const SESSION: &str = "jupyterhub-session-id";
 /// The form token, readable by our scripts.
@@ -15,7 +18,7 @@ pub(crate) const SERVICES: &str = "jupyterhub-services";
 
 const DAY: i64 = 86_400;
 /// Days a browser keeps the login cookie. The hub believes it for `cookie_max_age_days` only.
-const BROWSER_DAYS: i64 = 30;
+const BROWSER_DAYS: f64 = 30.0;
 
 /// The cookies of one request, in order; names may repeat.
 #[derive(Debug, Default, Clone)]
@@ -59,8 +62,15 @@ pub(crate) struct Jar<'a> {
     pub(crate) base: &'a str,
     /// The hub's prefix.
     pub(crate) hub: &'a str,
-    /// Did the browser use https?
+    /// Do browsers use https?
     pub(crate) secure: bool,
+    /// What is configured for them.
+    pub(crate) rules: &'a Rules,
+}
+
+/// What the login cookie is called. Its signature always has [`LOGIN`] in it.
+pub(crate) fn login_name(rules: &Rules) -> &'static str {
+    if rules.host_prefix { HOST_LOGIN } else { LOGIN }
 }
 
 impl Jar<'_> {
@@ -69,20 +79,22 @@ impl Jar<'_> {
         let seconds = now.unix_seconds();
         let value = format!("{}.{}", user.cookie_id, user.id.0);
         let value = signed::sign(secret, LOGIN, &value, seconds);
-        let expires = time::http_date(seconds + BROWSER_DAYS * DAY);
-        let rest = format!("; expires={expires}; HttpOnly; SameSite=Lax");
-        self.line(LOGIN, &value, self.hub, &rest)
+        let kept = self.rules.expires_days.unwrap_or(BROWSER_DAYS) * DAY as f64;
+        let expires = time::http_date(seconds + kept as i64);
+        let rest = format!("; expires={expires}; HttpOnly{}", self.same_site());
+        self.line(login_name(self.rules), &value, self.login_path(), &rest)
     }
 
     /// The `Set-Cookie` of a browser session.
     pub(crate) fn session(&self, id: &str) -> String {
-        self.line(SESSION, id, self.base, "; HttpOnly; SameSite=Lax")
+        let rest = format!("{}; HttpOnly{}", self.domain(), self.same_site());
+        self.line(SESSION, id, self.base, &rest)
     }
 
     /// The `Set-Cookie` of a form token; of somebody anonymous it lives an hour.
     pub(crate) fn xsrf(&self, token: &str, anonymous: bool) -> String {
         let age = if anonymous { "; Max-Age=3600" } else { "" };
-        self.line(XSRF, token, self.hub, &format!("{age}; SameSite=Lax"))
+        self.line(XSRF, token, self.hub, &format!("{age}{}", self.same_site()))
     }
 
     /// The `Set-Cookie` of something that is needed for so many seconds; 0 takes it away.
@@ -96,9 +108,11 @@ impl Jar<'_> {
         let past = time::http_date(now.unix_seconds() - 365 * DAY);
         let gone = |name: &str, path: &str| self.line(name, "", path, &format!("; expires={past}"));
         let services = format!("{}services", self.base);
-        let mut out = vec![gone(LOGIN, self.hub), gone(XSRF, self.hub), gone(SERVICES, &services)];
+        let login = gone(login_name(self.rules), self.login_path());
+        let mut out = vec![login, gone(XSRF, self.hub), gone(SERVICES, &services)];
         if session_too {
-            out.push(gone(SESSION, self.base));
+            let rest = format!("; expires={past}{}", self.domain());
+            out.push(self.line(SESSION, "", self.base, &rest));
         }
         out
     }
@@ -106,11 +120,25 @@ impl Jar<'_> {
     /// The `Set-Cookie` that takes an invalid login cookie away.
     pub(crate) fn clear_login(&self, now: Moment) -> String {
         let past = time::http_date(now.unix_seconds() - 365 * DAY);
-        self.line(LOGIN, "", self.hub, &format!("; expires={past}"))
+        self.line(login_name(self.rules), "", self.login_path(), &format!("; expires={past}"))
+    }
+
+    fn login_path(&self) -> &str {
+        if self.rules.host_prefix { "/" } else { self.hub }
+    }
+
+    fn same_site(&self) -> String {
+        format!("; SameSite={}", self.rules.same_site.unwrap_or(SameSite::Lax).as_str())
+    }
+
+    /// Sessions are seen by the servers, each on the host of its user.
+    fn domain(&self) -> String {
+        self.rules.domain.as_ref().map(|host| format!("; Domain={host}")).unwrap_or_default()
     }
 
     fn line(&self, name: &str, value: &str, path: &str, rest: &str) -> String {
-        let secure = if self.secure { "; Secure" } else { "" };
+        let always = self.rules.secure || name == HOST_LOGIN;
+        let secure = if self.secure || always { "; Secure" } else { "" };
         // Quoted where the reference's library quotes: scripts read `_xsrf` and compare it as it stands.
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&b);
         let quote = if !value.is_empty() && value.bytes().all(plain) { "" } else { "\"" };
@@ -175,7 +203,7 @@ mod tests {
 
     #[test]
     fn flags_and_paths_are_the_tables() {
-        let jar = Jar { base: "/b/", hub: "/b/hub/", secure: true };
+        let jar = Jar { base: "/b/", hub: "/b/hub/", secure: true, rules: &Rules::default() };
         let login = jar.login(b"k", &bob(), Moment(0));
         for part in [
             "; HttpOnly",
@@ -202,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_login_cookie_says_who() {
-        let jar = Jar { base: "/", hub: "/hub/", secure: false };
+        let jar = Jar { base: "/", hub: "/hub/", secure: false, rules: &Rules::default() };
         let cookies = Cookies::parse([jar.login(b"k", &bob(), Moment(0)).as_str()].into_iter());
         let text = cookies.all(LOGIN).next().unwrap();
         assert_eq!(read_login(b"k", text, 10, Moment(0)), Some(("c0ffee".into(), Some(7))));

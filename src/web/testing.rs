@@ -41,7 +41,7 @@ use super::{
     error::Error,
     router,
 };
-use crate::config::{sections, slice::HubSlice};
+use crate::config::{Config, sections, slice::HubSlice};
 
 mod browser;
 
@@ -471,20 +471,9 @@ impl Hub {
     pub(crate) fn with(change: impl FnOnce(&mut sections::Hub)) -> Self {
         let mut hub = sections::Hub::default();
         change(&mut hub);
-        let settings = HubSlice {
-            hub,
-            auth: sections::Auth::default(),
-            spawner: sections::Spawner::default(),
-            roles: Vec::new(),
-            services: Vec::new(),
-            load_groups: Default::default(),
-            root: sections::Root::default(),
-            log: sections::Log::default(),
-            cookie_secret: Secret::new(vec![7; 32]),
-            api_url: "http://127.0.0.1:8081/hub/api".into(),
-            tls: false,
-            privileged: false,
-        };
+        let config = Config { hub, ..Config::default() };
+        let (secret, api) = (Secret::new(vec![7; 32]), "http://127.0.0.1:8081/hub/api".into());
+        let settings = HubSlice::new(&config, secret, api, false);
         let doubles = Arc::new(Doubles {
             image: ArcSwap::default(),
             fate: Mutex::new(Fate::Runs),
@@ -564,10 +553,11 @@ impl Hub {
     /// A browser of somebody who has signed in.
     pub(crate) async fn browser(&self, user: &str) -> Browser<'_> {
         let mut browser = Browser { hub: self, cookies: BTreeMap::new() };
-        let page = browser.get("/hub/login").await;
+        let login = format!("{}hub/login", self.app.facts.base_url);
+        let page = browser.get(&login).await;
         let xsrf = page.field("_xsrf");
         let form = format!("username={user}&password=correct+horse&_xsrf={xsrf}");
-        assert_eq!(browser.post("/hub/login", &form).await.status, 302);
+        assert_eq!(browser.post(&login, &form).await.status, 302);
         browser
     }
 

@@ -20,6 +20,7 @@ mod elsewhere;
 mod groups;
 mod hardening;
 mod home;
+mod hosts;
 mod look;
 mod machinery;
 mod matrix;

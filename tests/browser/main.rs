@@ -7,6 +7,7 @@ pub mod support;
 mod admin;
 mod clients;
 mod home;
+mod hosts;
 mod look;
 mod own;
 mod secure;

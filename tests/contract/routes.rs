@@ -307,7 +307,7 @@ fn row_03_five_thousand_routes_are_served_within_a_second_of_a_new_proxy() {
         let (publisher, name) = named("routes");
         let journal = Box::new(MemoryJournal::default());
         let (store, _writer) = jovis_actors::store::open(journal, Default::default()).unwrap();
-        let facts = Facts { base_url: "/".to_owned(), public_host: String::new() };
+        let facts = Facts { base_url: "/".to_owned(), ..Facts::default() };
         let settings = routes::Settings { fixed, ..routes::Settings::default() };
         let entropy = Arc::new(jovis_actors::testing::SeededEntropy::new(1));
         let sinks = routes::actor::Sinks::default();

@@ -66,7 +66,8 @@ impl Plan {
         plan.fake(&["ok"])
     }
 
-    /// Sets one setting, `section.name` or a section that is a list, to a value written in RON.
+    /// Sets one setting, `section.name` or a section that is a list, to a value written in RON. `FOLDER` in it becomes the
+    /// hub's folder, `PUBLIC` the public port.
     pub fn set(mut self, setting: &'static str, value: &str) -> Self {
         self.put(setting, value);
         self
@@ -175,6 +176,7 @@ impl Plan {
             self.setting("hub", "port").parse().expect("a port"),
         ));
         let text = self.ron().replace("FOLDER", &folder.path().display().to_string());
+        let text = text.replace("PUBLIC", &public.port().to_string());
         fs::write(home.join("hub.ron"), text).expect("the folder is ours");
         let file = home.join("hub.ron");
         let mut binary = PathBuf::from(env!("CARGO_BIN_EXE_jovis"));

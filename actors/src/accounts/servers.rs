@@ -48,6 +48,8 @@ pub struct Beginning {
     pub display_name: Option<String>,
     /// Path prefix with slashes at both ends, escaped: `/user/alice/`.
     pub prefix: String,
+    /// How browsers get to it: the prefix, or with the user's own host before it.
+    pub url: String,
     /// Of its new API token, which is its client secret too.
     pub hash: TokenHash,
     /// Scopes of that token; `!server` is filled in.
@@ -109,7 +111,7 @@ pub fn begin_server(
     let client = OAuthClient {
         id: ClientId::of_server(&user.name, &what.key.name),
         secret: what.hash,
-        redirect_uri: format!("{}oauth_callback", what.prefix),
+        redirect_uri: format!("{}oauth_callback", what.url),
         description,
         allowed_scopes: what.client_scopes,
         of: ClientOf::Server(user.id, what.key.name),

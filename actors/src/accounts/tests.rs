@@ -61,6 +61,7 @@ fn beginning(user: &User, server: &str, token: u8) -> Beginning {
         options: None,
         display_name: None,
         prefix: format!("/user/{}/{server}{slash}", user.name),
+        url: format!("/user/{}/{server}{slash}", user.name),
         hash: hash(token),
         token_scopes: SERVER_SCOPES.map(Scope::new).into(),
         client_scopes: Vec::new(),

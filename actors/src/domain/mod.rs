@@ -1,6 +1,8 @@
 //! Values and pure rules. No actix, no async, no serde names of the web; once a value exists it is valid.
 
+pub mod facts;
 pub mod group;
+pub mod hosts;
 pub mod name;
 pub mod notice;
 pub mod oauth;
@@ -21,7 +23,9 @@ pub mod token;
 pub mod user;
 pub mod wire;
 
+pub use facts::Facts;
 pub use group::{Group, GroupId};
+pub use hosts::Hosts;
 pub use name::{GroupName, InvalidName, ServerName, ServiceName, Username};
 pub use notice::{Announcement, Maintenance};
 pub use oauth::{ClientId, OAuthClient, OAuthCode};

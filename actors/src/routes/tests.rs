@@ -30,7 +30,7 @@ fn route(path: &str) -> Route {
 }
 
 fn launch(publisher: &Publisher<Actor>, sinks: Sinks) {
-    let facts = Facts { base_url: "/".to_owned(), public_host: String::new() };
+    let facts = Facts { base_url: "/".to_owned(), ..Facts::default() };
     let fixed = Arc::new(Fixed(AtomicU64::new(0)));
     let settings = Settings {
         limit: Duration::from_secs(5),
@@ -149,7 +149,7 @@ fn a_new_life_finds_the_proxies_and_one_of_the_same_name_is_replaced() {
 
 #[test]
 fn services_with_an_address_have_a_route() {
-    let facts = Facts { base_url: "/pre/".to_owned(), public_host: String::new() };
+    let facts = Facts { base_url: "/pre/".to_owned(), ..Facts::default() };
     let mut image = Image::default();
     for (name, url) in [("a b", Some("http://127.0.0.1:7/")), ("plain", None)] {
         image.apply(&Write::Service(Arc::new(Service {

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    domain::{ClientId, Scope, ServiceName},
-    spawner::Facts,
-};
+use crate::domain::{ClientId, Facts, Scope, ServiceName};
 
 /// What is told about one service.
 #[derive(Debug, Clone)]
@@ -20,6 +17,10 @@ pub struct About<'a> {
     pub redirect_uri: &'a str,
     /// What visitors' tokens may carry.
     pub allowed_scopes: &'a [Scope],
+    /// Are cookies named with the `__Host-` prefix?
+    pub cookie_host_prefix: bool,
+    /// `cookie_options`, a JSON object; none: not configured.
+    pub cookie_options: Option<&'a serde_json::Value>,
 }
 
 /// The environment of a service, with its API token in it. As that of a server, without a user and a server's name.
@@ -31,12 +32,8 @@ pub fn variables(
 ) -> BTreeMap<String, String> {
     let prefix = facts.service_prefix(about.name);
     let access = json(&[Scope::new("access:services"), Scope::access_service(about.name)]);
-    let public = |path: &str| match facts.public_host.as_str() {
-        "" => String::new(),
-        host => format!("{host}{path}"),
-    };
     let callback = match about.redirect_uri {
-        "" => format!("{prefix}oauth_callback"),
+        "" => format!("{}oauth_callback", facts.service_url(about.name)),
         uri => uri.to_owned(),
     };
     let mut vars = BTreeMap::new();
@@ -58,9 +55,14 @@ pub fn variables(
     set("JUPYTERHUB_OAUTH_SCOPES", access);
     set("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", json(about.allowed_scopes));
     set("JUPYTERHUB_HOST", facts.public_host.clone());
-    set("JUPYTERHUB_PUBLIC_URL", public(&prefix));
-    set("JUPYTERHUB_PUBLIC_HUB_URL", public(&format!("{}hub/", facts.base_url)));
-    set("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0".to_owned());
+    set("JUPYTERHUB_PUBLIC_URL", facts.full_service_url(about.name).unwrap_or_default());
+    let hub = facts.public(&format!("{}hub/", facts.base_url));
+    set("JUPYTERHUB_PUBLIC_HUB_URL", hub.unwrap_or_default());
+    let host_prefix = u8::from(about.cookie_host_prefix).to_string();
+    set("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", host_prefix);
+    if let Some(options) = about.cookie_options {
+        set("JUPYTERHUB_COOKIE_OPTIONS", options.to_string());
+    }
     vars
 }
 
@@ -81,8 +83,10 @@ mod tests {
             client: &ClientId::of_service(&name),
             redirect_uri: "",
             allowed_scopes: &[Scope::new("read:users")],
+            cookie_host_prefix: false,
+            cookie_options: None,
         };
-        let facts = Facts { base_url: "/pre/".into(), public_host: String::new() };
+        let facts = Facts { base_url: "/pre/".into(), ..Facts::default() };
         let vars = variables(&facts, "http://127.0.0.1:8081/pre/hub/api", &about, "s3cret");
         for (key, value) in [
             ("JUPYTERHUB_SERVICE_NAME", "cull er"),

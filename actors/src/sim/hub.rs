@@ -244,6 +244,7 @@ impl Sim {
                     options: None,
                     display_name: None,
                     prefix: prefix(key),
+                    url: prefix(key),
                     hash: TokenHash(hash),
                     token_scopes: vec![],
                     client_scopes: vec![],

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use super::{
     acts::{self, Backoff, Life},
-    env::{Facts, Settings},
+    env::Settings,
     machine::{self, Effect, Event, State},
     messages::{Check, NotBegun, Rest, Start, Stop},
     progress::Board,
@@ -24,7 +24,7 @@ use super::{
     ward::Ward,
 };
 use crate::{
-    domain::{Cause, OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
+    domain::{Cause, Facts, OrderId, Server, ServerKey, ServerName, UserId, server::Handle},
     ports::{Clock, Entropy, Probe, Spawner},
     routes,
     spawners::{Ask, StopAsk, Trouble},

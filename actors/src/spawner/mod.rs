@@ -13,8 +13,9 @@ pub mod progress;
 pub mod restart;
 pub mod ward;
 
+pub use crate::domain::Facts;
 pub use actor::{Actor, Kit};
-pub use env::{Facts, Settings};
+pub use env::Settings;
 pub use progress::Board;
 pub use restart::Restart;
 pub use ward::Ward;

@@ -77,7 +77,7 @@ impl Hub {
         let full = Arc::<AtomicBool>::default();
         let store = store(image, full.clone());
         let fixed = Arc::new(Fixed(AtomicU64::new(1)));
-        let facts = Arc::new(Facts { base_url: "/".to_owned(), public_host: String::new() });
+        let facts = Arc::new(Facts { base_url: "/".to_owned(), ..Facts::default() });
         let settings = spawner::Settings {
             start_timeout: Duration::from_millis(200),
             http_timeout: Duration::from_millis(300),

@@ -27,7 +27,7 @@ const LONG: Duration = Duration::from_secs(20);
 fn settings() -> Settings {
     let rules = logins::Rules { open: true, ..logins::Rules::default() };
     let of_logins = logins::Settings { rules, ..logins::Settings::default() };
-    let facts = spawner::Facts { base_url: "/".to_owned(), public_host: String::new() };
+    let facts = spawner::Facts { base_url: "/".to_owned(), ..spawner::Facts::default() };
     Settings {
         store: store::Settings::default(),
         facts: Arc::new(facts),

@@ -5,6 +5,7 @@ use std::{
 
 use jovis_actors::domain::Seconds;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::CustomScope;
 
@@ -18,6 +19,16 @@ pub struct Hub {
     pub port: u16,
     /// Prefix of everything, with slashes at both ends.
     pub base_url: String,
+    /// Address under which people reach the hub, where it is not the one they ask for: behind a proxy that does not tell
+    /// it. Links to it, cookies and redirects follow it. Without a path, `base_url` is meant; without a scheme, https.
+    pub public_url: String,
+    /// Every user and every service gets a host of its own below this one: `https://hub.example.org` gives
+    /// `https://alice.hub.example.org`. Pages of one server cannot read those of another then. Names of all these hosts
+    /// must lead here (a wildcard in DNS), and the certificate must be good for them. Empty: all on one host.
+    pub subdomain_host: String,
+    /// How the names of users and services become hosts. `Legacy`: as JupyterHub before 5 did, with one host for all
+    /// services; different names may share a host.
+    pub subdomain_hook: HostLabels,
     /// Private key of the public listener, PEM. Empty: no TLS, or the key stands in `ssl_cert`.
     pub ssl_key: PathBuf,
     /// Certificate chain of the public listener, PEM. Empty: no TLS.
@@ -38,6 +49,12 @@ pub struct Hub {
     pub cookie_secret_file: PathBuf,
     /// Days a sign-in lasts.
     pub cookie_max_age_days: f64,
+    /// Call the login cookies of hub and servers `__Host-…`, which no other host can set; that needs TLS. None: where
+    /// users have hosts of their own and TLS.
+    pub cookie_host_prefix_enabled: Option<bool>,
+    /// What cookies of the hub and of servers say besides: `{"SameSite": "None"}`, `{"expires_days": 7}` (the login
+    /// cookie), `{"secure": true}`.
+    pub cookie_options: Map<String, Value>,
     /// Seconds an OAuth token given to a server or service lives. 0: as long as a sign-in.
     pub oauth_token_expires_in: Seconds,
     /// Refuse OAuth clients that send no PKCE challenge (single-user servers before 6.0 do not).
@@ -121,6 +138,9 @@ impl Default for Hub {
             ip: String::new(),
             port: 8000,
             base_url: "/".to_owned(),
+            public_url: String::new(),
+            subdomain_host: String::new(),
+            subdomain_hook: HostLabels::Idna,
             ssl_key: PathBuf::new(),
             ssl_cert: PathBuf::new(),
             hub_ip: "127.0.0.1".to_owned(),
@@ -130,6 +150,8 @@ impl Default for Hub {
             state_dir: "./state".into(),
             cookie_secret_file: PathBuf::new(),
             cookie_max_age_days: 14.0,
+            cookie_host_prefix_enabled: None,
+            cookie_options: Map::new(),
             oauth_token_expires_in: Seconds::new(0),
             oauth_require_pkce: false,
             token_expires_in_max_seconds: Seconds::new(0),
@@ -165,6 +187,46 @@ impl Default for Hub {
             proxy_api_ip: String::new(),
             proxy_api_port: 0,
             db_url: String::new(),
+        }
+    }
+}
+
+/// How names become hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostLabels {
+    /// As they are where that is possible, else in IDNA's form, else hashed.
+    #[serde(alias = "idna")]
+    Idna,
+    /// Escaped with underscores.
+    #[serde(alias = "legacy")]
+    Legacy,
+}
+
+/// To whose requests a cookie goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// Also to addresses that other sites lead to.
+    Lax,
+    /// Only to those of its own.
+    Strict,
+    /// To all.
+    None,
+}
+
+impl SameSite {
+    /// By its name in any letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Lax, Self::Strict, Self::None]
+            .into_iter()
+            .find(|one| one.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// As it stands in a cookie.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lax => "Lax",
+            Self::Strict => "Strict",
+            Self::None => "None",
         }
     }
 }

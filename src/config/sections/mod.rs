@@ -22,7 +22,7 @@ pub use jovis_actors::domain::profile::{
 };
 
 pub use auth::{Auth, AuthClass, Dummy, OtherAuth, Pam};
-pub use hub::{Hub, Shutdown, ShutdownServers};
+pub use hub::{HostLabels, Hub, SameSite, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};
 pub use proxy::{Certificate, Proxy, TlsVersion};
 pub use roles::{CustomScope, LoadGroup, Role};

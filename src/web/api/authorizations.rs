@@ -39,7 +39,9 @@ pub(crate) async fn cookie(call: &mut Call, name: &str, value: &str) -> Answer {
     let text =
         if value.is_empty() { std::str::from_utf8(&body).unwrap_or_default() } else { value };
     let text = text.trim().trim_matches('"');
-    let user = (name == session::LOGIN).then(|| call.user_of_login(text)).flatten();
+    let user = (name == session::login_name(call.settings.cookies()))
+        .then(|| call.user_of_login(text))
+        .flatten();
     let user = user.ok_or_else(Error::hidden)?;
     let model = users::seen(call, &user, &call.known()?.granted).ok_or_else(Error::hidden)?;
     Ok(answer::json(StatusCode::OK, &model))

@@ -79,7 +79,7 @@ impl Drop for Watch {
 pub(crate) async fn stream(call: &Call, name: &str, server_name: &str) -> Answer {
     let user = user(call, name)?;
     let server = server(call, &user, server_name)?;
-    let url = model::server::url(call.base(), &user, server_name);
+    let url = model::server::url(call.facts(), &user, server_name);
     let watch = call.app.watchers.begin(call.known()?);
     let watch = watch.ok_or_else(|| Error::crowded("too many open streams"))?;
     let (feed, events) = mpsc::channel(QUEUE);

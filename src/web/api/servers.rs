@@ -33,7 +33,7 @@ pub(super) fn model(call: &Call, user: &User, server: &Server) -> Value {
     const STATE: Mask = Mask::of(&["admin:server_state"]);
     let about = Resource::Server(user.name.as_str(), server.key.name.as_str());
     model::server::model(
-        call.base(),
+        call.facts(),
         call.app.doors.notes(),
         user,
         server,

@@ -9,7 +9,6 @@ use jovis_actors::{
         ClientId, Scope, Service, ServiceName, TokenHash,
         scope::{Holder, Mask, Resource},
     },
-    spawner::Facts,
 };
 use serde_json::{Map, Value};
 
@@ -181,12 +180,10 @@ fn client(
             Ok(None)
         };
     }
-    let base_url = call.base().to_owned();
-    let prefix = Facts { base_url, public_host: String::new() }.service_prefix(name);
     Ok(Some(WantedClient {
         id: if id.is_empty() { ClientId::of_service(name) } else { ClientId::claimed(id) },
         redirect_uri: if back.is_empty() {
-            format!("{prefix}oauth_callback")
+            format!("{}oauth_callback", call.facts().service_url(name))
         } else {
             back.to_owned()
         },

@@ -42,7 +42,7 @@ fn list<'a>(call: &'a Call, codes: impl Iterator<Item = &'a Arc<ShareCode>>) -> 
     let (items, total) = page.cut(all.into_iter());
     let models: Vec<Value> = items
         .into_iter()
-        .filter_map(|code| model::share::code(call.base(), &call.image, code))
+        .filter_map(|code| model::share::code(call.facts(), &call.image, code))
         .collect();
     page.always(call, json!(models), total)
 }
@@ -53,11 +53,11 @@ pub(crate) async fn make(call: &mut Call, owner: &str, name: &str) -> Answer {
     let (scopes, life) = read(&fields)?;
     let server = key(call, owner, name)?;
     let (code, secret) = issue(call, server, scopes, life).await?;
-    let model = model::share::code(call.base(), &call.image, &code);
+    let model = model::share::code(call.facts(), &call.image, &code);
     let mut model = model.ok_or_else(Error::hidden)?;
     model["code"] = json!(secret);
     model["accept_url"] = json!(accept_url(call, &secret));
-    model["full_accept_url"] = Value::Null;
+    model["full_accept_url"] = json!(call.facts().public(&accept_url(call, &secret)));
     Ok(answer::json(StatusCode::OK, &model))
 }
 

@@ -180,7 +180,7 @@ async fn leave(call: &mut Call, with: SharedWith, owner: &str, its: &str) -> Ans
 
 /// A share, or an empty object.
 fn shown(call: &Call, share: Option<&Share>) -> http::Response<axum::body::Body> {
-    let model = share.and_then(|share| model::share::model(call.base(), &call.image, share));
+    let model = share.and_then(|share| model::share::model(call.facts(), &call.image, share));
     answer::json(StatusCode::OK, &model.unwrap_or_else(|| json!({})))
 }
 
@@ -193,7 +193,7 @@ fn list<'a>(call: &'a Call, shares: impl Iterator<Item = &'a Arc<Share>>) -> Ans
     let (items, total) = page.cut(all.into_iter());
     let models: Vec<Value> = items
         .into_iter()
-        .filter_map(|share| model::share::model(call.base(), image, share))
+        .filter_map(|share| model::share::model(call.facts(), image, share))
         .collect();
     page.always(call, json!(models), total)
 }

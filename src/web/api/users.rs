@@ -69,7 +69,7 @@ pub(super) fn seen(call: &Call, user: &User, granted: &Granted) -> Option<Value>
 /// How the caller sees users, with these scopes.
 fn view<'a>(call: &'a Call, granted: &'a Granted) -> View<'a> {
     View {
-        base: call.base(),
+        facts: call.facts(),
         granted,
         policy: &call.policy,
         notes: call.app.doors.notes(),

@@ -2,20 +2,25 @@
 
 use jovis_actors::{
     activity::Notes,
-    domain::{Server, User, quote},
+    domain::{Facts, Server, ServerName, User, quote},
 };
 use serde_json::{Value, json};
 
 use super::time::wire_or_null;
 
-/// Path of a server: `{base}user/NAME/[SERVER/]`.
-pub(crate) fn url(base: &str, user: &User, server: &str) -> String {
-    let name = user.name.escaped();
-    if server.is_empty() {
-        format!("{base}user/{name}/")
-    } else {
-        format!("{base}user/{name}/{}/", quote::segment(server))
-    }
+/// How browsers get to a server: `{base}user/NAME/[SERVER/]`, on the user's host where users have hosts.
+pub(crate) fn url(facts: &Facts, user: &User, server: &str) -> String {
+    below(facts.url(&user.name, &ServerName::default_server()), server)
+}
+
+/// The same for who is elsewhere; nothing if it isn't known.
+pub(crate) fn full_url(facts: &Facts, user: &User, server: &str) -> Option<String> {
+    Some(below(facts.full_url(&user.name, &ServerName::default_server())?, server))
+}
+
+/// The address of a server of whom this is the default one's.
+fn below(default: String, server: &str) -> String {
+    if server.is_empty() { default } else { format!("{default}{}/", quote::segment(server)) }
 }
 
 /// `NAME` or `NAME/SERVER`, escaped: how a server is named in the paths of our pages.
@@ -36,7 +41,7 @@ pub(crate) fn api_path(user: &User, server: &str) -> String {
 
 /// The model. `notes`: uses that are not recorded yet. `with_state`: does the caller hold `admin:server_state` on it?
 pub(crate) fn model(
-    base: &str,
+    facts: &Facts,
     notes: &Notes,
     user: &User,
     server: &Server,
@@ -44,6 +49,7 @@ pub(crate) fn model(
 ) -> Value {
     let (name, pending) = (server.key.name.as_str(), server.state.pending());
     let ready = server.state.is_ready();
+    let progress = format!("{}hub/api{}/progress", facts.base_url, api_path(user, name));
     let mut model = json!({
         "name": name,
         "display_name": server.display_name,
@@ -53,11 +59,11 @@ pub(crate) fn model(
         "pending": pending,
         "ready": ready,
         "stopped": !(ready || pending.is_some()),
-        "url": url(base, user, name),
+        "url": url(facts, user, name),
         "user_options": server.user_options,
-        "progress_url": format!("{base}hub/api{}/progress", api_path(user, name)),
-        "full_url": null,
-        "full_progress_url": null,
+        "progress_url": progress,
+        "full_url": full_url(facts, user, name),
+        "full_progress_url": facts.public(&progress),
     });
     if let Some(cause) = server.state.cause() {
         // Ours: why it does not run. JupyterHub keeps no such thing.

@@ -24,7 +24,7 @@ pub(crate) fn model(call: &Call, service: &Service, held: Mask) -> Option<Value>
         put("roles", json!(role_names(call.policy.of_service(&service.name, service.admin))));
     }
     if held.meets(READ) {
-        let prefix = format!("{}services/{}/", call.base(), service.name);
+        let prefix = call.facts().service_prefix(&service.name);
         put("url", json!(service.url.as_deref().unwrap_or_default()));
         put("prefix", json!(service.url.as_ref().map_or("", |_| &*prefix)));
         put("command", json!(service.command));

@@ -1,7 +1,7 @@
 //! The models of shares and of their codes (`spec/rest-api.md` 2.6).
 
 use jovis_actors::{
-    domain::{ServerKey, Share, ShareCode, ShareCodeId, SharedWith},
+    domain::{Facts, ServerKey, Share, ShareCode, ShareCodeId, SharedWith},
     store::Image,
 };
 use serde_json::{Value, json};
@@ -12,14 +12,14 @@ use super::{
 };
 
 /// A share. Nothing: its owner, or whom it is with, has gone.
-pub(crate) fn model(base: &str, image: &Image, share: &Share) -> Option<Value> {
+pub(crate) fn model(facts: &Facts, image: &Image, share: &Share) -> Option<Value> {
     let (user, group) = match share.key.with {
         SharedWith::User(id) => (Some(image.user(id)?.name.as_str()), None),
         SharedWith::Group(id) => (None, Some(image.group(id)?.name.as_str())),
     };
     let named = |name: Option<&str>| name.map(|name| json!({ "name": name }));
     Some(json!({
-        "server": shared(base, image, &share.key.server)?,
+        "server": shared(facts, image, &share.key.server)?,
         "scopes": scopes(image, &share.key.server, &share.scopes)?,
         "user": named(user),
         "group": named(group),
@@ -29,9 +29,9 @@ pub(crate) fn model(base: &str, image: &Image, share: &Share) -> Option<Value> {
 }
 
 /// A code, without the code itself. Nothing: the owner of its server has gone.
-pub(crate) fn code(base: &str, image: &Image, code: &ShareCode) -> Option<Value> {
+pub(crate) fn code(facts: &Facts, image: &Image, code: &ShareCode) -> Option<Value> {
     Some(json!({
-        "server": shared(base, image, &code.server)?,
+        "server": shared(facts, image, &code.server)?,
         "scopes": scopes(image, &code.server, &code.scopes)?,
         "id": format!("sc_{}", code.id.0),
         "created_at": wire(code.created),
@@ -49,14 +49,14 @@ pub(crate) fn parse_code_id(text: &str) -> Option<ShareCodeId> {
 }
 
 /// A server, as those see it with whom it is shared.
-fn shared(base: &str, image: &Image, key: &ServerKey) -> Option<Value> {
+fn shared(facts: &Facts, image: &Image, key: &ServerKey) -> Option<Value> {
     let (owner, name) = (image.user(key.user)?, key.name.as_str());
     let ready = image.server(key).is_some_and(|server| server.state.is_ready());
     Some(json!({
         "user": { "name": owner.name.as_str() },
         "name": name,
-        "url": server::url(base, owner, name),
-        "full_url": null,
+        "url": server::url(facts, owner, name),
+        "full_url": server::full_url(facts, owner, name),
         "ready": ready,
     }))
 }

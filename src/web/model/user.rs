@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jovis_actors::{
     activity::Notes,
     domain::{
-        GroupName, Policy, Role, Server, ServerKey, ServerName, User,
+        Facts, GroupName, Policy, Role, Server, ServerKey, ServerName, User,
         scope::{Granted, Mask, Resource},
     },
     store::Image,
@@ -31,8 +31,8 @@ const AUTH_STATE: Mask = Mask::of(&["admin:auth_state"]);
 /// Who looks, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
-    /// Everything's prefix.
-    pub(crate) base: &'a str,
+    /// Where servers are.
+    pub(crate) facts: &'a Facts,
     /// What the caller holds.
     pub(crate) granted: &'a Granted,
     /// Who has which role.
@@ -66,7 +66,7 @@ impl View<'_> {
         }
         if held.meets(READ) {
             let ready = default.filter(|server| server.state.is_ready());
-            put("server", json!(ready.map(|_| server::url(self.base, user, ""))));
+            put("server", json!(ready.map(|_| server::url(self.facts, user, ""))));
             put("pending", json!(default.and_then(|server| server.state.pending())));
             put("created", json!(wire(user.created)));
         }
@@ -107,7 +107,7 @@ impl View<'_> {
             .map(|it| (it, on(it)))
             .filter(|(_, on)| on.meets(SERVERS))
             .map(|(it, on)| {
-                let model = server::model(self.base, self.notes, user, it, on.meets(SERVER_STATE));
+                let model = server::model(self.facts, self.notes, user, it, on.meets(SERVER_STATE));
                 (it.key.name.as_str().to_owned(), model)
             })
             .collect()
@@ -169,7 +169,7 @@ mod tests {
         let policy = Policy::default();
         let granted = access::of_user(&image, &policy, &user);
         let view = View {
-            base: "/",
+            facts: &Facts { base_url: "/".into(), ..Facts::default() },
             granted: &granted,
             policy: &policy,
             notes: &Notes::default(),
@@ -215,7 +215,7 @@ mod tests {
             let policy = Policy::default();
             let granted = Grants::of(policy.vocabulary(), &scopes).to(&Holder::default());
             View {
-                base: "/b/",
+                facts: &Facts { base_url: "/b/".into(), ..Facts::default() },
                 granted: &granted,
                 policy: &policy,
                 notes: &Notes::default(),

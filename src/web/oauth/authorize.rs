@@ -118,9 +118,15 @@ fn consent(call: &mut Call, asked: &Asked) -> Answer {
         }
         ClientOf::Service(_) => None,
     };
+    let hosts = call.facts().hosts.as_ref();
+    let is_ours = |origin: &str| {
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        hosts.is_some_and(|hosts| hosts.covers(host))
+    };
+    let other = request::other_host(&asked.client).filter(|other| !is_ours(other));
     let values = json!({
         "of_server": of_server,
-        "other_host": request::other_host(&asked.client),
+        "other_host": other,
         "client": asked.client.description,
         "redirect_uri": asked.client.redirect_uri,
         "scopes": scopes,
@@ -129,8 +135,8 @@ fn consent(call: &mut Call, asked: &Asked) -> Answer {
     });
     let mut out = pages::page(call, "oauth.html", StatusCode::OK, values)?;
     // The answer to the form leads to the client, perhaps on another host.
-    if let Some(other) = request::other_host(&asked.client) {
-        let policy = answer::page_policy(&call.hub(), call.nonce(), &other);
+    if let Some(other) = other {
+        let policy = call.page_policy(Some(&other));
         answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
     }
     Ok(private(out))

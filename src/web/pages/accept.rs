@@ -12,7 +12,7 @@ use crate::web::{
     answer::{self, Answer},
     call::Call,
     error::Error,
-    form, model, next,
+    form, model,
 };
 
 /// Shows who invites to what.
@@ -54,7 +54,7 @@ fn invitation(
             json!({ "scope": scope, "description": words })
         })
         .collect();
-    let url = model::server::url(call.base(), owner, name);
+    let url = model::server::url(call.facts(), owner, name);
     let query = target.map(|target| form::encode([("next", target)])).unwrap_or_default();
     json!({
         "owner": owner.name.as_str(),
@@ -76,14 +76,14 @@ pub(crate) async fn take(call: &mut Call) -> Answer {
     let code = fields.get("code").or_else(|| call.query.get("code"));
     let code = code.filter(|code| !code.is_empty());
     let hash = call.app.entropy.digest(code.ok_or_else(|| Error::bad("there is no code"))?);
-    let inside = fields.get("next").and_then(|next| next::validate(next, &call.origin));
+    let inside = fields.get("next").and_then(|next| call.inside(next));
     let target = given_next(call).or(inside);
     let person = call.person()?.id;
     let share = call
         .change(move |image, _, now| accounts::use_share_code(image, &hash, person, now))
         .await?;
     let owner = call.image.user(share.key.server.user).ok_or_else(Error::hidden)?;
-    let home = model::server::url(call.base(), owner, share.key.server.name.as_str());
+    let home = model::server::url(call.facts(), owner, share.key.server.name.as_str());
     Ok(private(answer::found(&target.unwrap_or(home))))
 }
 

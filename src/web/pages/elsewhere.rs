@@ -47,7 +47,7 @@ pub(super) fn address(call: &Call, way: &str) -> String {
 }
 
 fn callback(call: &Call) -> String {
-    format!("{}{}oauth_callback", call.origin, call.hub())
+    format!("{}{}oauth_callback", call.public_origin(), call.hub())
 }
 
 /// `{hub}oauth_login`: to the provider.

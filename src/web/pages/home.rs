@@ -175,7 +175,7 @@ fn values(call: &Call, typed: &Typed) -> Result<Value, Error> {
         if server.key.name.is_default() { default = card } else { named.push(card) }
     }
     let url = if default["active"] == json!(true) {
-        model::server::url(call.base(), &user, "")
+        model::server::url(call.facts(), &user, "")
     } else {
         format!("{}spawn/{}", call.hub(), user.name.escaped())
     };
@@ -236,7 +236,7 @@ fn card(call: &Call, user: &User, server: &Server) -> Value {
         "active": server.state.is_active(),
         "ready": server.state.is_ready(),
         "pending": server.state.pending(),
-        "url": model::server::url(call.base(), user, name),
+        "url": model::server::url(call.facts(), user, name),
         "api": model::server::api_path(user, name),
         "page": model::server::page_path(user, name),
         "started": server.started.filter(|_| server.state.is_active()).map(time),

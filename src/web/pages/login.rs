@@ -111,7 +111,7 @@ fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>
     let next = super::given_next(call);
     let host = next.and_then(|next| request::led_to_host(&call.image, &call.hub(), &next));
     if let Some(host) = host {
-        let policy = answer::page_policy(&call.hub(), call.nonce(), &host);
+        let policy = call.page_policy(Some(&host));
         answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
     }
     Ok(out)

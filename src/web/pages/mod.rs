@@ -11,7 +11,7 @@ use super::{
     error::Error,
     form,
     guard::Who,
-    model, next,
+    model,
 };
 
 /// What opens the page for administrators.
@@ -106,7 +106,7 @@ pub(crate) fn render(
         Error::failed("this page cannot be shown: its template failed")
     })?;
     let mut out = answer::html(status, text);
-    let policy = answer::page_policy(&hub, call.nonce(), "");
+    let policy = call.page_policy(None);
     answer::put(&mut out, header::CONTENT_SECURITY_POLICY, &policy);
     Ok(out)
 }
@@ -119,17 +119,14 @@ fn services(call: &Call) -> Vec<Value> {
     let all = call.image.services().filter(|it| {
         it.display && it.url.is_some() && call.covers(ACCESS, Resource::Service(it.name.as_str()))
     });
-    all.map(|it| {
-        let name = it.name.as_str();
-        json!({ "name": name, "prefix": format!("{}services/{name}/", call.base()) })
-    })
-    .collect()
+    all.map(|it| json!({ "name": it.name.as_str(), "prefix": call.facts().service_url(&it.name) }))
+        .collect()
 }
 
 /// `next`, if it leads to us.
 pub(crate) fn given_next(call: &Call) -> Option<String> {
     let next = call.query.get("next").filter(|next| !next.is_empty())?;
-    let target = next::validate(next, &call.origin);
+    let target = call.inside(next);
     if target.is_none() {
         tracing::warn!("next url refused");
     }
@@ -152,7 +149,7 @@ pub(crate) fn next_or_default(call: &Call, user: &jovis_actors::domain::User) ->
             .servers_of(user.id)
             .any(|it| it.key.name.is_default() && it.state.is_active());
         if active {
-            model::server::url(call.base(), user, "")
+            model::server::url(call.facts(), user, "")
         } else {
             format!("{}spawn", call.hub())
         }

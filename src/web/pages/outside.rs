@@ -35,12 +35,28 @@ pub(crate) async fn serve(call: &mut Call, inside: Option<&str>) -> Answer {
         && parts.next().is_some_and(|name| !name.is_empty())
         && parts.next().is_none();
     if bare && inside.is_some() {
-        let target = format!("{}{rest}/{query}", call.base());
+        let target = format!("{}{}{rest}/{query}", call.facts().public_host, call.base());
         return Ok(answer::redirect(StatusCode::MOVED_PERMANENTLY, &target));
     }
     // A path of slashes must not become another host.
     let rest = rest.trim_start_matches('/');
-    Ok(answer::found(&format!("{}{rest}{query}", call.hub())))
+    Ok(answer::found(&format!("{}{}{rest}{query}", call.facts().public_host, call.hub())))
+}
+
+/// The answer to a browser that asks for a page of the hub on a host of a user or service: it belongs to the hub's own
+/// host. A user's pages could read it otherwise, and what is typed into it.
+pub(crate) fn misplaced(call: &Call) -> Option<Answer> {
+    let hosts = call.facts().hosts.as_ref()?;
+    let host = call.origin.split_once("://").map_or("", |(_, host)| host);
+    let own = hosts.origin(&hosts.domain);
+    let is_own = own.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
+    if is_own || !hosts.covers(host) {
+        return None;
+    }
+    Some(match call.method {
+        Method::GET => Ok(answer::found(&format!("{}{}", call.facts().public_host, call.uri()))),
+        _ => Err(Error::forbidden("the hub's pages are on a host of their own")),
+    })
 }
 
 /// Whose server a path below the base leads to.

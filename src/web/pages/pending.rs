@@ -32,7 +32,7 @@ pub(crate) async fn show(call: &mut Call, name: &str, server_name: &str) -> Answ
     let user = api::user(call, name)?;
     let server = api::server(call, &user, server_name)?;
     let next = given_next(call);
-    let home = model::server::url(call.base(), &user, server_name);
+    let home = model::server::url(call.facts(), &user, server_name);
     if server.state.is_ready() {
         return Ok(answer::found(&next.unwrap_or(home)));
     }
@@ -66,7 +66,7 @@ async fn starting(call: &mut Call, user: &User, server: &Server) -> Answer {
         "progress_url": format!("{hub}api{}/progress", model::server::api_path(user, name)),
         "follow_url": format!("{hub}spawn-follow/{page_path}"),
         "cancel_url": form::with_query(&format!("{hub}spawn-pending/{page_path}"), &query),
-        "server_url": model::server::url(call.base(), user, name),
+        "server_url": model::server::url(call.facts(), user, name),
         "server_name": name,
         "for_user": other.then(|| user.name.as_str()),
         "stages": now.stages(words),

@@ -129,7 +129,8 @@ async fn done(call: &mut Call, user: &User, form: &Form) -> Result<Option<String
             let life = form.get("expires_in").and_then(|text| text.parse().ok()).unwrap_or(86_400);
             let (_, secret) =
                 api::share_codes::issue(call, server, scopes, Duration::from_secs(life)).await?;
-            Ok(Some(format!("{}{}", call.origin, api::share_codes::accept_url(call, &secret))))
+            let path = api::share_codes::accept_url(call, &secret);
+            Ok(Some(format!("{}{path}", call.public_origin())))
         }
         "revoke" => {
             let with = api::shares::target(call, &target(form.get("with").unwrap_or_default()));
@@ -290,7 +291,7 @@ fn about_received(call: &Call, share: &Share) -> Option<Value> {
         "owner": owner.name.as_str(),
         "server": key.name.as_str(),
         "server_name": called(call, key),
-        "url": model::server::url(call.base(), owner, key.name.as_str()),
+        "url": model::server::url(call.facts(), owner, key.name.as_str()),
         "ready": call.image.server(key).is_some_and(|server| server.state.is_ready()),
         "group": group,
         "allows": allows(call, &share.scopes),

@@ -71,7 +71,7 @@ async fn serve(call: &mut Call, user: Option<&str>, server: &str) -> Answer {
         None
     };
     let next = given_next(call);
-    let home = model::server::url(call.base(), &user, server);
+    let home = model::server::url(call.facts(), &user, server);
     let key = named::key(call, &user, server)?;
     let state = call.image.server(&key).map(|server| server.state.clone());
     let active = state.as_ref().is_some_and(|state| state.is_active());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use jovis_actors::domain::{
-    quote,
+    User, quote,
     scope::{Mask, Resource},
 };
 use serde_json::json;
@@ -48,7 +48,7 @@ pub(crate) async fn serve(call: &mut Call, name: &str, first: &str) -> Answer {
     }
     let server = api::server(call, &user, wanted)?;
     if server.state.is_ready() {
-        return back(call, server.version.as_deref()).await;
+        return back(call, &user, server.version.as_deref()).await;
     }
     if prefers_json(call.header("accept").unwrap_or_default()) || has_api(&call.path) {
         return Ok(gone(call, name, wanted));
@@ -73,7 +73,7 @@ pub(crate) async fn refuse(call: &mut Call, name: &str) -> Answer {
 }
 
 /// The route is on its way: try again, a little later each time, and not for ever.
-async fn back(call: &Call, version: Option<&str>) -> Answer {
+async fn back(call: &Call, user: &User, version: Option<&str>) -> Answer {
     let times: u32 = call.query.get("redirects").and_then(|it| it.parse().ok()).unwrap_or(0);
     let other = version.is_some_and(|version| version != VERSION);
     let Some(pause) = pause(times, other) else {
@@ -87,7 +87,7 @@ async fn back(call: &Call, version: Option<&str>) -> Answer {
         call.query.pairs().filter(|(name, _)| *name != "redirects").collect();
     let count = (times + 1).to_string();
     pairs.push(("redirects", &count));
-    let target = format!("{}{path}", call.base());
+    let target = format!("{}{}{path}", call.facts().user_origin(&user.name), call.base());
     Ok(answer::found(&form::with_query(&target, &form::encode(pairs))))
 }
 
@@ -156,7 +156,7 @@ pub(crate) async fn redirect(call: &mut Call) -> Answer {
     let rest = call.path.strip_prefix(&prefix).ok_or_else(Error::no_page)?;
     let hub = &call.settings.hub;
     let name = if hub.allow_named_servers { hub.default_server_name.as_str() } else { "" };
-    let server = model::server::url(call.base(), &user, name);
+    let server = model::server::url(call.facts(), &user, name);
     let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
     let next = format!("{server}{rest}{query}");
     let query = form::encode([("next", next.as_str())]);

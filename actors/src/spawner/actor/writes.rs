@@ -61,6 +61,7 @@ impl Actor {
                     let change = kit.store.change(move |image| {
                         let user = image.user(key.user).ok_or(StepRefused::NoUser)?;
                         let prefix = facts.prefix(&user.name, &key.name);
+                        let url = facts.url(&user.name, &key.name);
                         let begin = Beginning {
                             key,
                             order: new,
@@ -68,6 +69,7 @@ impl Actor {
                             options,
                             display_name,
                             prefix,
+                            url,
                             hash,
                             token_scopes,
                             client_scopes,

@@ -36,7 +36,7 @@ pub(crate) async fn show(call: &mut Call, name: &str) -> Answer {
 fn page(call: &mut Call, name: &str, status: StatusCode, problem: Option<Value>) -> Answer {
     let user = api::user(call, name)?;
     let view = View {
-        base: call.base(),
+        facts: call.facts(),
         granted: &call.known()?.granted,
         policy: &call.policy,
         notes: call.app.doors.notes(),

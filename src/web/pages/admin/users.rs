@@ -172,7 +172,7 @@ fn memory(call: &Call, server: &Server) -> Option<i64> {
 fn models<'a>(call: &Call, users: &'a [Arc<User>]) -> Result<Vec<rows::Seen<'a>>, Error> {
     let granted = &call.known()?.granted;
     let view = View {
-        base: call.base(),
+        facts: call.facts(),
         granted,
         policy: &call.policy,
         notes: call.app.doors.notes(),

@@ -101,7 +101,7 @@ impl Rig {
         let store = store::Client { image: image.clone(), published: watched, queue, patience };
         let (world, fixed) = (Arc::<World>::default(), Arc::new(Fixed(AtomicU64::new(1))));
         let (_, routes) = named("routes");
-        let facts = Facts { base_url: "/".to_owned(), public_host: String::new() };
+        let facts = Facts { base_url: "/".to_owned(), ..Facts::default() };
         let kit = Kit {
             store,
             spawner: world.clone(),
