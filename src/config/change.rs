@@ -104,6 +104,7 @@ const TABLE: &[(&str, Class)] = &[
     ("proxy.keep_alive_timeout", Live),
     ("proxy.connect_timeout", Live),
     ("proxy.access_log_every", Live),
+    ("proxy.extra_routes", Live),
     ("proxy.trusted_proxies", Live),
     ("proxy.proxy_protocol", Live),
     ("proxy.certificates", Rebind),

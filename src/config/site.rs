@@ -1,7 +1,9 @@
 //! Under which addresses the site is known outside: what `public_url`, `subdomain_host` and the cookies' settings say, by
 //! the rules of `spec/config.md` 1.1 and 1.3. Pure. `check` complains of what is refused here; who runs takes it as not set.
 
-use jovis_actors::domain::{Facts, Hosts, hosts::Labels};
+use std::collections::BTreeMap;
+
+use jovis_actors::domain::{Facts, Hosts, Route, RouteSpec, hosts::Labels, quote};
 use serde_json::{Map, Value};
 
 use super::sections::{HostLabels, Hub, SameSite};
@@ -98,6 +100,20 @@ pub fn facts(hub: &Hub) -> Facts {
             labels,
         }),
     }
+}
+
+/// The routes of `proxy.extra_routes`.
+pub fn extra_routes(given: &BTreeMap<String, String>) -> Vec<Route> {
+    let route = |(begin, target): (&String, &String)| {
+        let (host, path) = begin.split_at(begin.find('/').unwrap_or(begin.len()));
+        let path = quote::unquote(path).unwrap_or_else(|| path.to_owned());
+        let spec = match host {
+            "" => RouteSpec::new(&path),
+            host => RouteSpec::on_host(host, &path),
+        };
+        Route { spec, target: target.clone(), server: None }
+    };
+    given.iter().map(route).collect()
 }
 
 /// What cookies are like.

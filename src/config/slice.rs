@@ -32,6 +32,9 @@ pub struct HubSlice {
     pub root: sections::Root,
     /// As in the file.
     pub log: sections::Log,
+    /// `proxy.extra_routes`, as in the file.
+    #[serde(default)]
+    pub extra_routes: BTreeMap<String, String>,
     /// The key that signs cookies.
     pub cookie_secret: Secret<Vec<u8>>,
     /// Where servers reach the API: `http://127.0.0.1:8081/hub/api` (the port as it was bound).
@@ -90,6 +93,7 @@ impl HubSlice {
             load_groups: config.load_groups.clone(),
             root: config.root.clone(),
             log: config.log.clone(),
+            extra_routes: config.proxy.extra_routes.clone(),
             cookie_secret,
             api_url,
             tls: !config.hub.ssl_cert.as_os_str().is_empty(),
@@ -179,6 +183,7 @@ impl ToWire for HubSlice {
             load_groups: &'a BTreeMap<String, sections::LoadGroup>,
             root: &'a sections::Root,
             log: &'a sections::Log,
+            extra_routes: &'a BTreeMap<String, String>,
             cookie_secret: &'a [u8],
             api_url: &'a str,
             tls: bool,
@@ -193,6 +198,7 @@ impl ToWire for HubSlice {
             load_groups: &self.load_groups,
             root: &self.root,
             log: &self.log,
+            extra_routes: &self.extra_routes,
             cookie_secret: self.cookie_secret.reveal(),
             api_url: &self.api_url,
             tls: self.tls,
@@ -302,6 +308,10 @@ mod tests {
             let section = one.path.split('.').next().unwrap_or_default();
             match section {
                 "shutdown" => assert_eq!((hub, proxy), (new_hub, new_proxy), "{}", one.path),
+                // Routes are the hub's.
+                "proxy" if one.path == "proxy.extra_routes" => {
+                    assert!(hub != new_hub, "{}", one.path);
+                }
                 "proxy" => assert!(hub == new_hub && proxy != new_proxy, "{}", one.path),
                 "log" => assert!(hub != new_hub && proxy != new_proxy, "{}", one.path),
                 _ => assert!(hub != new_hub, "{}", one.path),

@@ -240,6 +240,7 @@ impl Hub {
             root: root.clone(),
             keeper,
             services,
+            routes: tree.routes.clone(),
             app,
             logs,
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jovis_actors::{logins::Ways, tree::Settings};
+use jovis_actors::{logins::Ways, routes, tree::Settings};
 use tracing::info;
 
 use super::{registry, services::Services, settings, sync::Keeper};
@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub(super) keeper: Keeper,
     /// The programs it keeps running.
     pub(super) services: Services,
+    /// What the proxies lead to.
+    pub(super) routes: routes::Client,
     /// For its pages.
     pub(super) app: Arc<App>,
     /// For their level and form.
@@ -52,6 +54,11 @@ impl Live {
             kept.push(format!("log.level: {error}"));
         }
         self.services.want(&new);
+        if new.extra_routes != self.slice.load().extra_routes
+            && let Err(error) = self.routes.check().await
+        {
+            kept.push(format!("proxy.extra_routes: {}", chain(&error)));
+        }
         self.slice.store(Arc::new(new));
         if let Err(error) = self.app.reload_pages() {
             kept.push(format!("the look of pages: {}", chain(&error)));

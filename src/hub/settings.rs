@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::{
     sections::{self, AuthClass},
+    site,
     slice::HubSlice,
 };
 
@@ -62,6 +63,7 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
     };
     let logins = logins::Settings { rules: rules(&slice.auth), limit, concurrency };
     settings.logins.store(logins.into());
+    settings.routes.fixed.store(site::extra_routes(&slice.extra_routes).into());
     settings.activity_resolution.store(slice.hub.activity_resolution.duration().into());
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use jovis::{
     channel::Channel,
     config::{
@@ -308,6 +309,7 @@ fn row_03_five_thousand_routes_are_served_within_a_second_of_a_new_proxy() {
         let journal = Box::new(MemoryJournal::default());
         let (store, _writer) = jovis_actors::store::open(journal, Default::default()).unwrap();
         let facts = Facts { base_url: "/".to_owned(), ..Facts::default() };
+        let fixed = Arc::new(ArcSwap::from_pointee(fixed));
         let settings = routes::Settings { fixed, ..routes::Settings::default() };
         let entropy = Arc::new(jovis_actors::testing::SeededEntropy::new(1));
         let sinks = routes::actor::Sinks::default();

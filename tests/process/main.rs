@@ -28,6 +28,7 @@ mod limits;
 mod login;
 mod logs;
 mod many;
+mod network;
 mod pam_faults;
 mod paused;
 mod proxy_crash;

@@ -17,6 +17,7 @@ use std::{
 };
 
 use actix::{AsyncContext, Context, ResponseFuture, WrapFuture};
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -42,8 +43,8 @@ pub struct Settings {
     pub limit: Duration,
     /// The records are looked at so long after they changed; changes in between are taken together.
     pub settle: Duration,
-    /// Routes besides the servers'.
-    pub fixed: Vec<Route>,
+    /// Routes besides those of servers and services. Whoever replaces them has the actor [`Check`].
+    pub fixed: Arc<ArcSwap<Vec<Route>>>,
 }
 
 impl Default for Settings {
@@ -52,7 +53,7 @@ impl Default for Settings {
             check: Duration::from_secs(30),
             limit: Duration::from_secs(10),
             settle: Duration::from_millis(100),
-            fixed: Vec::new(),
+            fixed: Arc::default(),
         }
     }
 }
@@ -115,8 +116,11 @@ impl Actor {
     /// Makes the wanted table anew; the sinks hear of it if it changed.
     fn refresh(&mut self) -> u64 {
         let mut recorded = recorded(&self.store.image(), &self.facts);
-        let fixed = self.settings.fixed.iter().cloned();
-        recorded.extend(fixed.map(|route| (route.spec.clone(), route)));
+        let fixed = self.settings.fixed.load();
+        // What is recorded goes first: nobody's server is taken away by a configuration.
+        for route in fixed.iter() {
+            recorded.entry(route.spec.clone()).or_insert_with(|| route.clone());
+        }
         let table = wanted(recorded, &mut self.asked);
         let complete = self.sinks.with(|known| known.complete);
         self.wanted.send_if_modified(|wanted| {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use actix::{Actor as _, System};
+use arc_swap::ArcSwap;
 
 use super::{
     Actor, Client, RouteError, Settings,
@@ -34,7 +35,7 @@ fn launch(publisher: &Publisher<Actor>, sinks: Sinks) {
     let fixed = Arc::new(Fixed(AtomicU64::new(0)));
     let settings = Settings {
         limit: Duration::from_secs(5),
-        fixed: vec![route("/services/x")],
+        fixed: Arc::new(ArcSwap::from_pointee(vec![route("/services/x")])),
         ..Settings::default()
     };
     let store = store(people(), Arc::default());

@@ -36,11 +36,6 @@ pub(super) fn services(say: &mut Say<'_>, config: &Config, world: &dyn World) {
                 format!("`{}` is no address; write it like http://127.0.0.1:10101", one.url);
             say.error_in("services.url", &nth, words);
         }
-        if one.url.starts_with("https://") {
-            let words =
-                "the proxy reaches services by http only; behind https this one answers 502";
-            say.warn_in("services.url", &nth, words);
-        }
         if !one.api_token.is_empty() {
             if !TOKEN.contains(&one.api_token.len())
                 || !one.api_token.bytes().all(|b| b.is_ascii_graphic())

@@ -51,7 +51,37 @@ pub(super) fn site(say: &mut Say<'_>, config: &Config) {
             );
         }
     }
+    routes(say, config, below.is_some());
     cookies(say, config, public.or(below).map(|address| address.is_secure()));
+}
+
+/// `hosts`: have users hosts?
+fn routes(say: &mut Say<'_>, config: &Config, hosts: bool) {
+    let hub = format!("{}hub/", config.hub.base_url);
+    for (begin, target) in &config.proxy.extra_routes {
+        let mut wrong =
+            |words: &str| say.error("proxy.extra_routes", format!("`{begin}`: {words}"));
+        let (host, path) = begin.split_at(begin.find('/').unwrap_or(begin.len()));
+        let whole = format!("{}/", path.trim_end_matches('/'));
+        if begin.is_empty() || path.contains("//") || path.contains(['?', '#', '\\']) {
+            wrong("it is no beginning of a path");
+        } else if hosts && host.is_empty() {
+            wrong("where users have hosts it begins with one, without a slash before it");
+        } else if !hosts && !host.is_empty() {
+            wrong("it begins with a slash; there is one host for all");
+        } else if host.is_empty()
+            && (whole == "/" || hub.starts_with(&whole) || whole.starts_with(&hub))
+        {
+            wrong("this is the hub's");
+        }
+        let schemes = ["http://", "https://", "http+unix://", "unix+http://"];
+        if !schemes.iter().any(|scheme| target.len() > scheme.len() && target.starts_with(scheme)) {
+            say.error(
+                "proxy.extra_routes",
+                format!("`{target}` is no target; write it like http://127.0.0.1:9000"),
+            );
+        }
+    }
 }
 
 /// What a setting says, if it says one.

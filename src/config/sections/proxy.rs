@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use jovis_actors::domain::Seconds;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,10 @@ pub struct Proxy {
     /// Every so many requests one gets a line in the log (event `visitor answered`: who, what, how it went; never what stands
     /// behind a `?`). 1: all of them. 0: none.
     pub access_log_every: u32,
+    /// Routes besides those of servers and services: where each begins, and where it leads. `{"/docs/":
+    /// "http://127.0.0.1:9000"}`; where users have hosts with one before the path, `{"docs.hub.example.org/": ".."}`.
+    /// Targets are `http://`, `https://` (signed by whom this machine trusts) or `http+unix://%2Fpath%2Fof%2Fsocket`.
+    pub extra_routes: BTreeMap<String, String>,
     /// Peers whose `X-Forwarded-*` headers are believed, besides loopback: addresses or networks (`10.0.0.0/8`).
     pub trusted_proxies: Vec<String>,
     /// Does each connection begin with the PROXY protocol, version 1 or 2, in front of everything else? Then only
@@ -77,6 +81,7 @@ impl Default for Proxy {
             keep_alive_timeout: Seconds::new(60),
             connect_timeout: Seconds::new(5),
             access_log_every: 0,
+            extra_routes: BTreeMap::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             certificates: Vec::new(),
