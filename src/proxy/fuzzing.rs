@@ -1,6 +1,8 @@
 //! Properties of the proxy's parsers, for fuzzers (`tests/fuzz`) and for the tests of this file: each takes any bytes and
 //! panics where a parser breaks its word.
 
+mod fronts;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 
 use super::{
@@ -13,6 +15,12 @@ use super::{
     target::Target,
 };
 use crate::config::sections;
+
+pub use super::{
+    alone::fuzzing::rest,
+    lane::fuzzing::{answers, plain},
+};
+pub use fronts::{frames, hosts, proxied, settled};
 
 /// A message that the scanner has let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +213,27 @@ mod tests {
         b"unknown,",
         b",",
         b"\xff",
+        b"Connection: close\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"PROXY ",
+        b"TCP4 ",
+        b"TCP6 ",
+        b"UNKNOWN",
+        b"1.2.3.4 1.2.3.5 6 7",
+        b"::1 ::2 6 7",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+        b"\x0a\0\0\x01\0\x50\0\x51",
+        b"\0\0\0\x03\0\0\0\0\x01",
+        b"\0\0\0\x09\0\0\0\0\x01",
+        b"\0\0\x01\x01\x04\0\0\0\x01",
+        b"a.b",
+        b"[::1]",
+        b":80",
+        b"/user/a",
+        b"\n{\"target\":\"http://a\"",
+        b",\"a\":[1.5,null]",
+        b"}",
+        b"2026-11-29T23:17:08.123Z",
     ];
 
     /// Pieces of what is parsed, and anything else.
@@ -226,6 +255,13 @@ mod tests {
             paths(&bytes);
             targets(&bytes);
             forwarded(&bytes);
+            plain(&bytes);
+            answers(&bytes);
+            proxied(&bytes);
+            frames(&bytes);
+            hosts(&bytes);
+            settled(&bytes);
+            rest(&bytes);
         }
 
         #[test]

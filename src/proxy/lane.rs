@@ -10,6 +10,8 @@
 mod answer;
 mod carry;
 mod exchange;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 pub(super) mod inbox;
 mod pool;
 mod request;

@@ -17,6 +17,8 @@ mod errors;
 mod files;
 mod flags;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod public;
 mod redirect;
 mod rules;
