@@ -1,4 +1,4 @@
-//! Bodies on their way through: never gathered, cut when cut, trailers dropped.
+//! Bodies on their way through: never gathered, cut when cut; trailers only where somebody has seen to it.
 
 use std::{
     pin::Pin,
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{guard::InHand, pool, pool::Sender, shared::Shared, table::Entry};
+use super::{guard::InHand, pool, pool::Sender, shared::Shared, table::Entry, trailers};
 
 /// Why a visitor's body does not come to its end.
 #[derive(Debug, Error)]
@@ -37,6 +37,8 @@ pub(super) struct Inbound {
     /// Longest wait for its next piece, while somebody asks for it.
     patience: Option<Duration>,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Do trailers go along?
+    trailers: bool,
     /// Ends when the server has given its leave, or will not.
     leave: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
 }
@@ -47,7 +49,7 @@ pub(super) type Leave = Arc<watch::Sender<bool>>;
 impl Inbound {
     /// As it comes from hyper.
     pub(super) fn new(incoming: Incoming, patience: Option<Duration>) -> Self {
-        Self { incoming, patience, waiting: None, leave: None }
+        Self { incoming, patience, waiting: None, trailers: false, leave: None }
     }
 
     /// Is nothing to come?
@@ -70,7 +72,7 @@ impl Inbound {
             }
             self.leave = None;
         }
-        if let Poll::Ready(frame) = data(&mut self.incoming, cx) {
+        if let Poll::Ready(frame) = data(&mut self.incoming, cx, self.trailers) {
             self.waiting = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Broken)));
         }
@@ -87,6 +89,15 @@ pub(super) enum Upload {
     Empty,
     /// What the visitor sends; each piece is activity.
     Streamed(Inbound, Arc<Shared>, Arc<Entry>),
+}
+
+impl Upload {
+    /// Its trailers go along from now on, as far as they may.
+    pub(super) fn with_trailers(&mut self) {
+        if let Self::Streamed(inbound, ..) = self {
+            inbound.trailers = true;
+        }
+    }
 }
 
 impl Body for Upload {
@@ -140,6 +151,8 @@ enum Content {
 /// A backend's answer. When it has come to its end, the connection is good for another request.
 pub(super) struct Relayed {
     incoming: Incoming,
+    /// Do trailers go along?
+    trailers: bool,
     /// Was the end seen?
     ended: bool,
     /// To be pooled at the end; none: for this answer only.
@@ -157,7 +170,7 @@ impl Relayed {
         entry: Arc<Entry>,
         counts: Option<Arc<Shared>>,
     ) -> Self {
-        Self { incoming, ended: false, lane, entry, counts }
+        Self { incoming, trailers: false, ended: false, lane, entry, counts }
     }
 }
 
@@ -202,6 +215,13 @@ impl Answer {
         self
     }
 
+    /// A backend's trailers go along from now on, as far as they may.
+    pub(super) fn with_trailers(&mut self) {
+        if let Content::Relayed(relayed) = &mut self.content {
+            relayed.trailers = true;
+        }
+    }
+
     /// The request is in hand until this is dropped.
     pub(super) fn holding(mut self, in_hand: Option<InHand>) -> Self {
         self._in_hand = in_hand;
@@ -232,8 +252,11 @@ impl Body for Answer {
         match &mut self.get_mut().content {
             Content::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Relayed(relayed) => {
-                let frame = ready!(data(&mut relayed.incoming, cx));
-                relayed.ended |= frame.is_none();
+                let frame = ready!(data(&mut relayed.incoming, cx, relayed.trailers));
+                // Nothing comes behind trailers, and hyper does not ask again.
+                let last =
+                    |frame: &Result<Frame<Bytes>, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
+                relayed.ended |= frame.as_ref().is_none_or(last);
                 Poll::Ready(frame)
             }
         }
@@ -256,15 +279,22 @@ impl Body for Answer {
     }
 }
 
-/// The next piece of data; trailers are dropped.
+/// The next piece of data. Trailers are dropped, or those that may not pass.
 fn data(
     incoming: &mut Incoming,
     cx: &mut Context<'_>,
+    with_trailers: bool,
 ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
     loop {
-        match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-            Some(Ok(frame)) if !frame.is_data() => {}
+        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Some(Ok(frame)) if !frame.is_data() => frame,
             other => return Poll::Ready(other),
+        };
+        if with_trailers
+            && let Ok(mut trailers) = frame.into_trailers()
+            && trailers::keep(&mut trailers)
+        {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
     }
 }

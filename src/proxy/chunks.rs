@@ -4,6 +4,8 @@ use super::fields::{Fault, field, skip};
 
 /// Longest line of a chunk's size, or all trailers together.
 const LONGEST: usize = 16 * 1024;
+/// Most trailers.
+const MOST_TRAILERS: u8 = 100;
 
 /// Where in the body we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +26,15 @@ pub(super) struct Chunks {
     state: State,
     /// What came of the current line so far.
     kept: Vec<u8>,
-    /// Bytes of trailers.
+    /// Bytes of trailers, and how many there are.
     trailers: usize,
+    count: u8,
 }
 
 impl Chunks {
     /// At the beginning of the body.
     pub(super) fn new() -> Self {
-        Self { state: State::Size, kept: Vec::new(), trailers: 0 }
+        Self { state: State::Size, kept: Vec::new(), trailers: 0, count: 0 }
     }
 
     /// Reads these bytes too. Once the body is complete: what is behind it.
@@ -80,6 +83,10 @@ impl Chunks {
             State::Trailers if ended => {}
             State::Trailers => {
                 field(line)?;
+                self.count += 1;
+                if self.count > MOST_TRAILERS {
+                    return Err(Fault::Malformed);
+                }
             }
             _ => {
                 self.state = match chunk_size(line)? {

@@ -11,7 +11,7 @@ use std::{
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRAILER, TRANSFER_ENCODING},
     request::Parts,
 };
 use hyper::body::{Body as _, Incoming};
@@ -24,11 +24,12 @@ use super::{
     body::{Answer, Inbound, Leave, Relayed, Upload},
     dial::ConnectError,
     figures::Event,
-    headers,
+    headers, http2,
     pages::Page,
     pool::{self, Sender},
     shared::{Hub, Shared},
     table::Entry,
+    trailers::{self, Said},
     watched::is_irregular,
 };
 use crate::telemetry::chain;
@@ -101,6 +102,11 @@ pub(super) async fn forward(
 ) -> Result<Response<Answer>, ForwardError> {
     let expects = expects_leave(&parts);
     parts.headers.remove(EXPECT);
+    let said = parts.extensions.remove::<Said>().unwrap_or_default();
+    let trailers = said.taken || http2::is(parts.version);
+    if said.taken {
+        trailers::ask(&mut parts.headers);
+    }
     let settings = shared.settings.load();
     let deadline = Instant::now() + settings.hub_patience;
     let connect_timeout = settings.connect_timeout;
@@ -117,6 +123,7 @@ pub(super) async fn forward(
     let upload = inbound
         .map_or(Upload::Empty, |inbound| Upload::Streamed(inbound, shared.clone(), entry.clone()));
     let mut request = outgoing(parts, upload);
+    let lasting = !announce(&mut request, said.announced);
     if let Some(leave) = &leave {
         ask_for_leave(&mut request, leave);
     }
@@ -148,7 +155,8 @@ pub(super) async fn forward(
         };
         let mut error = match outcome {
             Ok(response) => {
-                let answer = incoming_answer(shared, entry, &method, response, sender)?;
+                let sender = Some(sender).filter(|_| lasting);
+                let answer = incoming_answer(shared, entry, &method, response, sender, trailers)?;
                 return Ok(answer.map(|body| body.leaving(leave)));
             }
             Err(error) => error,
@@ -247,19 +255,42 @@ fn outgoing(mut parts: Parts, upload: Upload) -> Request<Upload> {
     Request::from_parts(parts, upload)
 }
 
-/// The answer as the visitor gets it.
+/// Announces the trailers that the visitor has announced, if the body has a place for them. Will it? Then the connection
+/// is for this request alone.
+fn announce(request: &mut Request<Upload>, announced: Option<HeaderValue>) -> bool {
+    let Some(announced) = announced.filter(|_| request.headers().contains_key(TRANSFER_ENCODING))
+    else {
+        return false;
+    };
+    let fields = request.headers_mut();
+    fields.insert(TRAILER, announced);
+    fields.append(CONNECTION, HeaderValue::from_static("close"));
+    request.body_mut().with_trailers();
+    true
+}
+
+/// The answer as the visitor gets it; `trailers`: with its trailers.
 fn incoming_answer(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
     method: &Method,
     response: Response<Incoming>,
-    sender: Sender,
+    sender: Option<Sender>,
+    trailers: bool,
 ) -> Result<Response<Answer>, ForwardError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ForwardError::Irregular(None)); // nobody asked for it
     }
     let has_body = *method != Method::HEAD;
-    Ok(relayed(shared, entry, response, Some(sender), has_body))
+    let said = if trailers { trailers::said(response.headers()).announced } else { None };
+    let mut answer = relayed(shared, entry, response, sender, has_body);
+    if trailers && answer.size_hint().exact().is_none() {
+        if let Some(announced) = said {
+            answer.headers_mut().insert(TRAILER, announced);
+        }
+        answer.body_mut().with_trailers();
+    }
+    Ok(answer)
 }
 
 /// An answer with its own fields, without those of its connection.

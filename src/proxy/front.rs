@@ -34,7 +34,7 @@ use super::{
     shared::Shared,
     stopped,
     table::Entry,
-    upgrade,
+    trailers, upgrade,
 };
 
 /// A day in milliseconds.
@@ -132,6 +132,7 @@ async fn serve(
     if let Some(answer) = stopped(shared, &entry, &parts, websocket) {
         return answer;
     }
+    parts.extensions.insert(trailers::said(&parts.headers));
     let client = introduce(shared, visit, &entry, &mut parts.headers);
     let Ok(place) = place(shared, &entry, client).await else {
         debug!(from = %client, "too many at the hub");

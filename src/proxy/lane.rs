@@ -53,7 +53,8 @@ const MOST_WORDS: usize = 1024 * 1024;
 
 /// Serves a visitor until one of us has enough.
 pub(super) async fn serve(shared: Arc<Shared>, visitor: Visitor, visit: Visit, notes: Arc<Notes>) {
-    let mut inbox = Inbox::new(visitor, notes.clone());
+    let patience = shared.settings.load().body_timeout;
+    let mut inbox = Inbox::new(visitor, notes.clone(), patience);
     loop {
         let head = match poll_fn(|cx| inbox.poll_head(cx)).await {
             Ok(head) => head,

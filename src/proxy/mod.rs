@@ -12,7 +12,7 @@
 //!
 //! `alone` is the same without root and hub: `jovis proxy`, which takes the place of configurable-http-proxy.
 //!
-//! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `replies`, `chunks`, `fields`, `frames`, `proxied`, `http2`, `path`, `table`, `target`. A worker (`workers`) is a thread with
+//! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `replies`, `chunks`, `fields`, `frames`, `proxied`, `http2`, `path`, `table`, `target`, `trailers`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
 mod activity;
@@ -56,6 +56,7 @@ mod stream;
 mod table;
 mod target;
 mod tls;
+mod trailers;
 mod trust;
 mod upgrade;
 mod watched;

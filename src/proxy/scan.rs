@@ -9,12 +9,15 @@ use memchr::memchr;
 use super::{
     chunks::chunk_size,
     fields::{self, LONGEST_LINE, is_token, skip, well_formed, whole_lines},
+    trailers::may_pass,
 };
 
 /// Longest head the scanner keeps; hyper refuses earlier, with 431.
 const LONGEST_HEAD: usize = 160 * 1024;
 /// Longest line of a chunk's size, or all trailers together.
 const LONGEST_CHUNK_LINE: usize = 16 * 1024;
+/// Most trailers, as hyper has it.
+const MOST_TRAILERS: u8 = 100;
 
 /// It is not one unambiguous message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,19 +56,38 @@ pub(super) struct Scanner {
     kept: Vec<u8>,
     /// Complete heads.
     heads: u32,
-    /// Bytes of trailers.
+    /// Is the last of them one of HTTP/1.1?
+    modern: bool,
+    /// Bytes of trailers, and how many there are.
     trailer_bytes: usize,
+    trailer_count: u8,
+    /// Those that may be passed on, as they go out; none: nobody wants them.
+    trailers: Option<Vec<u8>>,
 }
 
 impl Scanner {
     /// At the beginning of a connection.
     pub(super) fn new() -> Self {
-        Self { state: State::Head, kept: Vec::new(), heads: 0, trailer_bytes: 0 }
+        let (state, kept) = (State::Head, Vec::new());
+        Self {
+            state,
+            kept,
+            heads: 0,
+            modern: false,
+            trailer_bytes: 0,
+            trailer_count: 0,
+            trailers: None,
+        }
     }
 
     /// Does it read no further, for a change of the protocol?
     pub(super) fn is_opaque(&self) -> bool {
         self.state == State::Opaque
+    }
+
+    /// Was the last head one of HTTP/1.1?
+    pub(super) fn was_modern(&self) -> bool {
+        self.modern
     }
 
     /// Is it at the border between two messages?
@@ -92,9 +114,14 @@ impl Scanner {
         Ok((bytes.len() - rest, self.heads != heads))
     }
 
-    /// At the beginning of a chunked body, whoever has sent it.
-    pub(super) fn of_chunks() -> Self {
-        Self { state: State::Size, ..Self::new() }
+    /// At the beginning of a chunked body, whoever has sent it. `trailers`: does somebody want them?
+    pub(super) fn of_chunks(trailers: bool) -> Self {
+        Self { state: State::Size, trailers: trailers.then(Vec::new), ..Self::new() }
+    }
+
+    /// The trailers of a chunked body that has ended, as far as they may be passed on: each with its line's end.
+    pub(super) fn trailers(&self) -> &[u8] {
+        self.trailers.as_deref().unwrap_or_default()
     }
 
     /// Reads on up to the end of a chunked body, at most; hands out the data. How many bytes were read?
@@ -186,8 +213,8 @@ impl Scanner {
                     };
                     self.kept = Vec::new();
                     self.heads = self.heads.wrapping_add(1);
-                    self.trailer_bytes = 0;
-                    self.state = next;
+                    (self.trailer_bytes, self.trailer_count) = (0, 0);
+                    (self.state, self.modern) = next;
                     return Ok(rest);
                 }
                 Some(_) => from = at + 1,
@@ -216,7 +243,16 @@ impl Scanner {
         self.state = match self.state {
             State::Trailers if line.is_empty() => State::Head,
             State::Trailers => {
-                well_formed(line)?;
+                let (name, value) = well_formed(line)?;
+                self.trailer_count += 1;
+                if self.trailer_count > MOST_TRAILERS {
+                    return Err(Fault);
+                }
+                if let Some(trailers) = self.trailers.as_mut().filter(|_| may_pass(name)) {
+                    for part in [name, b": ", value, b"\r\n"] {
+                        trailers.extend_from_slice(part);
+                    }
+                }
                 State::Trailers
             }
             _ => match chunk_size(line)? {
@@ -248,8 +284,8 @@ fn request_line(line: &[u8]) -> Result<&[u8], Fault> {
     if valid { Ok(method) } else { Err(Fault) }
 }
 
-/// What follows this head.
-fn framing(head: &[u8]) -> Result<State, Fault> {
+/// What follows this head, and is it one of HTTP/1.1?
+fn framing(head: &[u8]) -> Result<(State, bool), Fault> {
     let mut lines = whole_lines(head)?;
     let first = lines.next().ok_or(Fault)?;
     if first.len() > LONGEST_LINE {
@@ -279,15 +315,17 @@ fn framing(head: &[u8]) -> Result<State, Fault> {
             upgrade = true;
         }
     }
-    if chunked && (length.is_some() || !first.ends_with(b" HTTP/1.1")) {
+    let modern = first.ends_with(b" HTTP/1.1");
+    if chunked && (length.is_some() || !modern) {
         return Err(Fault);
     }
-    Ok(match length {
+    let next = match length {
         _ if chunked => State::Size,
         Some(length) if length > 0 => State::Length(length),
         None if upgrade && method == b"GET" => State::Opaque,
         _ => State::Head,
-    })
+    };
+    Ok((next, modern))
 }
 
 #[cfg(test)]

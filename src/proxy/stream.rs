@@ -63,12 +63,20 @@ impl Visitor {
 
     /// Closing it is a reset from now on.
     pub(super) fn reset(&self) {
-        let tcp = match self {
+        // Where this fails the end is a plain one, as it would have been.
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Has the other side been found to be gone?
+    pub(super) fn is_broken(&self) -> bool {
+        !matches!(self.tcp().take_error(), Ok(None))
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(stream) => stream.get_ref().0,
-        };
-        // Where this fails the end is a plain one, as it would have been.
-        let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 

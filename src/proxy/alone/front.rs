@@ -29,7 +29,7 @@ use crate::proxy::{
     path,
     shared::Shared,
     table::Entry,
-    upgrade,
+    trailers, upgrade,
 };
 
 /// Answers a request that the guard has let through.
@@ -73,6 +73,7 @@ pub(in crate::proxy) async fn serve(
         (settings.trusts(visit.peer), settings.visitor_silence)
     };
     let from = From { peer: visit.peer, trusted, tls: visit.tls, websocket, host: &host };
+    parts.extensions.insert(trailers::said(&parts.headers));
     alone.rules.prepare(&mut parts.headers, from, &entry);
     let answering = async {
         if websocket {

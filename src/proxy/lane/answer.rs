@@ -3,7 +3,10 @@
 use http::HeaderValue;
 use memchr::memchr;
 
-use crate::proxy::fields::{well_formed, whole_lines};
+use crate::proxy::{
+    fields::{well_formed, whole_lines},
+    trailers,
+};
 
 /// Longest head, in bytes, and most fields in it.
 const LIMITS: (usize, usize) = (64 * 1024, 200);
@@ -45,6 +48,8 @@ pub(super) struct Ours {
     pub(super) only_tls: Option<HeaderValue>,
     /// The request was a HEAD.
     pub(super) to_head: bool,
+    /// The visitor takes trailers.
+    pub(super) trailers: bool,
 }
 
 /// It cannot be passed on.
@@ -142,6 +147,7 @@ enum Kind {
     Length,
     Encoding,
     OnlyTls,
+    Trailer,
     /// For this connection only.
     Hop,
 }
@@ -152,7 +158,8 @@ fn kind(name: &[u8]) -> Kind {
         Some(b'c') if is("connection") => Kind::Connection,
         Some(b'c') if is("content-length") => Kind::Length,
         Some(b't') if is("transfer-encoding") => Kind::Encoding,
-        Some(b't') if is("te") || is("trailer") => Kind::Hop,
+        Some(b't') if is("trailer") => Kind::Trailer,
+        Some(b't') if is("te") => Kind::Hop,
         Some(b'k') if is("keep-alive") => Kind::Hop,
         Some(b'p') if is("proxy-connection") || is("proxy-authorization") => Kind::Hop,
         Some(b'u') if is("upgrade") => Kind::Hop,
@@ -173,7 +180,7 @@ fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Hea
     let modern = first.starts_with(b"HTTP/1.1");
     let (mut keep, mut length, mut chunked, mut only_tls) =
         (modern, None, false, ours.only_tls.clone());
-    let mut named: Vec<&[u8]> = Vec::new();
+    let (mut named, mut announced) = (Vec::<&[u8]>::new(), Vec::<&[u8]>::new());
     for (count, line) in whole_lines(head).map_err(|_| Irregular)?.skip(1).enumerate() {
         let (name, value) = well_formed(line).map_err(|_| Irregular)?;
         if count >= LIMITS.1 {
@@ -183,6 +190,10 @@ fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Hea
             Kind::Others => {}
             Kind::OnlyTls => only_tls = None,
             Kind::Hop => continue,
+            Kind::Trailer => {
+                announced.push(value);
+                continue;
+            }
             Kind::Connection => {
                 for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                     if token.eq_ignore_ascii_case(b"close") {
@@ -232,6 +243,14 @@ fn write(head: &[u8], status: u16, ours: &Ours, out: &mut Vec<u8>) -> Result<Hea
     };
     if matches!(body, Body::Chunked | Body::UntilClose) {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if ours.trailers
+        && body == Body::Chunked
+        && let Some(announced) = trailers::announced(announced.into_iter())
+    {
+        out.extend_from_slice(b"trailer: ");
+        out.extend_from_slice(announced.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
     if let Some(only_tls) = only_tls {
         out.extend_from_slice(b"strict-transport-security: ");
@@ -339,6 +358,7 @@ mod tests {
             close: true,
             only_tls: Some(HeaderValue::from_static("max-age=1")),
             to_head: true,
+            trailers: true,
         };
         let (head, out) =
             read("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", ours).unwrap().unwrap();

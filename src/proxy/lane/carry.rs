@@ -212,9 +212,9 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Chunked, or not.
-    pub(super) fn new(chunked: bool) -> Self {
-        let scanner = chunked.then(Scanner::of_chunks);
+    /// Chunked, or not; are its trailers wanted?
+    pub(super) fn new(chunked: bool, trailers: bool) -> Self {
+        let scanner = chunked.then(|| Scanner::of_chunks(trailers));
         Self { scanner, rest: Vec::new(), at: 0, ended: false, more: false }
     }
 
@@ -242,17 +242,20 @@ impl Chunks {
             }
         }
         if self.ended {
-            out.extend_from_slice(b"0\r\n\r\n");
+            out.extend_from_slice(b"0\r\n");
+            out.extend_from_slice(self.scanner.as_ref().map_or(&[], Scanner::trailers));
+            out.extend_from_slice(b"\r\n");
         }
         Ok(())
     }
 
-    /// Carries on to the end.
+    /// Carries on to the end. `on_bytes` is called for every piece that was read.
     pub(super) fn poll<T: Side>(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Backend,
         to: &mut T,
+        mut on_bytes: impl FnMut(),
     ) -> Poll<Result<(), Broken>> {
         loop {
             ready!(write_rest(cx, &mut self.rest, &mut self.at, to))?;
@@ -279,6 +282,7 @@ impl Chunks {
                 Poll::Ready(Ok(out))
             }))?;
             (self.rest, self.at) = (out, 0);
+            on_bytes();
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::proxy::{
     stream::{Backend, Visitor},
     table::Entry,
     target::{Place, Tls},
+    trailers,
 };
 
 /// What became of it.
@@ -111,6 +112,7 @@ pub(super) async fn run(
     };
     let finding = looks.map_or(Duration::ZERO, |since| since.elapsed());
     let in_hand = notes.begin();
+    let takes_trailers = trailers::said(&plain.fields).taken;
     let client = match alone {
         None => front::introduce(shared, visit, &entry, &mut plain.fields),
         Some(alone) => {
@@ -122,6 +124,9 @@ pub(super) async fn run(
         return Outcome::NotHere;
     };
     let line = Line::due(shared, client, || (plain.method.clone(), plain.path().to_owned()));
+    if takes_trailers {
+        trailers::ask(&mut plain.fields);
+    }
     plain.finish(&mut out);
     // The body as far as it is here goes along with the head.
     let body = inbox.bytes().len() - head;
@@ -147,12 +152,14 @@ pub(super) async fn run(
         close: closes,
         only_tls: shared.settings.load().hsts.clone().filter(|_| visit.tls && alone.is_none()),
         to_head: plain.method == Method::HEAD,
+        trailers: takes_trailers,
     };
     let mut exchange = Exchange {
         shared,
         entry: &entry,
         notes,
         inbox,
+        here,
         backend,
         upload,
         upload_broken: false,
@@ -218,9 +225,10 @@ pub(super) async fn run(
     if keep && uploaded && clean && !entry.life.is_over() {
         pool::put(&entry, backend);
     }
+    let last = closes || !uploaded || inbox.is_last(here);
     inbox.done(here);
     drop(in_hand);
-    if closes || !uploaded { Outcome::Last } else { Outcome::Kept }
+    if last { Outcome::Last } else { Outcome::Kept }
 }
 
 /// Its route, if the way there is short: nothing has to be done to the path, and all that may have to be waited for is
@@ -285,6 +293,8 @@ struct Exchange<'a> {
     entry: &'a Arc<Entry>,
     notes: &'a Arc<Notes>,
     inbox: &'a mut Inbox,
+    /// So many bytes of the inbox are the request.
+    here: usize,
     backend: Backend,
     upload: Carry,
     /// The backend takes no more of it. An answer may have come all the same.
@@ -318,6 +328,13 @@ impl Exchange<'_> {
     /// Sends the request on while it waits for the answer's head, which is passed on with what came behind it.
     fn poll_answer(&mut self, cx: &mut Context<'_>, ours: &Ours) -> Poll<Result<Begun, NoAnswer>> {
         self.poll_upload(cx).map_err(|Gone| NoAnswer::Left)?;
+        let closing;
+        let ours = if self.inbox.is_last(self.here) && !ours.close {
+            closing = Ours { close: true, ..ours.clone() };
+            &closing
+        } else {
+            ours
+        };
         loop {
             let read = SCRATCH.with_borrow_mut(|scratch| {
                 let mut buf = ReadBuf::new(scratch);
@@ -339,7 +356,9 @@ impl Exchange<'_> {
                     Err(_) => Poll::Ready(Err(NoAnswer::Irregular)),
                     Ok(Some(head)) => {
                         let body = &bytes[head.length..];
-                        Poll::Ready(begin(cx, head, out, body, self.inbox.io()).map(Some))
+                        self.inbox.answers();
+                        let visitor = self.inbox.io();
+                        Poll::Ready(begin(cx, head, out, body, visitor, ours.trailers).map(Some))
                     }
                     Ok(None) => {
                         if self.came.is_empty() {
@@ -383,12 +402,16 @@ impl Exchange<'_> {
             if self.poll_upload(cx).is_err() {
                 return Poll::Ready(Err(Broken::To));
             }
-            match &mut begun.download {
-                Download::Length(carry) => {
-                    carry.poll(cx, &mut self.backend, self.inbox.io(), || ())
-                }
-                Download::Chunks(chunks) => chunks.poll(cx, &mut self.backend, self.inbox.io()),
+            let (backend, visitor) = (&mut self.backend, self.inbox.io());
+            let mut moves = false;
+            let carried = match &mut begun.download {
+                Download::Length(carry) => carry.poll(cx, backend, visitor, || moves = true),
+                Download::Chunks(chunks) => chunks.poll(cx, backend, visitor, || moves = true),
+            };
+            if moves {
+                self.inbox.answers();
             }
+            carried
         })
         .await?;
         Ok(match begun.download {
@@ -407,12 +430,13 @@ fn begin(
     mut out: Vec<u8>,
     body: &[u8],
     visitor: &mut Visitor,
+    trailers: bool,
 ) -> Result<Begun, NoAnswer> {
     let length = match head.body {
         Body::Empty => 0,
         Body::Length(length) => length,
         Body::Chunked | Body::UntilClose => {
-            let mut chunks = Chunks::new(head.body == Body::Chunked);
+            let mut chunks = Chunks::new(head.body == Body::Chunked, trailers);
             // A chunk that is broken from the start is an answer that never was.
             chunks.begin(body, &mut out).map_err(|_| NoAnswer::Irregular)?;
             chunks.keep(write(cx, visitor, &out, &[])?);

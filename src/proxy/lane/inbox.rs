@@ -6,10 +6,14 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
 
 use crate::proxy::{
     fields::LONGEST_LINE,
@@ -33,6 +37,52 @@ pub(in crate::proxy) struct Inbox {
     ahead: BytesMut,
     /// So many of them has the scanner let pass.
     passed: usize,
+    /// Something of the answer to the message in hand has gone out.
+    answering: bool,
+    /// The visitor has shut his side after the whole of a message.
+    shut: Option<Box<Shut>>,
+    /// For how long he then may wait for an answer to begin.
+    patience: Duration,
+}
+
+/// RFC 9110, section 15.2: every client of HTTP/1.1 takes any number of these before its answer.
+const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+const INTERIM_SIZE: usize = INTERIM.len();
+/// An answer to who has shut his side may pause for this part of the time it has to begin.
+const PAUSES: u32 = 4;
+
+/// A visitor who has shut his side after the whole of a request. He may wait for his answer (RFC 9112, section 9.6), or
+/// have closed the connection altogether: his end says the same in both cases. Only what we send tells them apart, as
+/// nobody but a closed connection answers by a reset. So before an answer has begun something is sent at once, an interim
+/// answer; and a visitor who was closed is seen to be gone within a moment, as always. Behind that, and for what cannot
+/// be asked (HTTP/1.0, an answer that has begun), there are limits: an abandoned request holds nothing for longer.
+struct Shut {
+    /// When he shut his side, or was last sent something of the answer.
+    heard: Instant,
+    /// When to look again, and how long after that.
+    look: Pin<Box<Sleep>>,
+    pause: Duration,
+    /// Longest time until the answer begins.
+    patience: Duration,
+}
+
+impl Shut {
+    fn new(patience: Duration) -> Self {
+        let pause = Duration::from_millis(20);
+        Self { heard: Instant::now(), look: Box::pin(sleep(pause)), pause, patience }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>, visitor: &Visitor, begun: bool) -> Poll<()> {
+        let limit = if begun { self.patience / PAUSES } else { self.patience };
+        loop {
+            ready!(self.look.as_mut().poll(cx));
+            if visitor.is_broken() || self.heard.elapsed() > limit {
+                return Poll::Ready(());
+            }
+            self.pause = (self.pause * 2).min(Duration::from_secs(2));
+            self.look.as_mut().reset(Instant::now() + self.pause);
+        }
+    }
 }
 
 /// Why no head comes.
@@ -49,9 +99,9 @@ pub(super) enum NoHead {
 
 impl Inbox {
     /// Nothing has been read yet.
-    pub(super) fn new(io: Visitor, notes: Arc<Notes>) -> Self {
+    pub(super) fn new(io: Visitor, notes: Arc<Notes>, patience: Duration) -> Self {
         let (scanner, ahead) = (Scanner::new(), BytesMut::new());
-        Self { io, notes, scanner, ahead, passed: 0 }
+        Self { io, notes, scanner, ahead, passed: 0, answering: false, shut: None, patience }
     }
 
     /// The visitor, to be written to.
@@ -86,6 +136,7 @@ impl Inbox {
                 self.passed += read;
                 if complete {
                     self.notes.head_ends();
+                    self.answering = false;
                     return Poll::Ready(Ok(self.passed));
                 }
                 if self.passed > HEAD.0 {
@@ -120,16 +171,59 @@ impl Inbox {
         self.passed == 0 && self.scanner.at_border()
     }
 
-    /// Sees, while he waits for an answer, whether the visitor leaves. Never ready otherwise.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.passed.max(1) + AHEAD;
-        while self.ahead.len() < limit {
-            match ready!(self.poll_more(cx, PIECE)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
+    /// Is the message in hand, which is so many bytes long, the visitor's last?
+    pub(super) fn is_last(&self, bytes: usize) -> bool {
+        self.shut.is_some() && self.ahead.len() <= bytes
+    }
+
+    /// Something of the answer goes out.
+    pub(super) fn answers(&mut self) {
+        self.answering = true;
+        if let Some(shut) = &mut self.shut {
+            shut.heard = Instant::now();
         }
-        Poll::Pending
+    }
+
+    /// Sees, while he waits for an answer, whether the visitor leaves. Never ready otherwise. Who has shut his side has
+    /// not left: see [`Shut`].
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shut.is_none() {
+            let limit = self.passed.max(1) + AHEAD;
+            loop {
+                if self.ahead.len() >= limit {
+                    return Poll::Pending;
+                }
+                match ready!(self.poll_more(cx, PIECE)) {
+                    Err(_) => return Poll::Ready(()),
+                    Ok(0) => break,
+                    Ok(_) => {}
+                }
+            }
+            if !self.answering && self.asks(cx).is_err() {
+                return Poll::Ready(());
+            }
+            self.shut = Some(Box::new(Shut::new(self.patience)));
+        }
+        let Some(shut) = &mut self.shut else { return Poll::Pending };
+        shut.poll_gone(cx, &self.io, self.answering)
+    }
+
+    /// Says something that has no meaning to who is there, and is answered by a reset where nobody is.
+    fn asks(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.scanner.was_modern() {
+            return Ok(());
+        }
+        match Pin::new(&mut self.io).poll_write(cx, INTERIM) {
+            Poll::Ready(Ok(INTERIM_SIZE)) => {
+                // TLS that cannot send it now sends it with the answer.
+                let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+                Ok(())
+            }
+            Poll::Ready(Ok(_)) => Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Err(error)) => Err(error),
+            // Nothing of it has been said.
+            Poll::Pending => Ok(()),
+        }
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
@@ -193,6 +287,7 @@ impl AsyncWrite for Inbox {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.notes.set_flushed(false);
+        this.answers();
         Pin::new(&mut this.io).poll_write(cx, buf)
     }
 
@@ -203,6 +298,7 @@ impl AsyncWrite for Inbox {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.notes.set_flushed(false);
+        this.answers();
         Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
     }
 

@@ -68,9 +68,8 @@ pub(super) fn read(head: &[u8], out: &mut Vec<u8>) -> Option<Plain> {
                 let name = HeaderName::from_bytes(name).ok()?;
                 fields.append(name, HeaderValue::from_bytes(value).ok()?);
             }
-            Kind::Connection if value.eq_ignore_ascii_case(b"keep-alive") => {}
-            Kind::Connection if value.eq_ignore_ascii_case(b"close") => last = true,
-            Kind::Connection | Kind::NotPlain => return None,
+            Kind::Connection => last |= closes(value)?,
+            Kind::NotPlain => return None,
         }
     }
     let mut hosts = fields.get_all(HOST).iter();
@@ -116,6 +115,19 @@ enum Kind {
     Connection,
     /// With it a request is not plain.
     NotPlain,
+}
+
+/// What `Connection` says of the connection; none: more than is plain.
+fn closes(value: &[u8]) -> Option<bool> {
+    let mut closes = false;
+    for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        if token.eq_ignore_ascii_case(b"close") {
+            closes = true;
+        } else if ![&b"keep-alive"[..], b"te"].iter().any(|it| it.eq_ignore_ascii_case(token)) {
+            return None;
+        }
+    }
+    Some(closes)
 }
 
 fn kind(name: &[u8]) -> Kind {
@@ -169,6 +181,12 @@ mod tests {
         let (_, plain) =
             written("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
         assert!(plain.method == Method::HEAD && plain.last);
+        let (out, plain) = written(
+            "GET / HTTP/1.1\r\nhost: a\r\nTE: trailers\r\nConnection: TE, Keep-Alive\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!(out, "GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n");
+        assert!(!plain.last);
     }
 
     #[test]

@@ -145,7 +145,8 @@ fn requests_by_http2_go_on_as_http1() {
     ] {
         assert_eq!(head.matches(there).count(), 1, "{there} in {head}");
     }
-    for gone in ["te:", "upgrade", "connection", "transfer-encoding", "content-length", "http2"] {
+    assert!(head.contains("\r\nte: trailers\r\nconnection: te\r\n"), "{head}");
+    for gone in ["upgrade", "transfer-encoding", "content-length", "http2"] {
         assert!(!head.contains(gone), "{gone} in {head}");
     }
 }
@@ -358,7 +359,7 @@ fn bodies_pass_both_ways_by_http2() {
         let (parts, mut body) = answer.await.unwrap().into_parts();
         assert_eq!(parts.headers["content-length"], SIZE.to_string());
         assert!(read(&mut body).await.unwrap() == whole);
-        // Without a length, with trailers: they are nobody's.
+        // Without a length. Trailers that nobody has announced are nobody's; back they come to all.
         let post = request("PUT", "/user/a/up").body(()).unwrap();
         let mut sender = browser.send.clone().ready().await.unwrap();
         let (answer, mut out) = sender.send_request(post, false).unwrap();
@@ -368,8 +369,51 @@ fn bodies_pass_both_ways_by_http2() {
         out.send_trailers(trailers).unwrap();
         let mut body = answer.await.unwrap().into_body();
         assert_eq!(read(&mut body).await.unwrap(), [b'x'; 100]);
-        assert!(body.trailers().await.unwrap().is_none());
+        assert_eq!(body.trailers().await.unwrap().unwrap()["x-trailer"], "1");
     });
+}
+
+#[test]
+fn trailers_pass_both_ways_by_http2() {
+    let backend = Backend::new(|visitor, this| {
+        let head = this.head(visitor).unwrap().to_lowercase();
+        for line in ["trailer: x-sum\r\n", "te: trailers\r\n", "transfer-encoding: chunked\r\n"] {
+            assert!(head.contains(line), "{line} in {head}");
+        }
+        let body = visitor.until("\r\n\r\n");
+        this.heads.lock().unwrap().push(body);
+        visitor.say(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\nX-Sum: 3\r\nCookie: a=b\r\n\r\n",
+        );
+        // Not used again.
+        assert_eq!(visitor.all(), "");
+    });
+    let proxy = proxy_to(&backend);
+    block_on(async {
+        let browser = Browser::new(proxy.address).await;
+        for _ in 0..2 {
+            let post = request("POST", "/user/a/x").header("te", "trailers");
+            let post = post.header("trailer", "x-sum, authorization").body(()).unwrap();
+            let mut sender = browser.send.clone().ready().await.unwrap();
+            let (answer, mut out) = sender.send_request(post, false).unwrap();
+            send(&mut out, b"abc"[..].into(), false).await;
+            let mut trailers = HeaderMap::new();
+            for (name, value) in [("x-sum", "1"), ("authorization", "x"), ("x-other", "y")] {
+                trailers.insert(name, value.parse().unwrap());
+            }
+            out.send_trailers(trailers).unwrap();
+            let (parts, mut body) = answer.await.unwrap().into_parts();
+            assert!(!parts.headers.contains_key("connection"));
+            assert_eq!(read(&mut body).await.unwrap(), b"ok");
+            let trailers = body.trailers().await.unwrap().unwrap();
+            let sums: Vec<_> = trailers.get_all("x-sum").iter().collect();
+            assert_eq!(sums, ["2", "3"]);
+            assert_eq!(trailers.len(), 2);
+        }
+    });
+    let seen = backend.seen();
+    assert_eq!(seen[1], "3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n");
+    assert_eq!((seen.len(), *backend.connections.lock().unwrap()), (4, 2));
 }
 
 #[test]

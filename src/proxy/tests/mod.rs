@@ -4,6 +4,7 @@ mod corpus;
 mod floods;
 mod framing;
 mod gone;
+mod half;
 mod http2;
 mod hub;
 mod lane;

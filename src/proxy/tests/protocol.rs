@@ -30,19 +30,44 @@ struct Row {
 }
 
 const TABLE: &[Row] = &[
-    // Trailers are read and dropped, both ways, whether asked for or not.
+    // Trailers that were announced go to the server; back go those of the server, to who takes them.
     Row {
-        asked: "POST /user/a/x HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\nHost: b\r\n\r\n",
+        asked: "POST /user/a/x HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTrailer: X-Sum, Host\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\nHost: b\r\n\r\n",
         answer: "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nX-Sum: 2\r\nSet-Cookie: a=b\r\n\r\n",
         arrives: &[
-            "3\r\nabc\r\n0\r\n\r\n",
-            "!x-sum",
-            "!trailer",
-            "!te:",
+            "$3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n",
+            "trailer: x-sum\r\n",
+            "te: trailers\r\n",
+            "connection: te\r\n",
+            "connection: close\r\n",
             "!host: b",
             "!content-length",
         ],
-        comes_back: &["xyz\r\n0\r\n\r\n", "!x-sum", "!trailer", "!set-cookie"],
+        comes_back: &["trailer: x-sum\r\n", "$xyz\r\n0\r\nx-sum: 2\r\n\r\n", "!set-cookie"],
+    },
+    // Nobody else gets any.
+    Row {
+        asked: "POST /user/a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n",
+        answer: "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nX-Sum: 2\r\n\r\n",
+        arrives: &["$3\r\nabc\r\n0\r\n\r\n", "!x-sum", "!trailer", "!te:", "!connection"],
+        comes_back: &["$xyz\r\n0\r\n\r\n", "!x-sum", "!trailer"],
+    },
+    Row {
+        asked: "GET /user/a/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        answer: "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nX-Sum: 2\r\n\r\n",
+        arrives: &["!te:", "!connection"],
+        comes_back: &["$xyz\r\n0\r\n\r\n", "!x-sum", "!trailer"],
+    },
+    // The short way, where nothing has to be announced.
+    Row {
+        asked: "GET /user/a/x HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
+        answer: "HTTP/1.1 200 OK\r\nTrailer: X-Sum, Cookie\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nX-Sum: 2\r\nX-Other:  3 \r\nTransfer-Encoding: x\r\n\r\n",
+        arrives: &["te: trailers\r\n", "connection: te\r\n"],
+        comes_back: &[
+            "trailer: x-sum\r\n",
+            "$xyz\r\n0\r\nx-sum: 2\r\nx-other: 3\r\n\r\n",
+            "!transfer-encoding: x",
+        ],
     },
     // HEAD, with either framing.
     Row {
@@ -161,7 +186,7 @@ fn http_is_spoken_by_the_book() {
         while let Some(head) = this.head(visitor) {
             let lower = head.to_lowercase();
             let body = if lower.contains("transfer-encoding") {
-                visitor.until("0\r\n\r\n")
+                visitor.until("\r\n\r\n")
             } else if lower.contains("content-length: 3") {
                 visitor.until("abc")
             } else {

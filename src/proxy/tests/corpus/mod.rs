@@ -5,3 +5,4 @@ mod answers;
 mod heads;
 mod readers;
 mod requests;
+mod trailers;

@@ -1,8 +1,8 @@
 """Reads streams of HTTP/1.1 messages by two parsers that share no code: h11 and llhttp (in aiohttp).
 
 stdin: a list of {"kind": "requests" | "answers", "bytes": hex, "methods": [...], "cut": bool}.
-stdout: for each {"h11": [...], "llhttp": [...]}: messages as [first, second, fields, body as hex, complete], where first
-and second are method and target, or status and "". A stream that a parser refuses ends with ["error", text].
+stdout: for each {"h11": [...], "llhttp": [...]}: messages as [first, second, fields, body as hex, complete, trailers],
+where first and second are method and target, or status and "". A stream that a parser refuses ends with ["error", text].
 """
 
 import asyncio
@@ -20,9 +20,9 @@ def fields_of(pairs):
     return [[name.decode("latin-1").lower(), value.decode("latin-1").strip()] for name, value in pairs]
 
 
-def message(first, second, pairs, body, complete):
+def message(first, second, pairs, body, complete, trailers=()):
     # aiohttp keeps what is no UTF-8 in surrogates.
-    return [str(first), second, pairs, bytes(body).hex(), complete]
+    return [str(first), second, pairs, bytes(body).hex(), complete, list(trailers)]
 
 
 def by_h11(stream):
@@ -42,7 +42,7 @@ def by_h11(stream):
                     break
                 us.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
                 us.send(h11.EndOfMessage())
-            head, body, complete = None, bytearray(), False
+            head, body, complete, trailers = None, bytearray(), False, []
             while not complete:
                 event = us.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
@@ -51,11 +51,13 @@ def by_h11(stream):
                     head = event
                 elif isinstance(event, h11.Data):
                     body += event.data
+                elif isinstance(event, h11.EndOfMessage):
+                    trailers = fields_of(event.headers)
                 complete = isinstance(event, h11.EndOfMessage)
             if head is None:
                 break
             first, second = (head.method.decode(), head.target.decode()) if requests else (head.status_code, "")
-            read.append(message(first, second, fields_of(head.headers), body, complete))
+            read.append(message(first, second, fields_of(head.headers), body, complete, trailers))
             if not complete or us.their_state is not h11.DONE:
                 break
             if requests:

@@ -403,9 +403,17 @@ fn play(
     for message in got.drain(..) {
         ensure!(message.all("host").len() == 1, "{message:?}");
         ensure!(message.all("x-forwarded-for").len() == 1, "{message:?}");
-        for name in ["connection", "keep-alive", "te", "trailer", "upgrade", "proxy-connection"] {
+        for name in ["keep-alive", "upgrade", "proxy-connection"] {
             ensure!(message.all(name).is_empty(), "{name} in {message:?}");
         }
+        // What we say of the connection is about trailers, and nothing else.
+        for (name, ours) in
+            [("connection", &["te", "close"][..]), ("te", &["trailers"]), ("trailer", &["x"])]
+        {
+            ensure!(message.all(name).iter().all(|it| ours.contains(it)), "{name} in {message:?}");
+        }
+        let announced = message.all("trailer").len();
+        ensure!(message.trailers.len() <= announced, "{message:?}");
     }
     let faults = record.faults.lock().unwrap();
     ensure!(faults.is_empty(), "{faults:?}: {}", context());
