@@ -510,8 +510,9 @@ fn unsafe_is_in_os_only() {
 /// roll-back after, one proxy after the other; and since it speaks with systemd.
 /// 5,100 and not 5,000 since services of the configuration are started here too: their programs are root's to know.
 /// 5,200 since listeners are asked of the kernel: reading its table of every connection was half of a start.
+/// 5,250 since root makes the folder in which the proxy, which may write nowhere else, keeps certificates that it gets.
 /// Lower it when it can be lowered; raising it wants a reason here.
-const PRIVILEGED: usize = 5_200;
+const PRIVILEGED: usize = 5_250;
 
 #[test]
 fn the_privileged_part_stays_small() {

@@ -74,6 +74,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         include_str!("sections/mod.rs"),
         include_str!("sections/hub.rs"),
         include_str!("sections/proxy.rs"),
+        include_str!("sections/acme.rs"),
         include_str!("sections/auth.rs"),
         include_str!("sections/spawner.rs"),
         include_str!("../../actors/src/domain/profile.rs"),

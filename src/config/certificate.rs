@@ -3,21 +3,19 @@
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use super::secret::Identity;
-
-/// Can the certificate and its key be used, and do they belong together?
+/// Can the certificate and its key, both PEM, be used, and do they belong together?
 ///
 /// # Errors
 ///
 /// Why not, in words that quote nothing of the key.
-pub fn fits(identity: &Identity) -> Result<(), String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&identity.certificate).collect();
+pub fn fits(certificate: &[u8], key: &[u8]) -> Result<(), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
     let chain = chain.map_err(|error| format!("the certificate is damaged: {error}"))?;
     if chain.is_empty() {
         return Err("there is no certificate in the file".to_owned());
     }
     // Its errors may quote the file, and it holds a key: they are not passed on.
-    let key = PrivateKeyDer::from_pem_slice(identity.key.reveal())
+    let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| "the key is damaged or encrypted".to_owned())?;
     match rustls::sign::CertifiedKey::from_der(
         chain,
@@ -49,11 +47,17 @@ pub fn authorities(pem: &[u8]) -> Result<rustls::RootCertStore, String> {
 /// The second since 1970 after which the first certificate of this PEM file is no longer good; none where that cannot
 /// be read.
 pub fn expiry(pem: &[u8]) -> Option<i64> {
+    validity(pem).map(|(_, end)| end)
+}
+
+/// The seconds since 1970 between which the first certificate of this PEM file is good; none where they cannot be read.
+pub fn validity(pem: &[u8]) -> Option<(i64, i64)> {
     let certificate = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
     let (_, validity, _) = element(from_validity(&certificate)?)?;
-    let (_, _, rest) = element(validity)?;
+    let (tag, text, rest) = element(validity)?;
+    let begin = moment(tag, std::str::from_utf8(text).ok()?)?;
     let (tag, text, _) = element(rest)?;
-    moment(tag, std::str::from_utf8(text).ok()?)
+    Some((begin, moment(tag, std::str::from_utf8(text).ok()?)?))
 }
 
 /// The host names that the first certificate of this PEM file bears (RFC 5280, section 4.2.1.6), in lower case; one may

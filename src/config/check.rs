@@ -15,6 +15,7 @@ use super::{
     world::World,
 };
 
+mod acme;
 mod folders;
 mod network;
 mod pages;
@@ -76,6 +77,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     network::headers(&mut say, config);
     site::site(&mut say, config);
     network::tls(&mut say, config, world);
+    acme::acme(&mut say, config, world);
     hub(&mut say, config, world);
     pages::look(&mut say, config, world);
     people::auth(&mut say, config, world);

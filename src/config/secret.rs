@@ -229,12 +229,14 @@ pub struct Identity {
 /// What the public listener needs for TLS.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// Shown to whoever asks for no name, or for one that no other bears.
+    /// Shown to whoever asks for no name, or for one that no other bears; with an empty chain: there is none in files.
     pub identity: Identity,
     /// Those for other names.
     pub others: Vec<Identity>,
     /// Who signs visitors' certificates, PEM; empty: visitors need none.
     pub client_ca: Vec<u8>,
+    /// Who vouches for the server of the authority that certificates are got from, PEM; empty: whom this machine trusts.
+    pub acme_ca: Vec<u8>,
 }
 
 /// Reads the public listener's TLS files; `None` where none are set.
@@ -244,26 +246,32 @@ pub struct Tls {
 /// A file that is set cannot be read, or what it holds cannot be used.
 pub fn tls(config: &Config) -> Result<Option<Tls>, SecretError> {
     let (hub, proxy) = (&config.hub, &config.proxy);
-    if hub.ssl_cert.as_os_str().is_empty() {
+    if !config.is_tls() {
         return Ok(None);
     }
-    let identity = identity("hub.ssl_cert", &hub.ssl_cert, &hub.ssl_key)?;
+    let identity = if hub.ssl_cert.as_os_str().is_empty() {
+        Identity { certificate: Vec::new(), key: Secret::new(Vec::new()) }
+    } else {
+        identity("hub.ssl_cert", &hub.ssl_cert, &hub.ssl_key)?
+    };
     let others = proxy.certificates.iter();
     let others = others.map(|one| self::identity("proxy.certificates", &one.cert, &one.key));
     let others = others.collect::<Result<_, _>>()?;
-    let authorities = &proxy.client_ca;
-    let client_ca = if authorities.as_os_str().is_empty() {
-        Vec::new()
-    } else {
-        let pem = std::fs::read(authorities).map_err(failed(authorities, "cannot be read"))?;
-        certificate::authorities(&pem).map_err(|words| SecretError::Unusable {
-            setting: "proxy.client_ca",
-            path: authorities.clone(),
-            words,
-        })?;
-        pem
-    };
-    Ok(Some(Tls { identity, others, client_ca }))
+    let client_ca = authorities("proxy.client_ca", &proxy.client_ca)?;
+    let acme_ca = authorities("proxy.acme.directory_ca", &proxy.acme.directory_ca)?;
+    Ok(Some(Tls { identity, others, client_ca, acme_ca }))
+}
+
+/// Reads a file of authorities; empty where none is set.
+fn authorities(setting: &'static str, path: &Path) -> Result<Vec<u8>, SecretError> {
+    if path.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let pem = std::fs::read(path).map_err(failed(path, "cannot be read"))?;
+    match certificate::authorities(&pem) {
+        Ok(_) => Ok(pem),
+        Err(words) => Err(SecretError::Unusable { setting, path: path.to_owned(), words }),
+    }
 }
 
 /// Reads a certificate and its key, which stands in the same file if it has no path of its own.
@@ -273,7 +281,7 @@ fn identity(setting: &'static str, cert: &Path, key: &Path) -> Result<Identity, 
     let key =
         Secret::new(if key.as_os_str().is_empty() { certificate.clone() } else { read(key)? });
     let identity = Identity { certificate, key };
-    match certificate::fits(&identity) {
+    match certificate::fits(&identity.certificate, identity.key.reveal()) {
         Ok(()) => Ok(identity),
         Err(words) => Err(SecretError::Unusable { setting, path: cert.to_owned(), words }),
     }

@@ -74,6 +74,9 @@ pub struct ProxySlice {
     /// Where visitors without TLS are sent, if they are.
     #[serde(default)]
     pub redirect_to: u16,
+    /// Who vouches for the server of the authority that certificates are got from, PEM; empty: whom this machine trusts.
+    #[serde(default)]
+    pub acme_ca: Vec<u8>,
 }
 
 impl HubSlice {
@@ -96,7 +99,7 @@ impl HubSlice {
             extra_routes: config.proxy.extra_routes.clone(),
             cookie_secret,
             api_url,
-            tls: !config.hub.ssl_cert.as_os_str().is_empty(),
+            tls: config.is_tls(),
             privileged,
             cookies: OnceLock::new(),
         }
@@ -132,8 +135,13 @@ impl ProxySlice {
     /// What the proxy gets. `hub_socket`: where the hub answers it.
     pub fn new(config: &Config, tls: Option<Tls>, hub_socket: String) -> Self {
         let nobody = Identity { certificate: Vec::new(), key: Secret::new(Vec::new()) };
-        let none = Tls { identity: nobody, others: Vec::new(), client_ca: Vec::new() };
-        let Tls { identity: Identity { certificate, key }, others, client_ca } =
+        let none = Tls {
+            identity: nobody,
+            others: Vec::new(),
+            client_ca: Vec::new(),
+            acme_ca: Vec::new(),
+        };
+        let Tls { identity: Identity { certificate, key }, others, client_ca, acme_ca } =
             tls.unwrap_or(none);
         let certificates = others.into_iter().map(|one| (one.certificate, one.key)).collect();
         let redirect_to = match config.proxy.redirect_to {
@@ -151,6 +159,7 @@ impl ProxySlice {
             certificates,
             client_ca,
             redirect_to,
+            acme_ca,
         }
     }
 
@@ -222,6 +231,7 @@ impl ToWire for ProxySlice {
             certificates: Vec<(&'a [u8], &'a [u8])>,
             client_ca: &'a [u8],
             redirect_to: u16,
+            acme_ca: &'a [u8],
         }
         let wire = Wire {
             proxy: &self.proxy,
@@ -238,6 +248,7 @@ impl ToWire for ProxySlice {
                 .collect(),
             client_ca: &self.client_ca,
             redirect_to: self.redirect_to,
+            acme_ca: &self.acme_ca,
         };
         serde_json::to_vec(&wire).expect("a slice is plain data")
     }
@@ -274,7 +285,8 @@ mod tests {
         let identity =
             || Identity { certificate: b"chain".to_vec(), key: Secret::new(secret.clone()) };
         let client_ca = b"authority".to_vec();
-        let tls = Tls { identity: identity(), others: vec![identity()], client_ca };
+        let acme_ca = b"house".to_vec();
+        let tls = Tls { identity: identity(), others: vec![identity()], client_ca, acme_ca };
         config.proxy.redirect_to = 8443;
         let proxy = ProxySlice::new(&config, Some(tls), "/run/x".into());
         let back = ProxySlice::from_wire(&proxy.to_wire()).unwrap();
@@ -290,6 +302,7 @@ mod tests {
         let (certificate, key) = &back.certificates[0];
         assert_eq!((certificate.as_slice(), key.reveal()), (&b"chain"[..], &secret));
         assert_eq!((back.client_ca.as_slice(), back.redirect_to), (&b"authority"[..], 8443));
+        assert_eq!(back.acme_ca, b"house");
         let shown = format!("{hub:?}{proxy:?}{:?}", config);
         assert!(!shown.contains("hunter2") && !shown.contains("201"), "{shown}");
     }
@@ -311,6 +324,10 @@ mod tests {
                 // Routes are the hub's.
                 "proxy" if one.path == "proxy.extra_routes" => {
                     assert!(hub != new_hub, "{}", one.path);
+                }
+                // Cookies are for TLS only then.
+                "proxy" if one.path == "proxy.acme.names" => {
+                    assert!(hub != new_hub && proxy != new_proxy, "{}", one.path);
                 }
                 "proxy" => assert!(hub == new_hub && proxy != new_proxy, "{}", one.path),
                 "log" => assert!(hub != new_hub && proxy != new_proxy, "{}", one.path),

@@ -196,6 +196,8 @@ pub enum Given {
     HubInner,
     /// A public TCP listener (proxy); several.
     Public,
+    /// The folder for certificates that it gets by itself (proxy).
+    Acme,
 }
 
 /// Root to proxy.
@@ -220,6 +222,9 @@ pub enum RootToProxy {
     Reload {
         /// Which reload.
         serial: u64,
+        /// Is the last descriptor the folder for certificates that it gets by itself?
+        #[serde(default)]
+        acme: bool,
     },
     /// Event: somebody wants to hear what happens; the descriptor to tell it into comes with it.
     Tap(super::control::Filter),

@@ -490,7 +490,7 @@ fn unpack(given: Vec<Given>, fds: Vec<OwnedFd>) -> Result<Dowry, RootError> {
             Given::State => state = Some(fd),
             Given::HubApi => apis.push(fd.into()),
             Given::HubInner => inner = Some(fd.into()),
-            Given::Public => {}
+            Given::Public | Given::Acme => {}
         }
     }
     let missing = |what: &str| RootError::Link(format!("root did not give {what}"));

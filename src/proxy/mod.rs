@@ -8,13 +8,14 @@
 //! ```
 //!
 //! All ask `path` and `table` where a request goes and `headers` what its fields become; `guard` notes for the watchdog how a
-//! connection does; `figures` counts, `served` writes the access log. `stopped` answers programs that ask for servers that do not run. `peers` sees that no one address takes all connections, or all places at the hub.
+//! connection does; `figures` counts, `served` writes the access log. `stopped` answers programs that ask for servers that do not run. `acme` gets and renews certificates. `peers` sees that no one address takes all connections, or all places at the hub.
 //!
 //! `alone` is the same without root and hub: `jovis proxy`, which takes the place of configurable-http-proxy.
 //!
 //! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `replies`, `chunks`, `fields`, `frames`, `proxied`, `http2`, `path`, `table`, `target`, `trailers`. A worker (`workers`) is a thread with
 //! a runtime of its own; workers share `shared` and nothing else: connections never cross threads.
 
+mod acme;
 mod activity;
 mod alone;
 mod body;

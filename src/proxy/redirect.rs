@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, LOCATION},
+    header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
 };
 use hyper::body::{Body as _, Incoming};
 use tracing::debug;
@@ -24,11 +24,13 @@ pub(super) fn answer(
     let (mut parts, _) = request.into_parts();
     let outcome = front::check(&mut parts);
     let settings = shared.settings.load();
-    let mut response = match outcome {
-        Ok(()) if is_programs(&parts.headers, parts.uri.path(), &settings.base_url) => {
+    let proof = shared.challenges.answer(parts.uri.path());
+    let mut response = match (outcome, proof) {
+        (Ok(()), Some(proof)) => proven(proof),
+        (Ok(()), None) if is_programs(&parts.headers, parts.uri.path(), &settings.base_url) => {
             Page::NeedsTls.answer(&parts.headers, None)
         }
-        Ok(()) => {
+        (Ok(()), None) => {
             let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
             let host = parts.headers.get("host").and_then(|host| host.to_str().ok());
             match host.and_then(|host| location(host, path, settings.redirect_to)) {
@@ -36,7 +38,7 @@ pub(super) fn answer(
                 None => Page::BadRequest.answer(&parts.headers, None),
             }
         }
-        Err(page) => {
+        (Err(page), _) => {
             debug!(%peer, why = ?page, "request refused");
             page.answer(&parts.headers, None)
         }
@@ -52,6 +54,17 @@ pub(super) fn answer(
 fn is_programs(headers: &HeaderMap, path: &str, base_url: &str) -> bool {
     let api = path.strip_prefix(base_url).is_some_and(|rest| rest.starts_with("hub/api"));
     api || headers.contains_key(AUTHORIZATION)
+}
+
+/// What an authority looks for that is to give us a certificate (RFC 8555, section 8.3).
+fn proven(proof: String) -> Response<Answer> {
+    let length = proof.len();
+    let mut response = Response::new(Answer::own(proof));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The same method again, there (RFC 9110, section 15.4.9).

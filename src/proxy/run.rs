@@ -21,6 +21,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    acme::Keeper,
     control::{self, LinkError, hello},
     drain::Phase,
     listen,
@@ -110,6 +111,8 @@ pub fn main() -> ExitCode {
 struct Start {
     slice: ProxySlice,
     listeners: Vec<TcpListener>,
+    /// For certificates that we get ourselves.
+    folder: Option<OwnedFd>,
 }
 
 /// Everything, until root says stop or is gone.
@@ -125,9 +128,12 @@ pub(super) async fn run(
     let (start, greeted) = begin(&channel).await?;
     let logs = log(&start.slice.log);
     say(&channel, None, ProxyToRoot::Hello(hello())).await?;
-    let tls = tls::of(&start.slice)?;
     let settings = Settings::of(&start.slice);
-    let shared = Shared::new(PathBuf::from(&start.slice.hub_socket), settings, tls);
+    let shared = Shared::new(PathBuf::from(&start.slice.hub_socket), settings, None);
+    let mut keeper = Keeper::of(&start.slice, start.folder, None);
+    let tls = tls::of(&start.slice, keeper.identity(), &shared.challenges)?;
+    shared.tls.store(tls.map(Arc::new));
+    keeper.begin(&shared, None);
     let sockets = start.slice.proxy.sockets;
     let mut workers = Workers::new(&shared, listen::most_connections());
     arrange(&mut workers, &start.listeners, sockets).map_err(RunError::Start)?;
@@ -141,6 +147,8 @@ pub(super) async fn run(
         workers,
         listeners: start.listeners,
         certificates: certificates(&start.slice),
+        slice: start.slice,
+        keeper,
         look_again: Instant::now(),
         sockets,
         opening,
@@ -163,11 +171,12 @@ async fn begin(channel: &Channel) -> Result<(Start, String), RunError> {
     if hello.version != VERSION {
         return Err(LinkError::Version(hello.version).into());
     }
-    let (mut slice, mut listeners) = (None, Vec::new());
+    let (mut slice, mut listeners, mut folder) = (None, Vec::new(), None);
     for (given, fd) in given.into_iter().zip(fds) {
         match given {
             Given::Config => slice = Some(frame::unseal::<ProxySlice>(fd)?),
             Given::Public => listeners.push(TcpListener::from(fd)),
+            Given::Acme => folder = Some(fd),
             other => warn!(what = ?other, "descriptor not used"),
         }
     }
@@ -175,7 +184,7 @@ async fn begin(channel: &Channel) -> Result<(Start, String), RunError> {
     if listeners.is_empty() {
         return Err(RunError::Missing("public listener"));
     }
-    Ok((Start { slice, listeners }, hello.build))
+    Ok((Start { slice, listeners, folder }, hello.build))
 }
 
 /// Waits until visitors may come: the routes are complete, or there has been no hub for a while.
@@ -220,7 +229,11 @@ struct Role {
     workers: Workers,
     /// All public listeners.
     listeners: Vec<TcpListener>,
-    /// The chains that are shown, PEM; and when to look at their ages.
+    /// As last told.
+    slice: ProxySlice,
+    /// The certificate that we get ourselves.
+    keeper: Keeper,
+    /// The chains from files that are shown, PEM; and when to look at the ages of all.
     certificates: Vec<Vec<u8>>,
     look_again: Instant,
     /// As many sockets each address has by the settings.
@@ -252,6 +265,10 @@ impl Role {
                     say(&self.channel, None, ProxyToRoot::Ready).await?;
                     continue;
                 }
+                () = self.keeper.renewed() => {
+                    self.show_renewed();
+                    continue;
+                }
                 () = sleep_until(self.look_again) => {
                     self.look_at_certificates();
                     continue;
@@ -278,8 +295,8 @@ impl Role {
                     self.listeners = fds.into_iter().map(TcpListener::from).collect();
                     self.arrange();
                 }
-                RootToProxy::Reload { serial } => {
-                    let kept = self.reload(fds).err().into_iter().collect();
+                RootToProxy::Reload { serial, acme } => {
+                    let kept = self.reload(fds, acme).err().into_iter().collect();
                     let outcome = ReloadOutcome { serial, kept };
                     say(&self.channel, id, ProxyToRoot::Reloaded(outcome)).await?;
                 }
@@ -318,18 +335,33 @@ impl Role {
         }));
     }
 
+    /// Shows the certificate that was got. Handshakes from now on; nobody is dropped.
+    fn show_renewed(&mut self) {
+        match tls::of(&self.slice, self.keeper.identity(), &self.shared.challenges) {
+            Ok(tls) => self.shared.tls.store(tls.map(Arc::new)),
+            Err(error) => error!(error = %chain(&error), "certificate not shown"),
+        }
+        self.look_again = Instant::now();
+    }
+
     /// Says when one has ended, or soon will.
     fn look_at_certificates(&mut self) {
         self.look_again = Instant::now() + DAILY;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        for pem in &self.certificates {
+        let ours = self.certificates.iter().map(|pem| (pem.as_slice(), SOON));
+        // One that we renew ourselves may have a short life; near its end it should have been renewed long ago.
+        let got = self.keeper.chain().map(|pem| {
+            let life = certificate::validity(pem).map_or(0, |(begin, end)| end - begin);
+            (pem, SOON.min(life / 6 / (24 * 3600)))
+        });
+        for (pem, soon) in ours.chain(got) {
             let Some(end) = certificate::expiry(pem) else { continue };
             let left = end - i64::try_from(now).unwrap_or(i64::MAX);
             let days = left.div_euclid(24 * 3600);
             let name = certificate::names(pem).into_iter().next().unwrap_or_default();
             if left < 0 {
                 error!(%name, days = -days, "certificate expired");
-            } else if days < SOON {
+            } else if days < soon {
                 warn!(%name, days, "certificate expires soon");
             }
         }
@@ -343,12 +375,16 @@ impl Role {
     }
 
     /// Takes a new slice on, all of it or nothing; or why not.
-    fn reload(&mut self, fds: Vec<OwnedFd>) -> Result<(), String> {
+    /// `acme`: the last descriptor is the folder for certificates that we get ourselves.
+    fn reload(&mut self, mut fds: Vec<OwnedFd>, acme: bool) -> Result<(), String> {
+        let folder = if acme { fds.pop() } else { None };
         let mut fds = fds.into_iter();
         let slice = fds.next().ok_or("no configuration came")?;
         let slice = frame::unseal::<ProxySlice>(slice)
             .map_err(|error| format!("configuration not readable: {error}"))?;
-        let tls = tls::of(&slice).map_err(|error| format!("certificate: {}", chain(&error)))?;
+        let mut keeper = Keeper::of(&slice, folder, Some(&self.keeper));
+        let tls = tls::of(&slice, keeper.identity(), &self.shared.challenges);
+        let tls = tls.map_err(|error| format!("certificate: {}", chain(&error)))?;
         if let Some(logs) = &self.logs {
             logs.follow(&slice.log).map_err(|error| format!("log.level: {error}"))?;
             if let Some(file) = fds.next() {
@@ -357,6 +393,8 @@ impl Role {
         }
         self.shared.tls.store(tls.map(Arc::new));
         self.shared.settings.store(Arc::new(Settings::of(&slice)));
+        keeper.begin(&self.shared, Some(std::mem::take(&mut self.keeper)));
+        self.keeper = keeper;
         let certificates = certificates(&slice);
         if certificates != self.certificates {
             self.certificates = certificates;
@@ -366,6 +404,7 @@ impl Role {
             self.sockets = slice.proxy.sockets;
             self.arrange();
         }
+        self.slice = slice;
         info!("proxy reloaded");
         Ok(())
     }

@@ -14,6 +14,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
+    io::AsyncWriteExt as _,
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -21,6 +22,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
+    acme,
     body::Answer,
     counted::Counted,
     drain::{Phase, reached},
@@ -69,6 +71,9 @@ pub(super) async fn serve(
     let visitor = match acceptor {
         None => Visitor::Plain(tcp),
         Some(acceptor) => match shake_hands(&shared, &acceptor, tcp, peer).await {
+            Some(stream) if stream.get_ref().1.alpn_protocol() == Some(acme::PROTOCOL) => {
+                return prove(stream, peer).await;
+            }
             Some(stream) => Visitor::Tls(Box::new(stream)),
             None => return debug!(%peer, "handshake failed"),
         },
@@ -91,6 +96,12 @@ pub(super) async fn serve(
         let politely = |_: Pin<&mut _>| Duration::ZERO;
         watch(&shared, pin!(connection), peer, &notes, Phase::Draining, politely).await;
     }
+}
+
+/// The handshake was all that an authority came for (RFC 8737, section 3).
+async fn prove(mut stream: TlsStream<TcpStream>, peer: SocketAddr) {
+    debug!(%peer, "acme challenge shown");
+    let _ = timeout(LAST_WORD, stream.shutdown()).await;
 }
 
 /// TLS is agreed on, in time. One address has only so many handshakes under way; those that we trust stand for many.

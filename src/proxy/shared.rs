@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    acme::Challenges,
     activity::Activity,
     alone::Alone,
     drain::{Crowd, Phase},
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     pub(super) settings: ArcSwap<Settings>,
     /// Certificates, if the public side is TLS.
     pub(super) tls: ArcSwapOption<TlsAcceptor>,
+    /// What authorities ask to see while they give us a certificate.
+    pub(super) challenges: Arc<Challenges>,
     /// How `https` targets are believed; none: as the system does.
     pub(super) upstream_tls: ArcSwapOption<ClientConfig>,
     /// Traffic that the hub hasn't been told.
@@ -92,6 +95,7 @@ impl Shared {
             phase: watch::Sender::new(Phase::Waiting),
             settings: ArcSwap::from_pointee(settings),
             tls: ArcSwapOption::from_pointee(tls),
+            challenges: Arc::default(),
             upstream_tls: ArcSwapOption::empty(),
             activity: Activity::default(),
             crowd: Crowd::default(),

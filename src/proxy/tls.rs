@@ -18,6 +18,7 @@ use rustls::{
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
+use super::acme::{Challenges, PROTOCOL};
 use crate::config::{certificate, sections::TlsVersion, slice::ProxySlice};
 
 /// Why there can be no TLS with these files.
@@ -49,27 +50,40 @@ pub(super) struct Offer<'a> {
     pub(super) http2: bool,
     /// Who signs their certificates, PEM; empty: they need none.
     pub(super) client_ca: &'a [u8],
+    /// What authorities ask to see in a handshake; none: they don't.
+    pub(super) challenges: Option<&'a Arc<Challenges>>,
 }
 
 impl Default for Offer<'_> {
     fn default() -> Self {
-        Self { oldest: TlsVersion::Tls12, http2: true, client_ca: b"" }
+        Self { oldest: TlsVersion::Tls12, http2: true, client_ca: b"", challenges: None }
     }
 }
 
-/// What the slice asks for; nothing: no TLS.
-pub(super) fn of(slice: &ProxySlice) -> Result<Option<TlsAcceptor>, TlsError> {
-    if slice.certificate.is_empty() {
-        return Ok(None);
-    }
+/// What the slice asks for, with the certificate that was got for it, if one was; nothing: no TLS.
+pub(super) fn of(
+    slice: &ProxySlice,
+    got: Option<(&[u8], &[u8])>,
+    challenges: &Arc<Challenges>,
+) -> Result<Option<TlsAcceptor>, TlsError> {
     let first = (slice.certificate.as_slice(), slice.key.reveal().as_slice());
     let others =
         slice.certificates.iter().map(|(chain, key)| (chain.as_slice(), key.reveal().as_slice()));
-    let identities: Vec<_> = std::iter::once(first).chain(others).collect();
+    // Who asks for no name is shown the first.
+    let (got, others) = (got.into_iter(), others.collect::<Vec<_>>());
+    let identities: Vec<_> = if slice.certificate.is_empty() {
+        got.chain(others).collect()
+    } else {
+        std::iter::once(first).chain(others).chain(got).collect()
+    };
+    if identities.is_empty() {
+        return Ok(None);
+    }
     let offer = Offer {
         oldest: slice.proxy.tls_min,
         http2: slice.proxy.http2,
         client_ca: &slice.client_ca,
+        challenges: slice.proxy.acme.is_on().then_some(challenges),
     };
     acceptor(&identities, offer).map(Some)
 }
@@ -97,7 +111,7 @@ pub(super) fn acceptor(
             .map_err(|error| TlsError::Authorities(error.to_string()))?;
         builder.with_client_cert_verifier(verifier)
     };
-    let mut shown = Shown::default();
+    let mut shown = Shown { challenges: offer.challenges.cloned(), ..Shown::default() };
     for (chain, key) in identities {
         shown.add(chain, key, &provider)?;
     }
@@ -105,6 +119,9 @@ pub(super) fn acceptor(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if offer.http2 {
         config.alpn_protocols.insert(0, b"h2".to_vec());
+    }
+    if offer.challenges.is_some() {
+        config.alpn_protocols.push(PROTOCOL.to_vec());
     }
     config.ticketer = tickets(offer.client_ca)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -133,6 +150,7 @@ struct Shown {
     first: Option<Arc<CertifiedKey>>,
     /// In lower case; `*.example.org` stands for one more label. Several of one name have keys of several kinds.
     named: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl fmt::Debug for Shown {
@@ -179,6 +197,11 @@ impl Shown {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // Only an authority offers this and nothing else (RFC 8737, section 3).
+        let proves = hello.alpn().is_some_and(|mut all| all.next() == Some(PROTOCOL));
+        if let Some(challenges) = self.challenges.as_ref().filter(|_| proves) {
+            return challenges.certificate(hello.server_name()?);
+        }
         let bearing = self.bearing(hello.server_name());
         let fits =
             |it: &&Arc<CertifiedKey>| it.key.choose_scheme(hello.signature_schemes()).is_some();

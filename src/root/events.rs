@@ -23,7 +23,7 @@ use super::{
     control::Control,
     generations::{Generations, introduce},
     memory::Memory,
-    notify,
+    notify, place,
     reload::Reloads,
     requests::{self, Birth},
     roles::{Kind, Link, Process, Role},
@@ -285,9 +285,12 @@ impl Root {
                 (&self.accounts.0, Some(self.state.as_fd()))
             }
             Kind::Proxy => {
-                let public = vec![Given::Public; sockets.public.len()];
-                let given = [vec![Given::Config], public].concat();
-                link.say(None, RootToProxy::Hello { hello, given }, all(slice, &sockets.public)?);
+                let folder = self.acme_folder(&self.setup.config);
+                let mut given = vec![Given::Config];
+                given.resize(1 + sockets.public.len(), Given::Public);
+                given.extend(folder.as_ref().map(|_| Given::Acme));
+                let fds = sockets.public.iter().chain(&folder);
+                link.say(None, RootToProxy::Hello { hello, given }, all(slice, fds)?);
                 (&self.accounts.1, None)
             }
         };
@@ -297,6 +300,16 @@ impl Root {
         let (forked, ()) = birth::fork(|_| Ok(()), act)?;
         info!(child = kind.name(), pid = forked.pid, "role started");
         Ok(Process::new(forked.pid, link, forked.report, now))
+    }
+
+    /// Where the proxy keeps certificates that it gets by itself, if it shall. Without the folder it gets none; traffic
+    /// goes on.
+    pub(super) fn acme_folder(&self, config: &Config) -> Option<OwnedFd> {
+        if !config.proxy.acme.is_on() {
+            return None;
+        }
+        let opened = place::acme(self.state.as_fd(), &self.setting.we, &self.accounts.1);
+        opened.inspect_err(|error| error!(%error, "acme folder unusable")).ok()
     }
 
     /// What a role is told of a configuration.

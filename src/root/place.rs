@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, TryLockError},
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -13,7 +13,9 @@ use std::{
 };
 
 use nix::{
-    sys::stat::{Mode, fchmod},
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::{Mode, fchmod, mkdirat},
     unistd::{Gid, Uid, fchown},
 };
 
@@ -25,6 +27,9 @@ use crate::{
 
 /// How long a starting root waits for the one before it and its roles to be gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The folder for certificates that the proxy gets by itself, in the state directory.
+const ACME: &str = "acme";
 
 fn failed(what: &Path) -> impl Fn(io::Error) -> StartError + '_ {
     move |error| StartError::Failed(format!("{}: {error}", what.display()))
@@ -61,6 +66,37 @@ pub(super) fn runtime(
     }
 }
 
+/// The proxy's folder for certificates that it gets by itself, below the state directory: made or checked. (The hub may
+/// put something else in its place; then it is refused.)
+pub(super) fn acme(state: BorrowedFd<'_>, we: &Ourselves, proxy: &Account) -> io::Result<OwnedFd> {
+    match mkdirat(state, ACME, Mode::S_IRWXU) {
+        Err(errno) if errno != Errno::EEXIST => return Err(errno.into()),
+        _ => {}
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let folder = File::from(openat(state, ACME, flags, Mode::empty())?);
+    match hand_over(&folder, we, proxy)? {
+        Ok(()) => Ok(folder.into()),
+        Err(uid) => Err(io::Error::other(format!("{ACME} holds files and belongs to user {uid}"))),
+    }
+}
+
+/// A folder becomes that account's only if we made it or find it empty; else its owner is told. Nobody else can enter it.
+fn hand_over(folder: &File, we: &Ourselves, whose: &Account) -> io::Result<Result<(), u32>> {
+    let found = folder.metadata()?;
+    if found.uid() != whose.uid {
+        let inside = fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))?.next();
+        if inside.is_some() || found.uid() != we.uid || !we.privileged {
+            return Ok(Err(found.uid()));
+        }
+        fchown(folder, Some(Uid::from_raw(whose.uid)), Some(Gid::from_raw(whose.gid)))?;
+    }
+    if found.mode() & 0o077 != 0 {
+        fchmod(folder.as_fd(), Mode::S_IRWXU)?;
+    }
+    Ok(Ok(()))
+}
+
 /// Makes or checks the state directory. It becomes the hub's only if we made it or find it empty.
 pub(super) fn state(
     config: &Config,
@@ -80,23 +116,16 @@ pub(super) fn state(
     let mut options = File::options();
     options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW);
     let dir = options.open(&path).map_err(failed(&path))?;
-    let found = dir.metadata().map_err(failed(&path))?;
-    if found.uid() != hub.uid {
-        let empty = fs::read_dir(&path).map_err(failed(&path))?.next().is_none();
-        if !empty || found.uid() != we.uid || !we.privileged {
+    match hand_over(&dir, we, hub).map_err(failed(&path))? {
+        Ok(()) => {}
+        Err(uid) => {
             return Err(StartError::Refused(format!(
-                "hub.state_dir {} holds files and belongs to user {}, not to {} ({})",
+                "hub.state_dir {} holds files and belongs to user {uid}, not to {} ({})",
                 path.display(),
-                found.uid(),
                 hub.name,
                 hub.uid,
             )));
         }
-        let (uid, gid) = (Uid::from_raw(hub.uid), Gid::from_raw(hub.gid));
-        fchown(&dir, Some(uid), Some(gid)).map_err(|e| failed(&path)(e.into()))?;
-    }
-    if found.mode() & 0o077 != 0 {
-        fchmod(dir.as_fd(), Mode::S_IRWXU).map_err(|e| failed(&path)(e.into()))?;
     }
     Ok((path, dir.into()))
 }
@@ -146,6 +175,25 @@ mod tests {
         let owner = fs::metadata(dir.path()).unwrap().uid();
         assert_eq!(given.is_ok(), we().privileged);
         assert_eq!(owner, if we().privileged { 54_321 } else { we().uid });
+    }
+
+    #[test]
+    fn the_folder_for_certificates_is_the_proxys_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || File::open(dir.path()).unwrap();
+        let (state, path) = (open(), dir.path().join(ACME));
+        for _ in 0..2 {
+            acme(state.as_fd(), &we(), &hub(we().uid)).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        // Given away while it is empty; what holds somebody's files, or is a link, is nobody's.
+        assert_eq!(acme(state.as_fd(), &we(), &hub(54_321)).is_ok(), we().privileged);
+        fs::write(path.join("file"), "").unwrap();
+        assert!(acme(state.as_fd(), &we(), &hub(54_322)).is_err());
+        fs::rename(&path, dir.path().join("aside")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("aside"), &path).unwrap();
+        assert!(acme(state.as_fd(), &we(), &hub(we().uid)).is_err());
     }
 
     #[test]

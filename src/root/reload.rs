@@ -187,6 +187,7 @@ impl Root {
         let proxy = self.slice(Kind::Proxy, &config, &secrets, api_url).map_err(failed)?;
         let log = (self.setup.relog)(&config.log).map_err(|error| vec![error])?;
         let (hub, proxy) = (all(hub, &log).map_err(failed)?, all(proxy, &log).map_err(failed)?);
+        let folder = self.acme_folder(&config);
         (self.setup.config, self.secrets) = (config, secrets);
         let serial = self.reloads.serial;
         if let Some(rebound) = rebound {
@@ -197,10 +198,14 @@ impl Root {
             self.tell_listeners();
         }
         self.hub.say(None, RootSays::Reload { serial }, hub);
-        for role in self.proxies_mut() {
+        for role in self.generations.iter_mut() {
             let copies: io::Result<_> = proxy.iter().map(OwnedFd::try_clone).collect();
-            role.say(None, RootToProxy::Reload { serial }, copies.map_err(failed)?);
+            role.say(None, RootToProxy::Reload { serial, acme: false }, copies.map_err(failed)?);
         }
+        // One gets certificates: the one that serves.
+        let acme = folder.is_some();
+        let proxy = proxy.into_iter().chain(folder).collect();
+        self.proxy.say(None, RootToProxy::Reload { serial, acme }, proxy);
         Ok(self.told(changes))
     }
 

@@ -126,7 +126,7 @@ fn outer(
     for address in unused(&public, handed) {
         warn!(%address, "socket not used");
     }
-    let scheme = if hub.ssl_cert.as_os_str().is_empty() { "http" } else { "https" };
+    let scheme = if config.is_tls() { "https" } else { "http" };
     let shown = if hub.ip.is_empty() { "127.0.0.1" } else { &hub.ip };
     let url = format!("{scheme}://{}:{port}{}", bracket(shown), hub.base_url);
     let mut api = api(config, state, held)?;

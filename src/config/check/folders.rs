@@ -45,6 +45,7 @@ pub(super) fn of_roots_files(say: &mut Say<'_>, config: &Config, world: &dyn Wor
         ("hub.ssl_key", &config.hub.ssl_key, Severity::Warning),
         ("hub.ssl_cert", &config.hub.ssl_cert, Severity::Warning),
         ("proxy.client_ca", &config.proxy.client_ca, Severity::Warning),
+        ("proxy.acme.directory_ca", &config.proxy.acme.directory_ca, Severity::Warning),
     ];
     for one in &config.proxy.certificates {
         files.extend([&one.cert, &one.key].map(|it| ("proxy.certificates", it, Severity::Warning)));

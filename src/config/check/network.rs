@@ -142,7 +142,10 @@ fn needs_tls(say: &mut Say<'_>, config: &Config) {
         ("proxy.redirect_port", proxy.redirect_port != 0),
     ] {
         if set {
-            say.error(path, "without hub.ssl_cert there is no TLS; set that too, or neither");
+            say.error(
+                path,
+                "without hub.ssl_cert (or proxy.acme) there is no TLS; set that too, or neither",
+            );
         }
     }
 }
@@ -150,11 +153,13 @@ fn needs_tls(say: &mut Say<'_>, config: &Config) {
 pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     let (key, cert) = (&config.hub.ssl_key, &config.hub.ssl_cert);
     let set = |path: &Path| !path.as_os_str().is_empty();
-    if !set(cert) {
+    if !set(cert) && set(key) {
+        say.error("hub.ssl_cert", "there is a key but no certificate; set both or neither");
+    }
+    if !config.is_tls() {
         needs_tls(say, config);
         if set(key) {
-            return say
-                .error("hub.ssl_cert", "there is a key but no certificate; set both or neither");
+            return;
         }
         if is_loopback(&config.hub.ip) {
             return say.note("hub.ssl_cert", "no TLS; only this machine can connect");
@@ -164,7 +169,9 @@ pub(super) fn tls(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             "no TLS: passwords and cookies cross the network readable; set ssl_key and ssl_cert, or put a TLS proxy in front",
         );
     }
-    pair(say, world, ("hub.ssl_cert", "hub.ssl_key"), cert, key);
+    if set(cert) {
+        pair(say, world, ("hub.ssl_cert", "hub.ssl_key"), cert, key);
+    }
     for one in &config.proxy.certificates {
         pair(say, world, ("proxy.certificates", "proxy.certificates"), &one.cert, &one.key);
     }

@@ -24,9 +24,9 @@ pub(super) fn site(say: &mut Say<'_>, config: &Config) {
     }
     if let Some(outside) = public.as_ref().or(below.as_ref())
         && !outside.is_secure()
-        && !hub.ssl_cert.as_os_str().is_empty()
+        && config.is_tls()
     {
-        say.error("hub.public_url", "with hub.ssl_cert people come by https; say so here, too");
+        say.error("hub.public_url", "with a certificate people come by https; say so here, too");
     }
     if let Some(below) = &below {
         if !below.has_subdomains() {
@@ -109,7 +109,7 @@ fn cookies(say: &mut Say<'_>, config: &Config, public: Option<bool>) {
     for wrong in site::wrong_options(&hub.cookie_options) {
         say.error("hub.cookie_options", wrong);
     }
-    let tls = !hub.ssl_cert.as_os_str().is_empty();
+    let tls = config.is_tls();
     let secure = public.unwrap_or(tls);
     let cookies = site::cookies(hub, tls);
     let lost = "browsers take such cookies by https only: nobody could sign in; set ssl_cert, or \

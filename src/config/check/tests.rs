@@ -225,6 +225,74 @@ fn tls_files_are_looked_into() {
     assert!(both.iter().any(|one| one.words.contains("chmod 600")), "{both:?}");
 }
 
+#[cfg(feature = "acme")]
+#[test]
+fn a_certificate_that_no_authority_would_give_is_not_asked_for() {
+    let mut world = Fake::usual();
+    world.file("/house.pem", 0o644, "-----BEGIN CERTIFICATE-----\n");
+    let with =
+        |acme: &str, more: &str| format!("(hub: (port: 443), proxy: (acme: ({acme}){more}))");
+    let names = "names: [\"hub.example.org\"]";
+    let right = format!("{names}, terms_agreed: true, email: \"a@b.org\"");
+    for more in ["", ", redirect_port: 80", ", certificates: []"] {
+        let found = findings(&with(&right, more), &world);
+        let ours = |one: &&Finding| one.path.starts_with("proxy.") || one.path == "hub.ssl_cert";
+        assert_eq!(found.iter().find(ours), None, "{more}");
+    }
+    let many = format!("names: {:?}, terms_agreed: true", vec!["a.b"; 101]);
+    let table = [
+        (names, "", "proxy.acme.terms_agreed", "consent"),
+        ("names: [\"*.a.b\"], terms_agreed: true", "", "proxy.acme.names", "wildcard"),
+        ("names: [\"10.0.0.1\"], terms_agreed: true", "", "proxy.acme.names", "no host name"),
+        ("names: [\"A.b\", \"a.B\"], terms_agreed: true", "", "proxy.acme.names", "twice"),
+        (&many, "", "proxy.acme.names", "more than 100"),
+        ("names: [\"a\"], terms_agreed: true, email: \"x\"", "", "proxy.acme.email", "no address"),
+        (
+            "names: [\"a\"], terms_agreed: true, directory: \"http://ca/\"",
+            "",
+            "proxy.acme.directory",
+            "https://",
+        ),
+        (
+            "names: [\"a\"], terms_agreed: true, directory_ca: \"/none\"",
+            "",
+            "proxy.acme.directory_ca",
+            "cannot be read",
+        ),
+        (&format!("{right}, challenge: Http01"), "", "proxy.acme.challenge", "redirect_port"),
+        (&right, ", client_ca: \"/house.pem\"", "proxy.acme.challenge", "no TLS connection"),
+    ];
+    for (acme, more, path, words) in table {
+        let found = errors(&with(acme, more), &world);
+        assert!(
+            found.iter().any(|one| one.0 == path && one.1.contains(words)),
+            "{acme}{more}: {found:?}"
+        );
+    }
+    let hosts = format!(
+        "(hub: (port: 443, subdomain_host: \"https://hub.example.org\"), proxy: (acme: ({right})))"
+    );
+    let warned = findings(&hosts, &world);
+    assert!(warned.iter().any(|one| one.words.contains("subdomain_host; set")), "{warned:?}");
+    let warned = findings("(proxy: (acme: (email: \"a@b.org\")))", &world);
+    assert!(warned.iter().any(|one| one.path == "proxy.acme.names"), "{warned:?}");
+    for (more, path) in
+        [("", "proxy.acme.challenge"), (", redirect_port: 8080", "proxy.redirect_port")]
+    {
+        let text = format!("(hub: (port: 8443), proxy: (acme: ({right}){more}))");
+        let found = findings(&text, &world);
+        let warned = |one: &Finding| one.path == path && one.severity == Severity::Warning;
+        assert!(found.iter().any(warned), "{more}: {found:?}");
+    }
+}
+
+#[cfg(not(feature = "acme"))]
+#[test]
+fn what_is_not_built_in_is_refused() {
+    let found = errors("(proxy: (acme: (names: [\"a.b\"], terms_agreed: true)))", &Fake::usual());
+    assert!(found.iter().any(|one| one.1.contains("without ACME")), "{found:?}");
+}
+
 #[test]
 fn a_cookie_secret_that_others_can_open_is_an_error() {
     let mut world = Fake::usual();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod acme;
 mod auth;
 mod hub;
 mod log;
@@ -21,6 +22,7 @@ pub use jovis_actors::domain::profile::{
     UnlistedChoice,
 };
 
+pub use acme::{Acme, AcmeChallenge};
 pub use auth::{Auth, AuthClass, Dummy, OtherAuth, Pam};
 pub use hub::{HostLabels, Hub, SameSite, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};
@@ -56,4 +58,11 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What is logged, how and where.
     pub log: Log,
+}
+
+impl Config {
+    /// Is the public side TLS?
+    pub fn is_tls(&self) -> bool {
+        !self.hub.ssl_cert.as_os_str().is_empty() || self.proxy.acme.is_on()
+    }
 }

@@ -3,6 +3,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use jovis_actors::domain::Seconds;
 use serde::{Deserialize, Serialize};
 
+use super::Acme;
+
 /// The proxy that carries every byte.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +39,8 @@ pub struct Proxy {
     /// Certificates beside `hub.ssl_cert`, each a `(cert: .., key: ..)`. A visitor is shown the one that bears the name
     /// he asks for, `hub.ssl_cert` otherwise.
     pub certificates: Vec<Certificate>,
+    /// A certificate that jovis gets and renews by itself.
+    pub acme: Acme,
     /// Authorities, PEM. Then every visitor must show a certificate that one of them has signed. Empty: nobody needs one.
     pub client_ca: PathBuf,
     /// Oldest version of TLS that is spoken.
@@ -85,6 +89,7 @@ impl Default for Proxy {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             certificates: Vec::new(),
+            acme: Acme::default(),
             client_ca: PathBuf::new(),
             tls_min: TlsVersion::Tls12,
             http2: true,

@@ -334,7 +334,11 @@ fn certificates_are_served_and_replaced_without_a_restart() {
     ];
     for (id, (certificate, key, trusted, expected)) in (10..).zip(changes) {
         let config = fd::sealed(&slice(quick(), certificate, key).to_wire()).unwrap();
-        role.root.say(Some(id), RootToProxy::Reload { serial: id + 7 }, &[config.as_fd()]);
+        role.root.say(
+            Some(id),
+            RootToProxy::Reload { serial: id + 7, acme: false },
+            &[config.as_fd()],
+        );
         let ProxyToRoot::Reloaded(outcome) = role.root.answer(id).0 else {
             panic!("another answer");
         };

@@ -33,6 +33,28 @@ super::events! {
     "Somebody did not agree on TLS with the REST API." ""
     "connection of door broke" [debug] [proxy] (error)
     "A request to the REST API, the metrics or the redirecting port broke off." ""
+    "acme account made" [info] [proxy] (url)
+    "An account with the authority, by which certificates are got from now on." ""
+    "acme certificate missing" [warn] [proxy] (names)
+    "There is no certificate yet: until there is, visitors are shown one that nobody vouches for, and browsers warn." "Wait a minute; then look for `acme attempt failed`."
+    "acme certificate not made" [warn] [proxy] (error)
+    "Not even that one could be made." "Mend what `error` names: mostly a name that no certificate can bear."
+    "acme renewal due" [info] [proxy] (names)
+    "A certificate ends in a while, or lacks a name: another one is asked for." ""
+    "acme certificate obtained" [info] [proxy] (names until took_ms)
+    "It is shown from now on." ""
+    "acme attempt failed" [warn] [proxy] (error count next_s)
+    "There is no new certificate; it is tried again in `next_s` seconds. Traffic goes on with the one there is." "Mend what `error` names: mostly the way from the authority to port 80 or 443 of each name. `jovis reload` then brings the next try closer."
+    "acme challenge shown" [debug] [proxy] (peer)
+    "An authority has looked whose the name is." ""
+    "acme file unusable" [warn] [proxy] (what error)
+    "A file in `acme` of the state directory cannot be read or written: another one is made, or it is asked for anew at the next start." "Mend what `error` names: disk full? somebody else's file?"
+    "acme task ended" [error] [proxy] (error)
+    "A defect in what gets certificates; it begins anew in a minute." "Report it."
+    "acme folder unusable" [error] [root] (error)
+    "The folder `acme` of the state directory cannot be made, or belongs to somebody else: no certificate is got." "Mend what `error` names; then `jovis reload`."
+    "certificate not shown" [error] [proxy] (error)
+    "What was got cannot be used together with the other certificates; the old one stays." "Report it."
     "proxy not let go" [warn] [hub] (error)
     "A proxy is gone, and the hub goes on trying to reach it." "Report it if it repeats."
     "proxy speaks another version" [error] [hub] (version build)
