@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 pub mod support;
 
+#[cfg(all(feature = "acme", feature = "faults"))]
+mod acme;
 mod alone;
 #[cfg(feature = "faults")]
 mod armed;
