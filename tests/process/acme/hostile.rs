@@ -1,6 +1,6 @@
 //! Authorities that are away, refuse, or misbehave: nothing of theirs is shown to anybody, and traffic goes on.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use serde_json::json;
 
@@ -85,4 +85,27 @@ fn an_authority_that_wants_to_be_left_alone_is() {
         site.log.find(mark, Duration::from_secs(3), |line| line.is("acme certificate obtained"));
     assert!(more.is_none() && authority.count("orders") == 1);
     assert_eq!(answered(&site, NAME), "200");
+}
+
+#[test]
+fn an_authority_whom_nobody_vouches_for_is_told_nothing() {
+    as_root!();
+    let authority = Authority::start();
+    let (mut site, _) = authority.hub_by_http(Plan::quick(), "");
+    let right = fs::read_to_string(&site.file).expect("it is ours");
+    // Somebody else vouches; or, of those whom this machine trusts, nobody.
+    let (start, end) = right.split_once("directory_ca: \"").expect("it is set");
+    let (house, end) = end.split_once('"').expect("it is a text");
+    let with = |file: &str| format!("{start}directory_ca: {file:?}{end}");
+    fs::write(&site.file, with(&authority.root())).expect("it is ours");
+    let mut mark = site.launch();
+    failed(&site, mark, "UnknownIssuer");
+    site.log.event(mark, "jovis is ready", PATIENCE);
+    fs::write(&site.file, with("")).expect("it is ours");
+    mark = reload(&site);
+    failed(&site, mark, "UnknownIssuer");
+    assert_eq!(authority.count("requests"), 0);
+    fs::write(&site.file, with(house)).expect("it is ours");
+    mark = reload(&site);
+    obtained(&site, mark);
 }

@@ -107,3 +107,31 @@ fn an_authority_that_forgot_us_makes_our_acquaintance_anew() {
     obtained(&site, mark);
     assert_eq!(believed(&site, NAME, &authority.root()), "200");
 }
+
+#[test]
+fn of_two_proxies_only_the_one_that_serves_renews() {
+    as_root!();
+    let authority = Authority::start();
+    authority.play(&json!({ "life": 12 }));
+    let (mut site, _) = authority.hub_by_http(Plan::quick().program_of_its_own(), "");
+    site.start();
+    obtained(&site, 0);
+    wait_until("it is shown", PATIENCE, || believed(&site, NAME, &authority.root()) == "200");
+    // The proxy before stays as long as this connection does.
+    let mut kept = Kept::open(&site);
+    assert!(kept.answers());
+    let before = site.proxy();
+    let mark = site.log.mark();
+    site.signal(Signal::SIGUSR2);
+    site.log.event(mark, "upgrade done", PATIENCE);
+    // Whatever was under way is over with the next one.
+    let mark = site.log.mark();
+    obtained(&site, mark);
+    let (mark, orders) = (site.log.mark(), authority.count("orders"));
+    obtained(&site, mark);
+    let mark = site.log.mark();
+    obtained(&site, mark);
+    assert!(before.lives());
+    assert_eq!(authority.count("orders"), orders + 2);
+    assert_eq!(believed(&site, NAME, &authority.root()), "200");
+}
