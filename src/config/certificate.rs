@@ -81,8 +81,23 @@ pub fn names(pem: &[u8]) -> Vec<String> {
     found.unwrap_or_default()
 }
 
+/// The key identifier of who signed the first certificate of this PEM file, and its serial number, as they stand there
+/// (RFC 5280, sections 4.2.1.1 and 4.1.2.2); none where one is missing.
+pub fn identifier(pem: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let certificate = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let (tag, authority, _) = element(extension(&certificate, &[0x55, 0x1D, 0x23])?)?;
+    let (_, serial, _) = element(from_serial(&certificate)?)?;
+    // [0], keyIdentifier.
+    (tag == 0x80).then(|| (authority.to_vec(), serial.to_vec()))
+}
+
 /// The content of the extension subjectAltName.
 fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
+    extension(certificate, &[0x55, 0x1D, 0x11])
+}
+
+/// The content of the extension with this identifier, where that is a sequence.
+fn extension<'a>(certificate: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     // Behind validity stand the subject and its key; then what is optional, of which the extensions are [3].
     let mut fields = from_validity(certificate)?;
     while element(fields)?.0 != 0xA3 {
@@ -93,7 +108,7 @@ fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
     loop {
         let (_, extension, more) = element(rest)?;
         let (_, id, value) = element(extension)?;
-        if id == [0x55, 0x1D, 0x11] {
+        if id == wanted {
             // A flag may stand in front of the value, which is packed once more.
             let (tag, content, behind) = element(value)?;
             let packed = if tag == 0x01 { element(behind)?.1 } else { content };
@@ -105,16 +120,21 @@ fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
 
 /// A certificate's fields from its validity on.
 fn from_validity(certificate: &[u8]) -> Option<&[u8]> {
-    let (_, whole, _) = element(certificate)?;
-    let (_, mut fields, _) = element(whole)?;
-    // A version, if there is one; then serial number, algorithm, issuer; then the two moments.
-    if element(fields)?.0 == 0xA0 {
-        fields = element(fields)?.2;
-    }
+    // Serial number, algorithm, issuer; then the two moments.
+    let mut fields = from_serial(certificate)?;
     for _ in 0..3 {
         fields = element(fields)?.2;
     }
     Some(fields)
+}
+
+/// A certificate's fields from its serial number on.
+fn from_serial(certificate: &[u8]) -> Option<&[u8]> {
+    let (_, whole, _) = element(certificate)?;
+    let (_, fields, _) = element(whole)?;
+    // Behind a version, if there is one.
+    let (tag, _, rest) = element(fields)?;
+    Some(if tag == 0xA0 { rest } else { fields })
 }
 
 /// Tag, content and what follows: the head of DER.

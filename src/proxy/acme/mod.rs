@@ -3,6 +3,7 @@
 //! ```text
 //! run ─ keeper ─┬─ store      what lasts: the account, the certificate, when the next try may be
 //!               └─ renewal ─┬─ rules      when, and what is taken            (pure)
+//!                           ├─ suggested  when the authority would
 //!                           └─ order ─┬─ client ─ the authority
 //!                                     ├─ issue        keys, requests, certificates of our own
 //!                                     └─ challenges ◀─ redirect (HTTP-01), tls (TLS-ALPN-01)
@@ -27,6 +28,8 @@ mod renewal;
 mod rules;
 #[cfg(feature = "acme")]
 mod store;
+#[cfg(feature = "acme")]
+mod suggested;
 
 pub(super) use challenges::{Challenges, PROTOCOL};
 pub(super) use keeper::Keeper;

@@ -23,6 +23,7 @@ use super::{
     order::{self, OrderError},
     rules::{self, Tries},
     store::{Kind, Store},
+    suggested,
 };
 use crate::{
     config::{
@@ -41,6 +42,9 @@ use crate::{
 const TRY: Duration = Duration::from_secs(15 * 60);
 /// Longest sleep: then the clock is looked at anew, which may have been set.
 const NAP: Duration = Duration::from_secs(600);
+/// How often the authority is asked whether it would have the certificate renewed sooner (RFC 9773, section 4.3.2, asks for
+/// as much).
+const ASKING: Duration = Duration::from_secs(6 * 3600);
 /// Wait after a failure of our own.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -127,12 +131,20 @@ async fn renew(shared: Arc<Shared>, wanted: Arc<Wanted>, held: Arc<watch::Sender
     }
     let mut tries = tries(&wanted.store);
     let chance = chance();
+    // What the authority would, and when it was asked.
+    let (mut window, mut asked) = (None, None);
     loop {
         let due = held.borrow().as_ref().map_or(0, |held| {
-            rules::due(held.reveal(), &acme.names, acme.renew_before_days, chance)
+            let due = rules::due(held.reveal(), &acme.names, acme.renew_before_days, chance);
+            window.map_or(due, |window| rules::sooner(due, held.reveal(), window, chance))
         });
         tokio::select! {
             () = wait_until(|| tries.next(due, now(), retry)) => {}
+            said = ask(&wanted, &held, asked) => {
+                asked = Some(Instant::now());
+                window = said.or(window);
+                continue;
+            }
             () = wanted.hurry.notified() => {
                 tries = tries.hurried(retry);
                 continue;
@@ -168,6 +180,7 @@ async fn renew(shared: Arc<Shared>, wanted: Arc<Wanted>, held: Arc<watch::Sender
                     warn!(what = ?Kind::Certificate, error = %chain(&error), "acme file unusable");
                 }
                 held.send_replace(Some(Arc::new(Secret::new(both))));
+                (window, asked) = (None, None);
                 tries = tries.over();
             }
             Err(error) => tries = failed(tries, &error, client.told_to_wait()),
@@ -176,6 +189,19 @@ async fn renew(shared: Arc<Shared>, wanted: Arc<Wanted>, held: Arc<watch::Sender
             warn!(what = ?Kind::Tries, error = %chain(&error), "acme file unusable");
         }
     }
+}
+
+/// Asks, when it is time to, in which window the authority would have the certificate renewed.
+async fn ask(
+    wanted: &Wanted,
+    held: &watch::Sender<Held>,
+    asked: Option<Instant>,
+) -> Option<(i64, i64)> {
+    let Some(held) = held.borrow().clone() else { return std::future::pending().await };
+    if let Some(asked) = asked {
+        sleep(ASKING.saturating_sub(asked.elapsed())).await;
+    }
+    suggested::window(&client(wanted).ok()?, &wanted.acme.directory, held.reveal()).await
 }
 
 fn client(wanted: &Wanted) -> Result<Client, TrustError> {

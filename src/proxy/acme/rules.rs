@@ -30,6 +30,18 @@ pub(super) fn due(pem: &[u8], names: &[String], before_days: u32, chance: u64) -
     (end - before - sooner).max(begin + life / 3)
 }
 
+/// When it is renewed if the authority would have it between these moments: at one of them by chance, if that is sooner.
+/// Not within a certificate's first day, so that an authority that always says `now` has not all of our time. (At once
+/// where tests play authorities.)
+pub(super) fn sooner(due: i64, pem: &[u8], (start, end): (i64, i64), chance: u64) -> i64 {
+    let first = if cfg!(feature = "faults") { 0 } else { DAY };
+    let begin = certificate::validity(pem).map_or(0, |(begin, _)| begin);
+    let length = i128::from(end) - i128::from(start);
+    let share = length.max(0) * i128::from(chance % 1024) / 1024;
+    let picked = i64::try_from(i128::from(start) + share).unwrap_or(i64::MAX);
+    due.min(picked.max(begin.saturating_add(first)))
+}
+
 /// Does the certificate bear all of these names?
 fn bears(pem: &[u8], names: &[String]) -> bool {
     let borne = certificate::names(pem);
@@ -143,6 +155,17 @@ mod tests {
             assert!((1..=life / 20).contains(&early), "{early}");
         }
         assert_eq!(due(EC, &ours, u32::MAX, 0), begin + life / 3);
+    }
+
+    #[test]
+    fn an_authority_may_have_it_sooner_but_never_later() {
+        let (begin, end) = certificate::validity(EC).unwrap();
+        let (due, middle) = (end - 1000, begin + 10 * DAY);
+        assert_eq!(sooner(due, EC, (middle, middle + 1024), 512), middle + 512);
+        assert_eq!(sooner(due, EC, (end, end + DAY), 0), due);
+        assert_eq!(sooner(due, EC, (i64::MIN, i64::MAX), 1023), due);
+        let first = if cfg!(feature = "faults") { begin } else { begin + DAY };
+        assert_eq!(sooner(due, EC, (0, 1), 0), first);
     }
 
     #[test]

@@ -35,6 +35,8 @@ PLAY = {
     "fault": "",
     # With `rate`: what Retry-After says.
     "wait": "7200",
+    # Certificates with lower numbers are to be renewed at once.
+    "early": 0,
     # Seconds until a challenge is looked at.
     "slow": 0,
 }
@@ -45,6 +47,7 @@ SEEN = {
     "looks": [],
     "certificates": 0,
     "requests": 0,
+    "asked": 0,
     "bad_nonces": 0,
     "forgeries": [],
     "signed": [],
@@ -68,6 +71,12 @@ def unb64(text):
 
 def pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def called(certificate):
+    key = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    number = certificate.serial_number
+    return f"{b64(key.key_identifier)}.{b64(number.to_bytes(number.bit_length() // 8 + 1, 'big'))}"
 
 
 class Signer:
@@ -95,7 +104,9 @@ class Signer:
         builder = self.begin(x509.Name([]), key, since, until)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), True)
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        return builder.add_extension(usage, False).sign(self.key, hashes.SHA256())
+        us = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(usage, False).add_extension(us, False)
+        return builder.sign(self.key, hashes.SHA256())
 
 
 class Problem(Exception):
@@ -112,6 +123,8 @@ class Authority:
         self.nonces = set()
         # by the thumbprint of its key; by number: orders, authorizations, certificates
         self.accounts, self.orders, self.looks, self.certificates = {}, [], [], []
+        # What certificates are called, by their numbers (RFC 9773, section 4.1).
+        self.called = []
         self.tasks = set()
 
     # --- what is asked -------------------------------------------------------------------------------------------------
@@ -142,6 +155,7 @@ class Authority:
     async def directory(self, _request):
         names = {"newNonce": "nonce", "newAccount": "account", "newOrder": "order"}
         links = {name: f"{self.base}/{path}" for name, path in names.items()}
+        links["renewalInfo"] = f"{self.base}/renewal"
         links["revokeCert"] = links["keyChange"] = f"{self.base}/none"
         if PLAY["fault"] == "plain":
             links = {name: link.replace("https:", "http:") for name, link in links.items()}
@@ -369,6 +383,7 @@ class Authority:
             since, until = since - 2 * DAY, since - DAY
         one = self.signer.sign([x509.DNSName(name) for name in names], key, since, until)
         self.certificates.append(pem(one) + pem(self.signer.certificate))
+        self.called.append(called(one))
         SEEN["certificates"] += 1
         SEEN["signed"].append({"names": names, "serial": f"{one.serial_number:X}"})
         order["certificate"] = len(self.certificates) - 1
@@ -382,9 +397,18 @@ class Authority:
             chain = b"-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n"
         return self.answer(chain, kind="application/pem-certificate-chain")
 
+    async def renewal(self, request):
+        SEEN["asked"] += 1
+        number = self.called.index(request.match_info["name"])
+        since = now() - DAY if number < PLAY["early"] else now() + 30 * DAY
+        window = [since, since + DAY / 2]
+        start, end = (one.isoformat().replace("+00:00", "Z") for one in window)
+        return self.answer({"suggestedWindow": {"start": start, "end": end}})
+
     def app(self):
         app = web.Application(middlewares=[self.around])
         app.router.add_get("/directory", self.directory)
+        app.router.add_get("/renewal/{name}", self.renewal)
         app.router.add_route("HEAD", "/nonce", self.new_nonce)
         for path, handler in [
             ("/account", self.new_account),

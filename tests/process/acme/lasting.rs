@@ -135,3 +135,21 @@ fn of_two_proxies_only_the_one_that_serves_renews() {
     assert_eq!(authority.count("orders"), orders + 2);
     assert_eq!(believed(&site, NAME, &authority.root()), "200");
 }
+
+#[test]
+fn a_certificate_is_renewed_sooner_where_the_authority_would_have_it() {
+    as_root!();
+    let authority = Authority::start();
+    let (mut site, _) = authority.hub_by_http(Plan::quick(), "");
+    site.start();
+    obtained(&site, 0);
+    wait_until("the authority is asked", PATIENCE, || authority.count("asked") > 0);
+    // It takes the first certificate back; who asks next is the proxy that comes next.
+    authority.play(&json!({ "early": 1 }));
+    let mark = site.log.mark();
+    site.proxy().kill();
+    obtained(&site, mark);
+    wait_until("it is asked about the new one", PATIENCE, || authority.count("asked") > 2);
+    assert_eq!(authority.count("orders"), 2);
+    assert_eq!(believed(&site, NAME, &authority.root()), "200");
+}
