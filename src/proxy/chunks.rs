@@ -1,10 +1,15 @@
 //! A chunked body (RFC 9112, section 7.1), by its strict grammar. Pure.
 
-use super::fields::{Fault, field, skip};
+use memchr::memchr;
+
+use super::{
+    fields::{Fault, skip, well_formed},
+    trailers::may_pass,
+};
 
 /// Longest line of a chunk's size, or all trailers together.
 const LONGEST: usize = 16 * 1024;
-/// Most trailers.
+/// Most trailers, as hyper has it.
 const MOST_TRAILERS: u8 = 100;
 
 /// Where in the body we are.
@@ -27,22 +32,40 @@ pub(super) struct Chunks {
     /// What came of the current line so far.
     kept: Vec<u8>,
     /// Bytes of trailers, and how many there are.
-    trailers: usize,
+    size: usize,
     count: u8,
+    /// Those that may be passed on, as they go out; none: nobody wants them.
+    trailers: Option<Vec<u8>>,
 }
 
 impl Chunks {
-    /// At the beginning of the body.
-    pub(super) fn new() -> Self {
-        Self { state: State::Size, kept: Vec::new(), trailers: 0, count: 0 }
+    /// At the beginning of the body. `trailers`: does somebody want them?
+    pub(super) fn new(trailers: bool) -> Self {
+        let trailers = trailers.then(Vec::new);
+        Self { state: State::Size, kept: Vec::new(), size: 0, count: 0, trailers }
+    }
+
+    /// The trailers of a body that is complete, as far as they may be passed on: each with its line's end.
+    pub(super) fn trailers(&self) -> &[u8] {
+        self.trailers.as_deref().unwrap_or_default()
     }
 
     /// Reads these bytes too. Once the body is complete: what is behind it.
-    pub(super) fn feed<'a>(&mut self, mut bytes: &'a [u8]) -> Result<Option<&'a [u8]>, Fault> {
+    pub(super) fn feed<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, Fault> {
+        self.read(bytes, |_| ())
+    }
+
+    /// The same; hands out the data.
+    pub(super) fn read<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        mut data: impl FnMut(&'a [u8]),
+    ) -> Result<Option<&'a [u8]>, Fault> {
         while !bytes.is_empty() {
             match self.state {
                 State::Data(left) => {
                     let (left, rest) = skip(left, bytes);
+                    data(&bytes[..bytes.len() - rest.len()]);
                     self.state = if left == 0 { State::End(0) } else { State::Data(left) };
                     bytes = rest;
                 }
@@ -67,11 +90,11 @@ impl Chunks {
 
     /// Reads on in a line: was it the last of the body, and what is behind it?
     fn line<'a>(&mut self, bytes: &'a [u8]) -> Result<(bool, &'a [u8]), Fault> {
-        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = memchr(b'\n', bytes);
         let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
         self.kept.extend_from_slice(line);
-        self.trailers += if self.state == State::Trailers { line.len() } else { 0 };
-        if self.kept.len() > LONGEST || self.trailers > LONGEST {
+        self.size += if self.state == State::Trailers { line.len() } else { 0 };
+        if self.kept.len() > LONGEST || self.size > LONGEST {
             return Err(Fault::Malformed);
         }
         if end.is_none() {
@@ -82,10 +105,15 @@ impl Chunks {
         match self.state {
             State::Trailers if ended => {}
             State::Trailers => {
-                field(line)?;
+                let (name, value) = well_formed(line)?;
                 self.count += 1;
                 if self.count > MOST_TRAILERS {
                     return Err(Fault::Malformed);
+                }
+                if let Some(trailers) = self.trailers.as_mut().filter(|_| may_pass(name)) {
+                    for part in [name, b": ", value, b"\r\n"] {
+                        trailers.extend_from_slice(part);
+                    }
                 }
             }
             _ => {
@@ -101,7 +129,7 @@ impl Chunks {
 }
 
 /// The size a chunk announces. Extensions may follow; nobody uses them, hyper drops them.
-pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
+fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
     let plain = extension.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));

@@ -1,6 +1,8 @@
 //! What heads of requests and of answers have in common: where one ends, and the strict grammar of its fields
 //! (RFC 9112, sections 2.2 and 5). Pure.
 
+use memchr::memchr;
+
 /// It is not one unambiguous message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -22,6 +24,11 @@ pub(super) struct Gather {
 }
 
 impl Gather {
+    /// Has no head begun?
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Reads on. Once the head is complete `read` gets all of it, with the empty line at its end; then comes what
     /// `read` made of it, and what is behind the head. A head of more than `longest` bytes is a fault.
     pub(super) fn feed<'a, T>(
@@ -37,7 +44,7 @@ impl Gather {
             if at < before { kept.get(at).copied() } else { bytes.get(at - before).copied() }
         };
         let mut from = 0;
-        while let Some(found) = bytes[from..].iter().position(|byte| *byte == b'\n') {
+        while let Some(found) = memchr(b'\n', &bytes[from..]) {
             let at = from + found;
             if last(&self.kept, at, 1) != Some(b'\r') {
                 return Err(Fault::Malformed);

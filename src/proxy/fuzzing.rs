@@ -85,8 +85,8 @@ pub fn replies(bytes: &[u8]) {
 
 /// A chunked body: where the reads are cut makes no difference; what is behind it is left alone.
 pub fn chunks(bytes: &[u8]) {
-    let whole = Chunks::new().feed(bytes).map(|rest| rest.map(<[u8]>::len));
-    let mut chunks = Chunks::new();
+    let whole = Chunks::new(false).feed(bytes).map(|rest| rest.map(<[u8]>::len));
+    let mut chunks = Chunks::new(false);
     let mut outcome = Ok(None);
     for (at, byte) in bytes.iter().enumerate() {
         match chunks.feed(std::slice::from_ref(byte)) {

@@ -170,7 +170,7 @@ fn framing(owed: Asked, head: &[u8]) -> Result<Next, Fault> {
         204 | 304 => Next::Then(State::Head),
         _ if owed == Asked::Head => Next::Then(State::Head),
         _ => Next::Then(match framing.length {
-            _ if framing.chunked => State::Chunked(Chunks::new()),
+            _ if framing.chunked => State::Chunked(Chunks::new(false)),
             Some(0) => State::Head,
             Some(length) => State::Length(length),
             None => State::ToEnd,

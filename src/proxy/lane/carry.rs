@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::proxy::{
-    scan::Scanner,
+    chunks::Chunks,
     stream::{Backend, Visitor},
 };
 
@@ -201,9 +201,9 @@ fn write_now<T: Side>(
 }
 
 /// The rest of an answer that comes in chunks or ends with its connection; it leaves us in chunks of ours.
-pub(super) struct Chunks {
+pub(super) struct Rechunked {
     /// Reads theirs; none: the end of the connection is the end.
-    scanner: Option<Scanner>,
+    theirs: Option<Chunks>,
     rest: Vec<u8>,
     at: usize,
     ended: bool,
@@ -211,11 +211,11 @@ pub(super) struct Chunks {
     pub(super) more: bool,
 }
 
-impl Chunks {
+impl Rechunked {
     /// Chunked, or not; are its trailers wanted?
     pub(super) fn new(chunked: bool, trailers: bool) -> Self {
-        let scanner = chunked.then(|| Scanner::of_chunks(trailers));
-        Self { scanner, rest: Vec::new(), at: 0, ended: false, more: false }
+        let theirs = chunked.then(|| Chunks::new(trailers));
+        Self { theirs, rest: Vec::new(), at: 0, ended: false, more: false }
     }
 
     /// What was read already; it is added to `out`.
@@ -232,18 +232,15 @@ impl Chunks {
     }
 
     fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
-        match &mut self.scanner {
-            None => add(out, bytes),
-            Some(scanner) => {
-                let read =
-                    scanner.read_chunks(bytes, |data| add(out, data)).map_err(|_| Broken::From)?;
-                self.ended = scanner.at_border();
-                self.more = read < bytes.len();
-            }
-        }
-        if self.ended {
+        let Some(theirs) = &mut self.theirs else {
+            add(out, bytes);
+            return Ok(());
+        };
+        let behind = theirs.read(bytes, |data| add(out, data)).map_err(|_| Broken::From)?;
+        if let Some(behind) = behind {
+            (self.ended, self.more) = (true, !behind.is_empty());
             out.extend_from_slice(b"0\r\n");
-            out.extend_from_slice(self.scanner.as_ref().map_or(&[], Scanner::trailers));
+            out.extend_from_slice(theirs.trailers());
             out.extend_from_slice(b"\r\n");
         }
         Ok(())
@@ -273,7 +270,7 @@ impl Chunks {
                 let mut out = Vec::with_capacity(bytes.len() + 64);
                 if !bytes.is_empty() {
                     self.chunk(bytes, &mut out)?;
-                } else if self.scanner.is_none() {
+                } else if self.theirs.is_none() {
                     self.ended = true;
                     out.extend_from_slice(b"0\r\n\r\n");
                 } else {

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     answer::{Body, Head, Ours, Reader},
-    carry::{Broken, Carry, Chunks, SCRATCH},
+    carry::{Broken, Carry, Rechunked, SCRATCH},
     inbox::Inbox,
     pool,
     request::{self, Plain},
@@ -321,7 +321,7 @@ struct Begun {
 
 enum Download {
     Length(Carry),
-    Chunks(Chunks),
+    Chunks(Rechunked),
 }
 
 impl Exchange<'_> {
@@ -436,7 +436,7 @@ fn begin(
         Body::Empty => 0,
         Body::Length(length) => length,
         Body::Chunked | Body::UntilClose => {
-            let mut chunks = Chunks::new(head.body == Body::Chunked, trailers);
+            let mut chunks = Rechunked::new(head.body == Body::Chunked, trailers);
             // A chunk that is broken from the start is an answer that never was.
             chunks.begin(body, &mut out).map_err(|_| NoAnswer::Irregular)?;
             chunks.keep(write(cx, visitor, &out, &[])?);
