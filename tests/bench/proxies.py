@@ -7,7 +7,7 @@ other. All traffic stays on 127.0.0.1. What counts first is the processor time a
 lowest and the highest of them.
 """
 
-import os, re, signal, socket, ssl, statistics, subprocess, sys, tempfile, time, urllib.request
+import http.client, json, os, re, signal, socket, ssl, statistics, subprocess, sys, tempfile, time, urllib.request
 from pathlib import Path
 
 FOLDER, HOME = map(Path, sys.argv[1:])
@@ -15,6 +15,7 @@ LOAD = FOLDER / "load"
 PAIRS = int(os.environ.get("PAIRS", 5))
 SECONDS = float(os.environ.get("SECONDS_EACH", 3))
 ONLY = os.environ.get("ONLY", "")  # a part of a row's name
+ROUTES = int(os.environ.get("ROUTES", 200_000))  # what configurable-http-proxy needs a minute or two for
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB, GIB = 1 << 20, 1 << 30
 PROXY, REST = ([0], [1]) if os.cpu_count() > 1 else ([0], [0])
@@ -249,6 +250,42 @@ def idle(side, note, count=1000):
         note("an idle WebSocket: memory, KiB", (side.memory() - before) / count)
 
 
+def routes(side, first, last):
+    """Adds so many routes by REST, one after another over one connection, as a hub does; seconds."""
+    api = http.client.HTTPConnection("127.0.0.1", side.api, timeout=60)
+    body = json.dumps({"target": side.server, "user": "a", "server_name": ""})
+    headers = {"Authorization": "token bench", "Content-Type": "application/json"}
+    began = time.monotonic()
+    for number in range(first, last):
+        api.request("POST", f"/api/routes/user/u{number}", body, headers)
+        answer = api.getresponse()
+        answer.read()
+        if answer.status != 201:
+            sys.exit(f"bench: {side.name}: route {number}: {answer.status}")
+    return time.monotonic() - began
+
+
+def grows(side, note):
+    """What a request costs among ten routes and among very many; and how long it takes to say 10,000."""
+    if ONLY not in "routes":
+        return
+    url = f"http://127.0.0.1:{side.port}/user/a/size/1024"
+    routes(side, 0, 10)
+
+    def cost(name, times=3):
+        for _ in range(times):
+            before = side.cpu()
+            count = wrk(url, 64)[0]
+            note(f"{name}: processor µs a request", (side.cpu() - before) / count * 1e6)
+
+    cost("1 KiB answers among 10 routes")
+    note("10,000 routes by REST, s", routes(side, 10, 10_010))
+    memory = side.memory()
+    routes(side, 10_010, ROUTES)
+    note(f"{ROUTES:,} routes: memory, MiB", (side.memory() - memory) / 1024 * ROUTES / (ROUTES - 10_010))
+    cost(f"1 KiB answers among {ROUTES:,} routes")
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
     busy = os.getloadavg()[0]
@@ -280,6 +317,9 @@ def main():
             for side in sides:
                 rows(side, note(side.name))
             say(f"round {number + 1} done")
+        for side in sides:
+            if isinstance(side, Jovis):  # and configurable-http-proxy; the others read their routes from files
+                grows(side, note(side.name))
     finally:
         for child in running:
             child.terminate()
@@ -304,7 +344,7 @@ def table(lines, kinds):
     for name, (_, values) in lines.items():
         ours = values.get("jovis", [])
         cells = [number(statistics.median(ours)) if ours else ""]
-        cells += [number(statistics.median(values[other])) for other in others]
+        cells += [number(statistics.median(values[other])) if values[other] else "" for other in others]
         for other in others:
             ratios = [a / b for a, b in zip(ours, values[other]) if b]
             cells.append(f"{statistics.median(ratios):.2f} × ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "")
