@@ -13,6 +13,7 @@ mod alone;
 mod armed;
 #[cfg(feature = "faults")]
 mod backup;
+mod calls;
 mod canary;
 #[cfg(feature = "faults")]
 mod chaos;
