@@ -74,6 +74,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     let mut say = Say { effective, findings: Vec::new() };
     let config = &effective.config;
     network::addresses(&mut say, config, world);
+    network::rest(&mut say, config, world);
     network::headers(&mut say, config);
     site::site(&mut say, config);
     network::tls(&mut say, config, world);
@@ -88,7 +89,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     waits(&mut say, config);
     folders::of_roots_files(&mut say, config, world);
     people::accounts(&mut say, config, world);
-    names(&mut say, world);
+    names(&mut say);
     say.findings.sort_by_key(|one| one.severity);
     say.findings
 }
@@ -106,9 +107,10 @@ pub fn deep(effective: &Effective, world: &dyn World) -> Vec<Finding> {
         );
     }
     for (path, ip, port) in [
-        ("hub.port", &config.hub.ip, config.hub.port),
+        ("hub.port", &*config.hub.ip, config.hub.port),
         ("hub.hub_port", &config.hub.hub_ip, config.hub.hub_port),
         ("proxy.redirect_port", &config.hub.ip, config.proxy.redirect_port),
+        ("hub.proxy_api_port", config.hub.proxy_api_ip(), config.hub.proxy_api_port),
     ] {
         let ip = if ip.is_empty() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
@@ -348,7 +350,7 @@ fn waits(say: &mut Say<'_>, config: &Config) {
 }
 
 /// Old names and settings without effect.
-fn names(say: &mut Say<'_>, world: &dyn World) {
+fn names(say: &mut Say<'_>) {
     if say.effective.places.iter().any(|at| at.path == "auth.whitelist") {
         say.note(
             "auth.allowed_users",
@@ -358,8 +360,6 @@ fn names(say: &mut Say<'_>, world: &dyn World) {
     let defaults = Config::default();
     let config = &say.effective.config;
     let set = [
-        ("hub.proxy_api_ip", config.hub.proxy_api_ip != defaults.hub.proxy_api_ip),
-        ("hub.proxy_api_port", config.hub.proxy_api_port != defaults.hub.proxy_api_port),
         ("hub.db_url", config.hub.db_url != defaults.hub.db_url),
         ("auth.create_system_users", config.auth.create_system_users),
     ];
@@ -367,15 +367,6 @@ fn names(say: &mut Say<'_>, world: &dyn World) {
         let doc = catalogue::setting(path).map(|one| one.doc.as_str()).unwrap_or_default();
         let rest = doc.split_once("Not built yet").map_or(".", |(_, rest)| rest);
         say.warn(path, format!("not built yet, so it does nothing{rest}"));
-    }
-    if world.variable(super::secret::PROXY_VARIABLE).is_some() {
-        say.note(
-            "hub.proxy_api_port",
-            format!(
-                "{} is set; the proxy's REST API is not built yet, so it does nothing",
-                super::secret::PROXY_VARIABLE
-            ),
-        );
     }
 }
 

@@ -46,9 +46,15 @@ const MOVED: &[(&str, &str)] = &[
     ("ConfigurableHTTPProxy.command", "nothing: the proxy is built in"),
     ("ConfigurableHTTPProxy.should_start", "nothing: the proxy is built in"),
     ("Proxy.should_start", "nothing: the proxy is built in"),
-    ("ConfigurableHTTPProxy.api_url", "hub.proxy_api_ip, hub.proxy_api_port (not built yet)"),
-    ("ConfigurableHTTPProxy.auth_token", "the variable CONFIGPROXY_AUTH_TOKEN (not built yet)"),
-    ("JupyterHub.proxy_auth_token", "the variable CONFIGPROXY_AUTH_TOKEN (not built yet)"),
+    ("ConfigurableHTTPProxy.api_url", "hub.proxy_api_ip, hub.proxy_api_port"),
+    (
+        "ConfigurableHTTPProxy.auth_token",
+        "the variable CONFIGPROXY_AUTH_TOKEN, or hub.proxy_auth_token_file",
+    ),
+    (
+        "JupyterHub.proxy_auth_token",
+        "the variable CONFIGPROXY_AUTH_TOKEN, or hub.proxy_auth_token_file",
+    ),
     (
         "GitHubOAuthenticator.oauth_callback_url",
         "auth.class: GitHub(oauth_callback_url: ..), not built yet",
@@ -124,8 +130,8 @@ mod tests {
         for (name, here) in [
             ("JupyterHub.ip", "hub.ip"),
             ("JupyterHub.port", "hub.port"),
-            ("JupyterHub.proxy_api_ip", "hub.proxy_api_ip (not built yet)"),
-            ("JupyterHub.proxy_api_port", "hub.proxy_api_port (not built yet)"),
+            ("JupyterHub.proxy_api_ip", "hub.proxy_api_ip"),
+            ("JupyterHub.proxy_api_port", "hub.proxy_api_port"),
             ("JupyterHub.hub_ip", "hub.hub_ip"),
             ("JupyterHub.hub_port", "hub.hub_port"),
             ("JupyterHub.ssl_key", "hub.ssl_key"),

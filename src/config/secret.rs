@@ -1,4 +1,5 @@
-//! Secrets root reads before it hands each to the one role that needs it: the key that signs cookies, and the TLS key.
+//! Secrets root reads before it hands each to the one role that needs it: the key that signs cookies, the TLS key, and the
+//! token of the proxy's REST API.
 //!
 //! Files are opened without following links and without waiting, and must be regular files that others cannot open:
 //! their folder may belong to the hub's account, which root does not trust. Errors name files, never contents.
@@ -30,7 +31,9 @@ use super::{Config, certificate, sections};
 pub const COOKIE_SECRET: &str = "cookie_secret";
 /// The variable that goes before the file, in hex.
 pub const COOKIE_VARIABLE: &str = "JPY_COOKIE_SECRET";
-/// Token of the proxy's REST API. Honoured when that is built.
+/// Name of the file with the token of the proxy's REST API in the state directory.
+pub const PROXY_TOKEN: &str = "proxy_auth_token";
+/// The variable that goes before the file.
 pub const PROXY_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
 /// Bytes of a secret we make.
 const FRESH: usize = 32;
@@ -45,6 +48,11 @@ pub enum SecretError {
     /// Not hex digits in pairs.
     #[error("it is not hex; make one with `openssl rand -hex 32`")]
     NotHex,
+    /// Not letters, digits and signs, or too short to be one.
+    #[error(
+        "a token has at least {FEWEST} letters, digits and signs, and no blanks; make one with `openssl rand -hex 32`"
+    )]
+    NotToken,
     /// Too short to be one.
     #[error("it has fewer than {FEWEST} bytes; make one with `openssl rand -hex 32`")]
     Short,
@@ -106,13 +114,64 @@ pub fn cookie_secret(
     if let Some(hex) = variable {
         return from_hex(hex.to_str().ok_or(SecretError::NotHex)?);
     }
-    let named = &hub.cookie_secret_file;
+    in_folder(&hub.cookie_secret_file, COOKIE_SECRET, state_dir, read_or_make)
+}
+
+/// The token of the proxy's REST API: from the variable, else from `proxy_auth_token_file`, else from the state directory,
+/// given as a descriptor; made where it is missing. None: there is no such API.
+///
+/// # Errors
+///
+/// The one that goes first is unusable.
+pub fn proxy_token(
+    variable: Option<&OsStr>,
+    hub: &sections::Hub,
+    state_dir: BorrowedFd<'_>,
+) -> Result<Option<Secret<String>>, SecretError> {
+    if hub.proxy_api_port == 0 {
+        return Ok(None);
+    }
+    if let Some(text) = variable {
+        return token(text.to_str().ok_or(SecretError::NotToken)?).map(Some);
+    }
+    let token =
+        in_folder(&hub.proxy_auth_token_file, PROXY_TOKEN, state_dir, |folder, name| match open(
+            folder, name,
+        )? {
+            Some(file) => token(&text(file, folder, name)?).map_err(|source| {
+                SecretError::Content { path: name.to_owned(), source: Box::new(source) }
+            }),
+            None => Ok(Secret::new(std::mem::take(&mut *to_hex(make(folder, name)?.reveal())))),
+        })?;
+    Ok(Some(token))
+}
+
+/// A token, if that is one; blanks at the ends do not matter.
+///
+/// # Errors
+///
+/// It is none.
+pub fn token(text: &str) -> Result<Secret<String>, SecretError> {
+    let token = text.trim();
+    if token.len() < FEWEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(SecretError::NotToken);
+    }
+    Ok(Secret::new(token.to_owned()))
+}
+
+/// Reads a file by its path, or the one of this name in the state directory.
+fn in_folder<T>(
+    named: &Path,
+    usual: &str,
+    state_dir: BorrowedFd<'_>,
+    read: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<T, SecretError>,
+) -> Result<T, SecretError> {
     let Some(name) = named.file_name() else {
-        return read_or_make(state_dir, Path::new(COOKIE_SECRET));
+        return read(state_dir, Path::new(usual));
     };
     let folder = named.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(folder).map_err(failed(folder, "its folder cannot be opened"))?;
-    read_or_make(folder.as_fd(), Path::new(name))
+    read(folder.as_fd(), Path::new(name))
 }
 
 /// The secret in this file of an open folder; made with mode 0600 if it is missing.
@@ -121,20 +180,27 @@ pub fn cookie_secret(
 ///
 /// It can be opened by others, is no regular file, holds no hex, or cannot be made.
 pub fn read_or_make(folder: BorrowedFd<'_>, name: &Path) -> Result<Secret<Vec<u8>>, SecretError> {
+    let Some(file) = open(folder, name)? else { return make(folder, name) };
+    from_hex(&text(file, folder, name)?)
+        .map_err(|source| SecretError::Content { path: name.to_owned(), source: Box::new(source) })
+}
+
+/// Nothing: it is not there.
+fn open(folder: BorrowedFd<'_>, name: &Path) -> Result<Option<File>, SecretError> {
     match openat(
         folder,
         name,
         OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
         Mode::empty(),
     ) {
-        Ok(file) => read(File::from(file), folder, name),
-        Err(nix::errno::Errno::ENOENT) => make(folder, name),
+        Ok(file) => Ok(Some(File::from(file))),
+        Err(nix::errno::Errno::ENOENT) => Ok(None),
         Err(nix::errno::Errno::ELOOP) => Err(SecretError::Odd(name.to_owned())),
         Err(error) => Err(failed(name, "cannot be opened")(error.into())),
     }
 }
 
-fn read(file: File, folder: BorrowedFd<'_>, name: &Path) -> Result<Secret<Vec<u8>>, SecretError> {
+fn text(file: File, folder: BorrowedFd<'_>, name: &Path) -> Result<Zeroizing<String>, SecretError> {
     let facts = file.metadata().map_err(failed(name, "cannot be examined"))?;
     let owner = nix::sys::stat::fstat(folder)
         .map_err(|error| failed(name, "its folder cannot be examined")(error.into()))?;
@@ -147,8 +213,7 @@ fn read(file: File, folder: BorrowedFd<'_>, name: &Path) -> Result<Secret<Vec<u8
     }
     let mut text = Zeroizing::new(String::new());
     file.take(LONGEST).read_to_string(&mut text).map_err(failed(name, "cannot be read"))?;
-    from_hex(&text)
-        .map_err(|source| SecretError::Content { path: name.to_owned(), source: Box::new(source) })
+    Ok(text)
 }
 
 /// Writes a new one beside, syncs it and renames it: a crash leaves either none or a whole one.
@@ -356,5 +421,37 @@ mod tests {
             assert!(from_hex(bad).is_err(), "{bad:?}");
         }
         assert_eq!(from_hex(&format!(" {}\n", "0F".repeat(16))).unwrap().reveal(), &vec![15; 16]);
+    }
+
+    #[test]
+    fn a_token_is_made_or_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = File::open(dir.path()).unwrap();
+        let mut hub = sections::Hub::default();
+        let read = |variable: Option<&str>, hub: &sections::Hub| {
+            proxy_token(variable.map(OsStr::new), hub, folder.as_fd())
+        };
+        assert!(read(None, &hub).unwrap().is_none(), "there is no API");
+        assert!(!dir.path().join(PROXY_TOKEN).exists());
+        hub.proxy_api_port = 8001;
+        let made = read(None, &hub).unwrap().unwrap();
+        let kept = std::fs::read_to_string(dir.path().join(PROXY_TOKEN)).unwrap();
+        assert_eq!((kept.trim(), made.reveal().len()), (&**made.reveal(), 64));
+        assert_eq!(read(None, &hub).unwrap().unwrap(), made);
+        let given = read(Some(" sixteen-letters+ "), &hub).unwrap().unwrap();
+        assert_eq!(given.reveal(), "sixteen-letters+");
+        assert!(matches!(read(Some("short"), &hub), Err(SecretError::NotToken)));
+        assert!(matches!(read(Some("two words that are long"), &hub), Err(SecretError::NotToken)));
+        hub.proxy_auth_token_file = dir.path().join("mine");
+        std::fs::write(&hub.proxy_auth_token_file, "a-token-of-my-own\n").unwrap();
+        let shown = |mode| {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&hub.proxy_auth_token_file, mode).unwrap();
+            read(None, &hub)
+        };
+        assert_eq!(shown(0o600).unwrap().unwrap().reveal(), "a-token-of-my-own");
+        let error = shown(0o604).unwrap_err().to_string();
+        assert!(error.contains("others can open it") && !error.contains("own"), "{error}");
     }
 }

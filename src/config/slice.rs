@@ -77,6 +77,19 @@ pub struct ProxySlice {
     /// Who vouches for the server of the authority that certificates are got from, PEM; empty: whom this machine trusts.
     #[serde(default)]
     pub acme_ca: Vec<u8>,
+    /// Port of the REST API's listener, which is among the public ones; 0: none.
+    #[serde(default)]
+    pub api_port: u16,
+    /// Its token; empty: nobody may.
+    #[serde(default = "no_token")]
+    pub api_token: Secret<String>,
+    /// The hub's host, where users have hosts below it; empty: they have none.
+    #[serde(default)]
+    pub site_host: String,
+}
+
+fn no_token() -> Secret<String> {
+    Secret::new(String::new())
 }
 
 impl HubSlice {
@@ -160,7 +173,16 @@ impl ProxySlice {
             client_ca,
             redirect_to,
             acme_ca,
+            api_port: config.hub.proxy_api_port,
+            api_token: no_token(),
+            site_host: site::facts(&config.hub).hosts.map(|hosts| hosts.domain).unwrap_or_default(),
         }
+    }
+
+    /// With the token of the REST API.
+    pub fn with_token(mut self, token: Option<Secret<String>>) -> Self {
+        self.api_token = token.unwrap_or_else(no_token);
+        self
     }
 
     /// Reads what [`ToWire::to_wire`] wrote.
@@ -232,6 +254,9 @@ impl ToWire for ProxySlice {
             client_ca: &'a [u8],
             redirect_to: u16,
             acme_ca: &'a [u8],
+            api_port: u16,
+            api_token: &'a str,
+            site_host: &'a str,
         }
         let wire = Wire {
             proxy: &self.proxy,
@@ -249,6 +274,9 @@ impl ToWire for ProxySlice {
             client_ca: &self.client_ca,
             redirect_to: self.redirect_to,
             acme_ca: &self.acme_ca,
+            api_port: self.api_port,
+            api_token: self.api_token.reveal(),
+            site_host: &self.site_host,
         };
         serde_json::to_vec(&wire).expect("a slice is plain data")
     }
@@ -288,7 +316,10 @@ mod tests {
         let acme_ca = b"house".to_vec();
         let tls = Tls { identity: identity(), others: vec![identity()], client_ca, acme_ca };
         config.proxy.redirect_to = 8443;
+        (config.hub.proxy_api_port, config.hub.subdomain_host) =
+            (8001, "https://hub.test:8443".into());
         let proxy = ProxySlice::new(&config, Some(tls), "/run/x".into());
+        let proxy = proxy.with_token(Some(Secret::new("hunter2".into())));
         let back = ProxySlice::from_wire(&proxy.to_wire()).unwrap();
         assert_eq!(
             (&back.proxy, &back.log, back.base_url.as_str()),
@@ -303,6 +334,8 @@ mod tests {
         assert_eq!((certificate.as_slice(), key.reveal()), (&b"chain"[..], &secret));
         assert_eq!((back.client_ca.as_slice(), back.redirect_to), (&b"authority"[..], 8443));
         assert_eq!(back.acme_ca, b"house");
+        assert_eq!((back.api_port, &**back.api_token.reveal()), (8001, "hunter2"));
+        assert_eq!(back.site_host, "hub.test");
         let shown = format!("{hub:?}{proxy:?}{:?}", config);
         assert!(!shown.contains("hunter2") && !shown.contains("201"), "{shown}");
     }

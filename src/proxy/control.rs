@@ -120,16 +120,16 @@ async fn obey(
 ) -> Result<(), LinkError> {
     match message {
         HubToProxy::Hello(_) => return Ok(()),
-        HubToProxy::Set(routes) => shared.routes.set(routes),
-        HubToProxy::Remove(specs) => drop(shared.routes.remove(&specs)),
+        HubToProxy::Set(routes) => shared.operators.set_hubs(&shared.routes, routes),
+        HubToProxy::Remove(specs) => shared.operators.remove_hubs(&shared.routes, specs),
         HubToProxy::List => {
-            let list = frame::seal(&shared.routes.list())?;
+            let list = frame::seal(&shared.operators.hubs(&shared.routes))?;
             return send(channel, id, ProxyToHub::Routes, &[list.as_fd()]).await;
         }
         HubToProxy::Synced => {
             shared.knows_routes.store(true, Relaxed);
             shared.hub_state.send_replace(Hub::Synced);
-            info!(routes = shared.routes.list().len(), "routes complete");
+            info!(routes = shared.operators.hubs(&shared.routes).len(), "routes complete");
         }
     }
     send(channel, id, ProxyToHub::Done, &[]).await

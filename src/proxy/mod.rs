@@ -10,6 +10,8 @@
 //! All ask `path` and `table` where a request goes and `headers` what its fields become; `guard` notes for the watchdog how a
 //! connection does; `figures` counts, `served` writes the access log. `stopped` answers programs that ask for servers that do not run. `acme` gets and renews certificates. `peers` sees that no one address takes all connections, or all places at the hub.
 //!
+//! `rest` lets operators have routes of their own beside the hub's (`operators`).
+//!
 //! `alone` is the same without root and hub: `jovis proxy`, which takes the place of configurable-http-proxy.
 //!
 //! Read `run` for its life, `front` for a request's. Pure: `scan`, `lane::request`, `lane::answer`, `replies`, `chunks`, `fields`, `frames`, `proxied`, `http2`, `path`, `table`, `target`, `trailers`. A worker (`workers`) is a thread with
@@ -38,6 +40,7 @@ mod http2;
 mod lane;
 mod life;
 mod listen;
+mod operators;
 mod pages;
 mod path;
 mod peers;
@@ -46,6 +49,7 @@ mod proxied;
 mod redirect;
 mod relay;
 mod replies;
+mod rest;
 mod run;
 mod scan;
 mod serve;

@@ -25,6 +25,7 @@ use super::{
     control::{self, LinkError, hello},
     drain::Phase,
     listen,
+    rest::Rest,
     settings::Settings,
     shared::{Hub, Shared},
     tls,
@@ -136,7 +137,9 @@ pub(super) async fn run(
     keeper.begin(&shared, None);
     let sockets = start.slice.proxy.sockets;
     let mut workers = Workers::new(&shared, listen::most_connections());
-    arrange(&mut workers, &start.listeners, sockets).map_err(RunError::Start)?;
+    let mut rest = Rest::new(shared.clone());
+    let listeners = rest.take(start.listeners);
+    arrange(&mut workers, &listeners, sockets).map_err(RunError::Start)?;
     info!(build = %greeted, workers = workers.count(), "proxy started");
     let mut opening = JoinSet::new();
     opening.spawn(open(shared.clone()));
@@ -145,7 +148,8 @@ pub(super) async fn run(
         channel,
         hub: None,
         workers,
-        listeners: start.listeners,
+        listeners,
+        rest,
         certificates: certificates(&start.slice),
         slice: start.slice,
         keeper,
@@ -229,6 +233,8 @@ struct Role {
     workers: Workers,
     /// All public listeners.
     listeners: Vec<TcpListener>,
+    /// The one for operators.
+    rest: Rest,
     /// As last told.
     slice: ProxySlice,
     /// The certificate that we get ourselves.
@@ -292,7 +298,8 @@ impl Role {
                 RootToProxy::Ping => say(&self.channel, id, ProxyToRoot::Pong).await?,
                 RootToProxy::Peer => self.meet(fds),
                 RootToProxy::Listen => {
-                    self.listeners = fds.into_iter().map(TcpListener::from).collect();
+                    let all = fds.into_iter().map(TcpListener::from).collect();
+                    self.listeners = self.rest.take(all);
                     self.arrange();
                 }
                 RootToProxy::Reload { serial, acme } => {
@@ -395,6 +402,7 @@ impl Role {
         self.shared.settings.store(Arc::new(Settings::of(&slice)));
         keeper.begin(&self.shared, Some(std::mem::take(&mut self.keeper)));
         self.keeper = keeper;
+        self.listeners = self.rest.follow(std::mem::take(&mut self.listeners));
         let certificates = certificates(&slice);
         if certificates != self.certificates {
             self.certificates = certificates;
@@ -419,7 +427,8 @@ impl Role {
     }
 
     /// Lets nobody in from now on. Until when may those who are there stay?
-    fn leave(&self, phase: Phase, limit: Duration, before: Option<Instant>) -> Instant {
+    fn leave(&mut self, phase: Phase, limit: Duration, before: Option<Instant>) -> Instant {
+        self.rest.stop();
         let connections = self.shared.crowd.count();
         info!(connections, limit_s = limit.as_secs(), "proxy draining");
         self.shared.phase.send_if_modified(|now| {

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use http::{HeaderValue, StatusCode};
+use jovis_actors::domain::Secret;
 
 use super::stopped;
 use crate::config::{sections, slice::ProxySlice};
@@ -15,6 +16,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const MOST_CONNECTIONS: usize = 1024;
 /// See [`Settings::most_at_hub`]. The hub serves 4,096 connections of ours at once.
 const MOST_AT_HUB: usize = 256;
+
+/// Where operators manage routes of their own, and how they show who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The port of its listener.
+    pub(super) port: u16,
+    /// Their token.
+    pub(super) token: Secret<String>,
+    /// The hub's host, where users have hosts below it: then routes begin with one.
+    pub(super) site: Option<String>,
+}
 
 /// Durations, shares and trust.
 #[derive(Debug, Clone)]
@@ -58,6 +70,8 @@ pub(super) struct Settings {
     pub(super) redirect_port: u16,
     /// The port they are sent to.
     pub(super) redirect_to: u16,
+    /// The REST API; none: there is none.
+    pub(super) rest: Option<Rest>,
     /// Is loopback trusted? Always so, but in tests that play strangers.
     pub(super) trusts_loopback: bool,
     /// Whose forwarded headers are believed, besides loopback's.
@@ -93,6 +107,7 @@ impl Settings {
             hsts: hsts(proxy.hsts.duration()),
             redirect_port: proxy.redirect_port,
             redirect_to: 443,
+            rest: None,
             trusts_loopback: true,
             trusted: proxy.trusted_proxies.iter().filter_map(network).collect(),
         }
@@ -104,6 +119,11 @@ impl Settings {
             base_url: slice.base_url.clone(),
             stopped: stopped::status(slice.legacy_stopped_status),
             redirect_to: slice.redirect_to,
+            rest: (slice.api_port != 0 && !slice.api_token.reveal().is_empty()).then(|| Rest {
+                port: slice.api_port,
+                token: slice.api_token.clone(),
+                site: Some(slice.site_host.clone()).filter(|host| !host.is_empty()),
+            }),
             ..Self::new(&slice.proxy)
         }
     }

@@ -19,6 +19,7 @@ use super::{
     alone::Alone,
     drain::{Crowd, Phase},
     figures::Figures,
+    operators::Operators,
     peers::Shares,
     settings::Settings,
     stopped::Told,
@@ -40,6 +41,8 @@ pub(super) enum Hub {
 pub(super) struct Shared {
     /// The route table.
     pub(super) routes: Routes,
+    /// Whose routes are no hub's.
+    pub(super) operators: Operators,
     /// What makes it stand alone, without a hub of ours; set before the first visitor comes, if at all.
     pub(super) alone: OnceLock<Alone>,
     /// The default route.
@@ -87,6 +90,7 @@ impl Shared {
     ) -> Arc<Self> {
         Arc::new(Self {
             routes: Routes::new(),
+            operators: Operators::default(),
             alone: OnceLock::new(),
             hub: Arc::new(Entry::hub(hub_socket)),
             hub_state: watch::Sender::new(Hub::Away),

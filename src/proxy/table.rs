@@ -14,7 +14,10 @@ use arc_swap::ArcSwap;
 use imbl::HashMap;
 use jovis_actors::domain::{Route, RouteSpec, ServerKey};
 
-use super::{life::Life, target::Target};
+use super::{
+    life::Life,
+    target::{Place, Target},
+};
 
 /// What stands at the other end of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +101,16 @@ impl Entry {
     /// The URL of its target.
     pub(super) fn url(&self) -> &str {
         &self.text[self.ends.0 as usize..self.ends.1 as usize]
+    }
+
+    /// The same where the hub is meant too, which has none.
+    pub(super) fn target_url(&self) -> Cow<'_, str> {
+        match &self.target.place {
+            Place::Unix(path) if self.is_hub() => {
+                format!("http+unix://{}", path.to_string_lossy().replace('/', "%2F")).into()
+            }
+            _ => self.url().into(),
+        }
     }
 
     /// What somebody stored with it, as the inside of a JSON object; empty: nothing.

@@ -327,7 +327,8 @@ impl Root {
             }
             Kind::Proxy => {
                 let socket = self.sockets.inner_path.to_string_lossy().into_owned();
-                ProxySlice::new(config, secrets.tls.clone(), socket).to_wire()
+                let slice = ProxySlice::new(config, secrets.tls.clone(), socket);
+                slice.with_token(secrets.proxy_token.clone()).to_wire()
             }
         };
         fd::sealed(&wire)

@@ -66,13 +66,17 @@ struct Secrets {
     cookie_secret: Secret<Vec<u8>>,
     /// Certificate and key; none: no TLS. The proxy's.
     tls: Option<Tls>,
+    /// Opens the proxy's REST API, if there is one. The proxy's.
+    proxy_token: Option<Secret<String>>,
 }
 
 impl Secrets {
     fn read(config: &Config, state: BorrowedFd<'_>) -> Result<Self, SecretError> {
         let variable = env::var_os(secret::COOKIE_VARIABLE);
         let cookie_secret = secret::cookie_secret(variable.as_deref(), &config.hub, state)?;
-        Ok(Self { cookie_secret, tls: secret::tls(config)? })
+        let variable = env::var_os(secret::PROXY_VARIABLE);
+        let proxy_token = secret::proxy_token(variable.as_deref(), &config.hub, state)?;
+        Ok(Self { cookie_secret, tls: secret::tls(config)?, proxy_token })
     }
 }
 

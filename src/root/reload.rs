@@ -190,13 +190,6 @@ impl Root {
         let folder = self.acme_folder(&config);
         (self.setup.config, self.secrets) = (config, secrets);
         let serial = self.reloads.serial;
-        if let Some(rebound) = rebound {
-            let old = self.sockets.take(rebound, Instant::now());
-            for address in old {
-                info!(%address, "hub address kept");
-            }
-            self.tell_listeners();
-        }
         self.hub.say(None, RootSays::Reload { serial }, hub);
         for role in self.generations.iter_mut() {
             let copies: io::Result<_> = proxy.iter().map(OwnedFd::try_clone).collect();
@@ -206,6 +199,14 @@ impl Root {
         let acme = folder.is_some();
         let proxy = proxy.into_iter().chain(folder).collect();
         self.proxy.say(None, RootToProxy::Reload { serial, acme }, proxy);
+        if let Some(rebound) = rebound {
+            let old = self.sockets.take(rebound, Instant::now());
+            for address in old {
+                info!(%address, "hub address kept");
+            }
+            // Behind the settings, which tell what each socket is for.
+            self.tell_listeners();
+        }
         Ok(self.told(changes))
     }
 

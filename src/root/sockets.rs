@@ -119,9 +119,13 @@ fn outer(
     handed: &[OwnedFd],
 ) -> Result<Rebound, StartError> {
     let hub = &config.hub;
-    let (mut public, port) = public(config, hub.port, held, handed)?;
-    if config.proxy.redirect_port != 0 {
-        public.extend(self::public(config, config.proxy.redirect_port, held, handed)?.0);
+    let sockets = config.proxy.sockets;
+    let (mut public, port) = public((&hub.ip, hub.port), sockets, held, handed)?;
+    // The proxy tells them from the others by their ports.
+    let redirect = (&*hub.ip, config.proxy.redirect_port, sockets);
+    let rest = (hub.proxy_api_ip(), hub.proxy_api_port, 1);
+    for (ip, port, each) in [redirect, rest].into_iter().filter(|(_, port, _)| *port != 0) {
+        public.extend(self::public((ip, port), each, held, handed)?.0);
     }
     for address in unused(&public, handed) {
         warn!(%address, "socket not used");
@@ -224,18 +228,15 @@ fn bracket(host: &str) -> String {
 /// SO_REUSEPORT sockets for every public address with this port; with port 0 the first draw is everybody's. Sockets that
 /// are held stay, however many were asked for: closing one would cut off who waits in its queue.
 fn public(
-    config: &Config,
-    mut port: u16,
+    (ip, mut port): (&str, u16),
+    sockets: u16,
     held: Option<&Sockets>,
     handed: &[OwnedFd],
 ) -> Result<(Vec<OwnedFd>, u16), StartError> {
-    let cores = available_parallelism().map_or(1, |cores| cores.get().min(16));
-    let each = match usize::from(config.proxy.sockets) {
-        0 => cores,
-        wanted => wanted.min(16),
-    };
+    let cores = available_parallelism().map_or(1, usize::from);
+    let each = if sockets == 0 { cores } else { sockets.into() }.min(16);
     let mut sockets: Vec<OwnedFd> = Vec::new();
-    for mut address in addresses(&config.hub.ip, port)? {
+    for mut address in addresses(ip, port)? {
         address.set_port(port);
         let ours = held.map_or(&[][..], |held| &held.public).iter().chain(handed);
         let same: Vec<_> = ours.filter(|fd| local(fd.as_fd()) == Some(address)).collect();
@@ -451,7 +452,8 @@ mod tests {
         );
         let url = first.url.clone();
         config.hub.port = url.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
-        let Err(StartError::Busy(text)) = public(&config, config.hub.port, None, &[]) else {
+        let Err(StartError::Busy(text)) = public((&config.hub.ip, config.hub.port), 3, None, &[])
+        else {
             panic!()
         };
         assert!(text.contains(&config.hub.port.to_string()), "{text}");
@@ -496,6 +498,14 @@ mod tests {
         let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         for (port, want) in [(plain.port(), 6), (0, 5)] {
             config.proxy.redirect_port = port;
+            let rebound = held.rebind(&config, dir.path()).unwrap();
+            held.take(rebound, now);
+            let there = held.public.iter().filter(|fd| local(fd.as_fd()) == Some(plain)).count();
+            assert_eq!((held.public.len(), there), (want, want - 5));
+        }
+        // A socket for the REST API, then none.
+        for (port, want) in [(plain.port(), 6), (plain.port(), 6), (0, 5)] {
+            config.hub.proxy_api_port = port;
             let rebound = held.rebind(&config, dir.path()).unwrap();
             held.take(rebound, now);
             let there = held.public.iter().filter(|fd| local(fd.as_fd()) == Some(plain)).count();

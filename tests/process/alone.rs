@@ -7,3 +7,5 @@ mod processes;
 mod rest;
 mod stand;
 mod traffic;
+
+pub(crate) use stand::{Backend, Reply, ask, ports, rest_request};

@@ -32,6 +32,7 @@ mod login;
 mod logs;
 mod many;
 mod network;
+mod operators;
 mod pam_faults;
 mod paused;
 mod proxy_crash;

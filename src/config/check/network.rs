@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use super::Say;
-use crate::config::{Config, world::World};
+use crate::config::{Config, secret, world::World};
 
 /// What an answer says of itself, and nobody else can: a configured one would break it.
 const OWN_HEADERS: &[&str] = &[
@@ -110,6 +110,42 @@ pub(super) fn addresses(say: &mut Say<'_>, config: &Config, world: &dyn World) {
                 format!("`{proxy}` is neither an address nor a network like 10.0.0.0/8"),
             );
         }
+    }
+}
+
+/// The proxy's REST API: a port of its own, a token that others do not have.
+pub(super) fn rest(say: &mut Say<'_>, config: &Config, world: &dyn World) {
+    let (hub, at) = (&config.hub, "hub.proxy_api_port");
+    let port = hub.proxy_api_port;
+    if port == 0 {
+        return;
+    }
+    // The proxy knows it by its port, whatever the addresses.
+    if [hub.port, hub.hub_port, config.proxy.redirect_port].contains(&port) {
+        say.error(at, format!("{port} is taken already; take another"));
+    }
+    if !is_loopback(hub.proxy_api_ip()) {
+        say.warn(
+            "hub.proxy_api_ip",
+            "the REST API knows no TLS: who listens on the way reads its token, and with it the users' traffic",
+        );
+    }
+    let file = if hub.proxy_auth_token_file.as_os_str().is_empty() {
+        hub.state_dir.join(secret::PROXY_TOKEN)
+    } else {
+        hub.proxy_auth_token_file.clone()
+    };
+    let at = "hub.proxy_auth_token_file";
+    match world.variable(secret::PROXY_VARIABLE) {
+        Some(token) => {
+            if let Err(error) = secret::token(&token) {
+                say.error(at, format!("{}: {error}", secret::PROXY_VARIABLE));
+            }
+        }
+        None if world.facts(&file).is_some_and(|facts| facts.mode & 0o007 != 0) => {
+            say.error(at, format!("others can open {}; chmod 600 it", file.display()));
+        }
+        None => {}
     }
 }
 

@@ -307,18 +307,41 @@ fn a_cookie_secret_that_others_can_open_is_an_error() {
 
 #[test]
 fn old_names_and_what_is_not_built_are_named() {
-    let mut world = Fake::usual();
-    world.variables.insert("CONFIGPROXY_AUTH_TOKEN", "x".to_owned());
-    let text = "(hub: (proxy_api_ip: \"10.0.1.4\", proxy_api_port: 5432, db_file: \"/x.sqlite\"), auth: (whitelist: [\"a\"], create_system_users: true))";
+    let world = Fake::usual();
+    let text =
+        "(hub: (db_file: \"/x.sqlite\"), auth: (whitelist: [\"a\"], create_system_users: true))";
     let all = findings(text, &world);
-    for path in ["hub.proxy_api_ip", "hub.proxy_api_port", "hub.db_url", "auth.create_system_users"]
-    {
+    for path in ["hub.db_url", "auth.create_system_users"] {
         let one = all.iter().find(|one| one.path == path && one.severity == Severity::Warning);
         assert!(one.is_some_and(|one| one.words.contains("not built yet")), "{path}: {all:?}");
     }
     assert!(all.iter().any(|one| one.words.contains("whitelist")));
-    assert!(all.iter().any(|one| one.words.contains("CONFIGPROXY_AUTH_TOKEN")));
     assert!(!all.iter().any(|one| one.words.contains("no allow rule")));
+}
+
+#[test]
+fn the_rest_api_has_a_port_and_a_token_of_its_own() {
+    let mut world = Fake::usual();
+    assert!(errors("(hub: (proxy_api_port: 8001))", &world).is_empty());
+    for text in [
+        "(hub: (port: 8001, proxy_api_port: 8001))",
+        "(hub: (hub_port: 8001, proxy_api_port: 8001))",
+        "(hub: (ip: \"10.0.1.4\", port: 8001, proxy_api_ip: \"10.0.1.5\", proxy_api_port: 8001))",
+    ] {
+        assert_eq!(errors(text, &world)[0].0, "hub.proxy_api_port", "{text}");
+    }
+    let open = findings("(hub: (proxy_api_ip: \"10.0.1.4\", proxy_api_port: 8001))", &world);
+    assert!(open.iter().any(|one| one.path == "hub.proxy_api_ip" && one.words.contains("TLS")));
+    world.file("./state/proxy_auth_token", 0o604, "");
+    assert!(errors("()", &world).is_empty(), "there is no API");
+    assert_eq!(errors("(hub: (proxy_api_port: 8001))", &world)[0].0, "hub.proxy_auth_token_file");
+    world.variables.insert("CONFIGPROXY_AUTH_TOKEN", "ab".repeat(16));
+    assert!(errors("(hub: (proxy_api_port: 8001))", &world).is_empty());
+    for bad in ["hunter2", "hunter2 hunter2 hunter2"] {
+        world.variables.insert("CONFIGPROXY_AUTH_TOKEN", bad.to_owned());
+        let found = errors("(hub: (proxy_api_port: 8001))", &world);
+        assert!(found[0].0 == "hub.proxy_auth_token_file" && !found[0].1.contains("hunter2"));
+    }
 }
 
 #[test]

@@ -123,13 +123,24 @@ pub struct Hub {
     pub language: String,
     /// Old name of giving administrators access to servers. Only sets `JUPYTERHUB_ADMIN_ACCESS=1` in servers.
     pub admin_access: bool,
-    /// Address of the proxy's REST API. Not built yet: the proxy takes its routes from the hub over a link of their own.
+    /// Address of the proxy's REST API. Empty: 127.0.0.1.
     pub proxy_api_ip: String,
-    /// Port of the proxy's REST API. Not built yet.
+    /// Port of the proxy's REST API, that of configurable-http-proxy, over which operators manage routes of their own beside
+    /// the hub's (which it does not need). 0: there is none.
     pub proxy_api_port: u16,
+    /// File with the token of the proxy's REST API, mode 0600: at least 16 letters, digits and the like; made if missing.
+    /// Empty: `proxy_auth_token` in `state_dir`. The environment variable `CONFIGPROXY_AUTH_TOKEN` goes before it.
+    pub proxy_auth_token_file: PathBuf,
     /// Place of a database. Not built yet: everything is kept in `state_dir`.
     #[serde(alias = "db_file")]
     pub db_url: String,
+}
+
+impl Hub {
+    /// Address of the proxy's REST API.
+    pub fn proxy_api_ip(&self) -> &str {
+        if self.proxy_api_ip.is_empty() { "127.0.0.1" } else { &self.proxy_api_ip }
+    }
 }
 
 impl Default for Hub {
@@ -186,6 +197,7 @@ impl Default for Hub {
             admin_access: false,
             proxy_api_ip: String::new(),
             proxy_api_port: 0,
+            proxy_auth_token_file: PathBuf::new(),
             db_url: String::new(),
         }
     }

@@ -1,6 +1,8 @@
-//! The REST API: who may, which route, what becomes of it (`spec/proxy.md` 2).
+//! The REST API: who may, which route, what becomes of it (`spec/proxy.md` 2). Of a proxy that stands alone, all routes
+//! are its users'; beside a hub of ours they have their own ([`crate::proxy::operators`]) and see the hub's.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -15,7 +17,8 @@ use http::{
 };
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use jovis_actors::domain::RouteSpec;
+use jovis_actors::domain::{Route, RouteSpec};
+use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
@@ -24,7 +27,12 @@ use super::{
     spec::{self, BadRoute},
     stamps,
 };
-use crate::proxy::{activity::now_ms, shared::Shared, table::Entry};
+use crate::proxy::{
+    activity::now_ms,
+    operators::{Hub, Refused},
+    shared::Shared,
+    table::Entry,
+};
 
 /// Largest body of a route, in bytes.
 const LARGEST: usize = 1024 * 1024;
@@ -35,9 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SET: u64 = 1000;
 
 /// The API of one proxy.
-pub(super) struct Api {
+pub(in crate::proxy) struct Api {
     shared: Arc<Shared>,
-    /// None: everybody may.
+    /// Where we stand alone; none: everybody may. Beside a hub the settings tell, and without one nobody may.
     token: Option<String>,
     /// Do specs begin with a host?
     host_routing: bool,
@@ -48,7 +56,11 @@ type Reply = Response<Full<Bytes>>;
 
 impl Api {
     /// For this proxy's routes.
-    pub(super) fn new(shared: Arc<Shared>, token: Option<String>, host_routing: bool) -> Self {
+    pub(in crate::proxy) fn new(
+        shared: Arc<Shared>,
+        token: Option<String>,
+        host_routing: bool,
+    ) -> Self {
         Self { shared, token, host_routing, offset: Offset::default() }
     }
 
@@ -110,13 +122,25 @@ impl Api {
         reply
     }
 
+    fn stands_alone(&self) -> bool {
+        self.shared.alone.get().is_some()
+    }
+
     /// Is the token right? How long the comparison takes says nothing of it.
     fn may(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
+        let settings = self.shared.settings.load();
+        let token = match (self.stands_alone(), &self.token, &settings.rest) {
+            (true, None, _) => return true,
+            (true, Some(token), _) => token,
+            (false, _, Some(rest)) => rest.token.reveal(),
+            (false, _, None) => return false,
+        };
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let (Some(said), None) = (given.next(), given.next()) else { return false };
         let said = said.as_bytes().strip_prefix(b"token ").unwrap_or_default();
-        said.trim_ascii().ct_eq(token.as_bytes()).into()
+        // Hashes, so that not even its length is told.
+        let hash = |text: &[u8]| digest(&SHA256, text);
+        hash(said.trim_ascii()).as_ref().ct_eq(hash(token.as_bytes()).as_ref()).into()
     }
 
     /// The table; with `inactive_since` only what was not used since then.
@@ -131,28 +155,44 @@ impl Api {
         let table = self.shared.routes.now();
         let mut out = String::with_capacity(2 + table.len() * 160);
         out.push('{');
-        for entry in table.entries() {
-            let used = self.offset.used(entry);
-            if used >= since {
+        let base = self.shared.settings.load().base_url.clone();
+        // The hub is where everything goes that has no route.
+        let hub = (!self.stands_alone()).then_some((&*base, &self.shared.hub));
+        for (spec, entry) in table.entries().map(|entry| (entry.spec(), entry)).chain(hub) {
+            // When one of the hub's was last used before this proxy began is not known.
+            let used = self.offset.used(entry).filter(|used| *used < since);
+            if used.is_none() && since < i64::MAX {
                 continue;
             }
             if out.len() > 1 {
                 out.push(',');
             }
-            out.push_str(&serde_json::Value::from(spec::listed(entry.spec())).to_string());
+            out.push_str(&serde_json::Value::from(spec::listed(spec)).to_string());
             out.push(':');
-            spec::told(entry, used, &mut out);
+            spec::told(entry, &self.data(entry, &base), used, &mut out);
         }
         out.push('}');
         json(out)
     }
 
+    /// What is told with a route: what was stored with it, or what the hub would have stored.
+    fn data<'a>(&self, entry: &'a Entry, base_url: &str) -> Cow<'a, str> {
+        let spec = RouteSpec::from_text(entry.spec());
+        if self.stands_alone() || !entry.is_hub() && self.shared.operators.have(&spec) {
+            return entry.data().into();
+        }
+        spec::hubs_data(entry, base_url).into()
+    }
+
     fn one(&self, spec: &RouteSpec) -> Reply {
-        let Some(entry) = self.shared.routes.exactly(spec) else {
+        let base = self.shared.settings.load().base_url.clone();
+        let hub = !self.stands_alone() && spec.as_str() == base;
+        let entry = if hub { Some(self.shared.hub.clone()) } else { None };
+        let Some(entry) = self.shared.routes.exactly(spec).or(entry) else {
             return empty(StatusCode::NOT_FOUND);
         };
         let mut out = String::new();
-        spec::told(&entry, self.offset.used(&entry), &mut out);
+        spec::told(&entry, &self.data(&entry, &base), self.offset.used(&entry), &mut out);
         json(out)
     }
 
@@ -166,11 +206,7 @@ impl Api {
             Err(_) => return words(StatusCode::REQUEST_TIMEOUT, "The body takes too long."),
         };
         match spec::route(spec, &body) {
-            Ok((route, data)) => {
-                info!(route = %route.spec, "route added");
-                self.shared.routes.store(route, &data, now_ms());
-                empty(StatusCode::CREATED)
-            }
+            Ok((route, data)) => self.store(route, &data),
             Err(BadRoute::NotJson(why)) => {
                 words(StatusCode::BAD_REQUEST, format!("Body not valid JSON: {why}"))
             }
@@ -180,8 +216,37 @@ impl Api {
         }
     }
 
+    fn store(&self, route: Route, data: &str) -> Reply {
+        let (routes, spec) = (&self.shared.routes, route.spec.clone());
+        if self.stands_alone() {
+            routes.store(route, data, now_ms());
+        } else {
+            let settings = self.shared.settings.load();
+            let site = settings.rest.as_ref().and_then(|rest| rest.site.as_deref());
+            let (entry, base_url) = (&*self.shared.hub, &*settings.base_url);
+            let hub = Hub { entry, base_url, site };
+            let stored = self.shared.operators.store(routes, (route, data), now_ms(), &hub);
+            if let Err(refused) = stored {
+                return self::refused(refused);
+            }
+        }
+        info!(route = %spec, "route added");
+        empty(StatusCode::CREATED)
+    }
+
     fn delete(&self, spec: RouteSpec) -> Reply {
-        if self.shared.routes.remove(std::slice::from_ref(&spec)) == 0 {
+        let routes = &self.shared.routes;
+        let removed = if self.stands_alone() {
+            routes.remove(std::slice::from_ref(&spec)) > 0
+        } else if spec.as_str() == self.shared.settings.load().base_url {
+            return refused(Refused::InTheWay);
+        } else {
+            match self.shared.operators.remove(routes, &spec) {
+                Ok(removed) => removed,
+                Err(refused) => return self::refused(refused),
+            }
+        };
+        if !removed {
             return empty(StatusCode::NOT_FOUND);
         }
         info!(route = %spec, "route removed");
@@ -215,11 +280,22 @@ impl Offset {
         }
     }
 
-    /// When it was last used, in milliseconds since 1970.
-    fn used(&self, entry: &Entry) -> i64 {
-        let steady = i64::try_from(entry.used.load(Relaxed)).unwrap_or(i64::MAX);
-        self.0.load(Relaxed).saturating_add(steady)
+    /// When it was last used, in milliseconds since 1970; none: not yet.
+    fn used(&self, entry: &Entry) -> Option<i64> {
+        let steady = entry.used.load(Relaxed);
+        let ms = i64::try_from(steady).unwrap_or(i64::MAX);
+        (steady > 0).then(|| self.0.load(Relaxed).saturating_add(ms))
     }
+}
+
+/// A route that is not for operators to change.
+fn refused(refused: Refused) -> Reply {
+    let status = match refused {
+        Refused::Hubs | Refused::InTheWay => StatusCode::CONFLICT,
+        Refused::Inside => StatusCode::BAD_REQUEST,
+        Refused::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+    };
+    words(status, refused.words())
 }
 
 fn empty(status: StatusCode) -> Reply {

@@ -126,6 +126,22 @@ impl Door {
     }
 }
 
+/// Serves the REST API at a listener of the built-in proxy, for ever.
+///
+/// # Errors
+///
+/// It is no listener that can be waited at.
+pub(in crate::proxy) fn serve_rest(
+    listener: std::net::TcpListener,
+    api: Arc<super::Api>,
+) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let door = Door { at: At::Tcp(TcpListener::from_std(listener)?), _socketed: None };
+    Ok(serve(door, Arc::new(ArcSwapOption::empty()), move |request| {
+        let api = api.clone();
+        async move { api.answer(request).await }
+    }))
+}
+
 /// Serves a door for ever; with TLS if there is any.
 pub(super) async fn serve<A, F>(door: Door, tls: Arc<ArcSwapOption<TlsAcceptor>>, answer: A)
 where

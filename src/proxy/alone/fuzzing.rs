@@ -24,7 +24,7 @@ pub fn rest(bytes: &[u8]) {
     routes.store(route, &data, 0);
     let entry = routes.exactly(&spec).expect("it was just stored");
     let mut told = String::new();
-    spec::told(&entry, 0, &mut told);
+    spec::told(&entry, entry.data(), Some(0), &mut told);
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
     let sent: Value = serde_json::from_slice(body).expect("it was read before");
     assert_eq!(told["target"], url);

@@ -30,6 +30,8 @@ mod tls;
 
 use self::{counts::Counts, errors::Errors, rules::Rules};
 
+pub(super) use api::Api;
+pub(super) use doors::serve_rest;
 pub(super) use front::serve;
 pub use run::main;
 

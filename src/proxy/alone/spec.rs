@@ -60,14 +60,38 @@ fn inside(data: &Map<String, Value>) -> String {
     text[1..text.len() - 1].to_owned()
 }
 
-/// What is told of a route; `used`: milliseconds since 1970.
-pub(super) fn told(entry: &Entry, used: i64, out: &mut String) {
-    let _ = write!(out, "{{\"target\":{}", Value::from(entry.url()));
-    if !entry.data().is_empty() {
+/// What is told of a route; `used`: milliseconds since 1970, if it is known.
+pub(super) fn told(entry: &Entry, data: &str, used: Option<i64>, out: &mut String) {
+    let _ = write!(out, "{{\"target\":{}", Value::from(entry.target_url()));
+    if !data.is_empty() {
         out.push(',');
-        out.push_str(entry.data());
+        out.push_str(data);
     }
-    let _ = write!(out, ",\"last_activity\":\"{}\"}}", stamps::text(used));
+    if let Some(used) = used {
+        let _ = write!(out, ",\"last_activity\":\"{}\"", stamps::text(used));
+    }
+    out.push('}');
+}
+
+/// What JupyterHub stores with a route of this kind (`spec/proxy.md` 11.3).
+pub(super) fn hubs_data(entry: &Entry, base_url: &str) -> String {
+    let mut data = Map::new();
+    data.insert("jupyterhub".to_owned(), true.into());
+    let (_, path) = entry.spec().split_at(entry.spec().find('/').unwrap_or(0));
+    let rest = path.strip_prefix(base_url).unwrap_or_default();
+    if entry.is_hub() {
+        data.insert("hub".to_owned(), true.into());
+    } else if let Some(name) = rest.strip_prefix("services/") {
+        data.insert("service".to_owned(), name.trim_end_matches('/').into());
+    } else if let Some(rest) = rest.strip_prefix("user/") {
+        let (user, server) =
+            rest.trim_end_matches('/').split_once('/').unwrap_or((rest.trim_end_matches('/'), ""));
+        data.insert("user".to_owned(), user.into());
+        data.insert("server_name".to_owned(), server.into());
+    } else {
+        data.insert("extra".to_owned(), true.into());
+    }
+    inside(&data)
 }
 
 #[cfg(test)]
@@ -92,6 +116,31 @@ mod tests {
         }
         assert_eq!(read("/a%zz", false), None);
         assert_eq!(read("/a%ff", false), None);
+    }
+
+    #[test]
+    fn the_hubs_routes_are_told_as_the_hub_would_store_them() {
+        let key = |spec: &str| {
+            let route = Route {
+                spec: RouteSpec::from_text(spec),
+                target: "http://a".to_owned(),
+                server: None,
+            };
+            let data = hubs_data(
+                &Entry::new(route, crate::proxy::target::Target::parse("http://a"), 1),
+                "/lab/",
+            );
+            serde_json::from_str::<Value>(&format!("{{{data}}}")).unwrap()
+        };
+        let server = |user: &str, server_name: &str| serde_json::json!({"jupyterhub": true, "user": user, "server_name": server_name});
+        assert_eq!(key("/lab/user/al ice/"), server("al ice", ""));
+        assert_eq!(key("/lab/user/a/b/"), server("a", "b"));
+        assert_eq!(key("a.example.com/lab/user/a/"), server("a", ""));
+        assert_eq!(
+            key("/lab/services/x/"),
+            serde_json::json!({"jupyterhub": true, "service": "x"})
+        );
+        assert_eq!(key("/other/"), serde_json::json!({"jupyterhub": true, "extra": true}));
     }
 
     #[test]

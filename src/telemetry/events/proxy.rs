@@ -17,6 +17,12 @@ super::events! {
     "This flag of configurable-http-proxy changes nothing here." "Leave it out."
     "route added" [info] [proxy] (route)
     "Somebody has set this route over REST." ""
+    "route taken over" [warn] [proxy] (route)
+    "Somebody had set this route over REST, and now the hub has one there: that counts." "Take another beginning for yours."
+    "rest api open" [info] [proxy] (address)
+    "Operators manage routes of their own there." ""
+    "rest api not open" [warn] [proxy] (error)
+    "The REST API cannot be served at the socket that root has opened." "Report it; another port or a restart may help."
     "route removed" [info] [proxy] (route)
     "Somebody has removed this route over REST." ""
     "routes request answered" [debug] [proxy] (method path status)
