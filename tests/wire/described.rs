@@ -21,8 +21,8 @@ fn requests_made_from_the_description_find_nothing_undescribed() {
         .arg(format!("http://{}/hub/api/openapi.json", site.public))
         .args(["-H", &format!("Authorization: token {}", world::service_token("boss-service"))])
         .args(["--checks", "not_a_server_error,status_code_conformance"])
-        // Not two workers: Python before 3.11.5 counts the depth of what it parses for all threads together, and ends the
-        // run with an error of its own when two parse at once (https://github.com/python/cpython/issues/106905).
+        // Not two workers: Python 3.11 counts how deep it parses for all threads together, and ends a run with an error
+        // of its own where two parse at once (https://github.com/python/cpython/issues/106905).
         .args(["--phases", "examples,coverage,fuzzing", "--seed", &seed, "--workers", "1"])
         .args(["--max-examples", &scaled(20, 400).to_string()])
         .args(["--max-time", &scaled(30, 600).to_string()])
