@@ -104,16 +104,22 @@ pub fn facts(hub: &Hub) -> Facts {
 
 /// The routes of `proxy.extra_routes`.
 pub fn extra_routes(given: &BTreeMap<String, String>) -> Vec<Route> {
-    let route = |(begin, target): (&String, &String)| {
-        let (host, path) = begin.split_at(begin.find('/').unwrap_or(begin.len()));
-        let path = quote::unquote(path).unwrap_or_else(|| path.to_owned());
-        let spec = match host {
-            "" => RouteSpec::new(&path),
-            host => RouteSpec::on_host(host, &path),
-        };
-        Route { spec, target: target.clone(), server: None }
+    let route = |(begin, target): (&String, &String)| Route {
+        spec: beginning(begin),
+        target: target.clone(),
+        server: None,
     };
     given.iter().map(route).collect()
+}
+
+/// Where such a route begins, as proxies compare it.
+pub(super) fn beginning(given: &str) -> RouteSpec {
+    let (host, path) = given.split_at(given.find('/').unwrap_or(given.len()));
+    let path = quote::unquote(path).unwrap_or_else(|| path.to_owned());
+    match host {
+        "" => RouteSpec::new(&path),
+        host => RouteSpec::on_host(host, &path),
+    }
 }
 
 /// What cookies are like.

@@ -60,15 +60,7 @@ pub(super) struct Hub<'a> {
 impl Hub<'_> {
     /// Would this route take anything that the hub itself must hear?
     fn is_at(&self, spec: &RouteSpec) -> bool {
-        let hosts = match (spec.host(), self.site) {
-            (Some(host), Some(site)) => {
-                host.strip_suffix(site).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            }
-            _ => true,
-        };
-        let path = &spec.as_str()[spec.host().map_or(0, str::len)..];
-        let hubs = format!("{}hub/", self.base_url);
-        hosts && (hubs.starts_with(path) || path.starts_with(&hubs))
+        spec.is_in_the_hubs_way(self.base_url, self.site)
     }
 }
 

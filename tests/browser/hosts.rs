@@ -10,12 +10,9 @@ fn every_user_computes_on_a_host_of_his_own() {
     as_root!();
     let _alone = alone();
     let account = Account::make();
-    let fixture =
-        |name: &str| format!("{}/tests/fixtures/tls/{name}.pem", env!("CARGO_MANIFEST_DIR"));
     let site = Plan::quick()
         .notebooks()
-        .set("hub.ssl_cert", &format!("{:?}", fixture("cert")))
-        .set("hub.ssl_key", &format!("{:?}", fixture("key")))
+        .tls()
         .set("hub.subdomain_host", r#""https://hub.localhost:PUBLIC""#)
         .set("hub.base_url", r#""/lab/x/""#)
         .start();

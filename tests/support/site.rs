@@ -73,6 +73,14 @@ impl Plan {
         self
     }
 
+    /// By TLS, with the certificate of the fixtures.
+    pub fn tls(self) -> Self {
+        let file = |name: &str| {
+            format!("\"{}/tests/fixtures/tls/{name}.pem\"", env!("CARGO_MANIFEST_DIR"))
+        };
+        self.set("hub.ssl_cert", &file("cert")).set("hub.ssl_key", &file("key"))
+    }
+
     /// The fake user server, behaving so (see `fake_singleuser.py`).
     pub fn fake(self, mode: &[&str]) -> Self {
         let words: Vec<&str> =

@@ -37,6 +37,20 @@ impl RouteSpec {
         (!host.is_empty()).then_some(host)
     }
 
+    /// Would a route here take the hub's pages and its API from it, or a part of them? `base_url`: everything's prefix.
+    /// `site`: the host that the hub is at and all others are below, where users have hosts of their own.
+    pub fn is_in_the_hubs_way(&self, base_url: &str, site: Option<&str>) -> bool {
+        let reaches = match (self.host(), site) {
+            (Some(host), Some(site)) => {
+                host.strip_suffix(site).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            _ => true,
+        };
+        let path = &self.0[self.host().map_or(0, str::len)..];
+        let hubs = format!("{base_url}hub/");
+        reaches && (hubs.starts_with(path) || path.starts_with(&hubs))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -51,27 +51,25 @@ pub(super) fn site(say: &mut Say<'_>, config: &Config) {
             );
         }
     }
-    routes(say, config, below.is_some());
+    routes(say, config);
     cookies(say, config, public.or(below).map(|address| address.is_secure()));
 }
 
-/// `hosts`: have users hosts?
-fn routes(say: &mut Say<'_>, config: &Config, hosts: bool) {
-    let hub = format!("{}hub/", config.hub.base_url);
+fn routes(say: &mut Say<'_>, config: &Config) {
+    let facts = site::facts(&config.hub);
+    let domain = facts.hosts.as_ref().map(|hosts| hosts.domain.as_str());
     for (begin, target) in &config.proxy.extra_routes {
         let mut wrong =
             |words: &str| say.error("proxy.extra_routes", format!("`{begin}`: {words}"));
-        let (host, path) = begin.split_at(begin.find('/').unwrap_or(begin.len()));
-        let whole = format!("{}/", path.trim_end_matches('/'));
+        let path = begin.find('/').map_or("", |at| &begin[at..]);
+        let hosted = !begin.starts_with('/');
         if begin.is_empty() || path.contains("//") || path.contains(['?', '#', '\\']) {
             wrong("it is no beginning of a path");
-        } else if hosts && host.is_empty() {
+        } else if domain.is_some() && !hosted {
             wrong("where users have hosts it begins with one, without a slash before it");
-        } else if !hosts && !host.is_empty() {
+        } else if domain.is_none() && hosted {
             wrong("it begins with a slash; there is one host for all");
-        } else if host.is_empty()
-            && (whole == "/" || hub.starts_with(&whole) || whole.starts_with(&hub))
-        {
+        } else if site::beginning(begin).is_in_the_hubs_way(&facts.base_url, domain) {
             wrong("this is the hub's");
         }
         let schemes = ["http://", "https://", "http+unix://", "unix+http://"];

@@ -128,6 +128,15 @@ fn each_mistake_is_found_under_its_setting() {
         ("(hub: (cookie_host_prefix_enabled: Some(true)))", "hub.cookie_host_prefix_enabled"),
         ("(proxy: (extra_routes: {\"x/\": \"http://a\"}))", "proxy.extra_routes"),
         ("(proxy: (extra_routes: {\"/hub/x/\": \"http://a\"}))", "proxy.extra_routes"),
+        ("(proxy: (extra_routes: {\"/%68ub/\": \"http://a\"}))", "proxy.extra_routes"),
+        (
+            "(hub: (subdomain_host: \"https://a.test\"), proxy: (extra_routes: {\"a.test/\": \"http://a\"}))",
+            "proxy.extra_routes",
+        ),
+        (
+            "(hub: (subdomain_host: \"https://a.test\"), proxy: (extra_routes: {\"x.a.test/hub\": \"http://a\"}))",
+            "proxy.extra_routes",
+        ),
         ("(proxy: (extra_routes: {\"/\": \"http://a\"}))", "proxy.extra_routes"),
         ("(proxy: (extra_routes: {\"/a//b\": \"http://a\"}))", "proxy.extra_routes"),
         ("(proxy: (extra_routes: {\"/x/\": \"ftp://a\"}))", "proxy.extra_routes"),
