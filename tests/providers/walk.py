@@ -156,7 +156,7 @@ class Browser:
             for name in fields:
                 if name in ("login", "username"):
                     fields[name] = user
-            fields.update({"answer": "yes"} if "login" in fields and "authorize" not in page.text else {"authorize": "1"})
+            fields |= {"answer": "yes", "authorize": "1"}  # whichever button it has
             page = await self.follow(await self.ask(page.form, data=fields), home)
         raise Failed(f"the provider's forms do not end, at {page.url}")
 
