@@ -10,6 +10,7 @@
 //! | [`channel`] | a link between processes, for roles with a runtime | `ipc` |
 //! | [`config`] | the file, its checks, the slice of each role | |
 //! | [`telemetry`] | logs | `config` |
+//! | `fetch` | one request to a provider or an authority, one answer | |
 //! | [`root`], [`helper`] | privilege; one thread, no runtime | `ipc`, `os`, `config` |
 //! | [`proxy`] | every byte of every user | `channel`, `config` |
 //! | [`link`] | the hub's ends of its links | `channel` |
@@ -24,6 +25,7 @@ mod broken;
 pub mod channel;
 pub mod cli;
 pub mod config;
+mod fetch;
 pub mod helper;
 pub mod hub;
 pub mod ipc;

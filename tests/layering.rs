@@ -102,6 +102,7 @@ const CONFIG_FILE: &[&str] =
 const EDGES: &[(&str, &[&str], &str)] = &[
     ("os", &[], "os is the floor"),
     ("broken", &[], "it only breaks"),
+    ("fetch", &[], "it asks at an address and knows nobody's meaning"),
     ("ipc", &["os"], "ipc stands on os alone"),
     ("channel", &["ipc", "os"], "a link that waits knows what it carries"),
     ("config", &["ipc", "os"], "config knows no adapter, so root can read all of it"),
@@ -112,7 +113,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         "a link carries messages; it decides nothing",
     ),
     ("store", &["telemetry", "config", "ipc", "os"], "adapters are islands"),
-    ("auth", &["link", "telemetry", "config", "ipc", "os"], "adapters are islands"),
+    ("auth", &["fetch", "link", "telemetry", "config", "ipc", "os"], "adapters are islands"),
     ("spawn", &["link", "telemetry", "config", "ipc", "os"], "adapters are islands"),
     (
         "web",
@@ -123,7 +124,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("helper", &["telemetry", "config", "ipc", "os"], "roles never name each other"),
     (
         "proxy",
-        &["channel", "telemetry", "config", "ipc", "os", "broken"],
+        &["fetch", "channel", "telemetry", "config", "ipc", "os", "broken"],
         "roles never name each other",
     ),
     (

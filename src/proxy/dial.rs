@@ -23,7 +23,6 @@ use super::{
     stream::{Backend, probe},
     table::Entry,
     target::{Host, Place, Tls},
-    trust,
 };
 
 /// Why there is no connection.
@@ -101,7 +100,7 @@ async fn settled(
     if tls == Tls::Without {
         return Ok(Backend::Tcp(tcp));
     }
-    let config = shared.upstream_tls.load_full().unwrap_or_else(trust::usual);
+    let config = shared.upstream_tls.load_full().unwrap_or_else(crate::fetch::trust::usual);
     let name = match host() {
         Host::Address(address) => ServerName::from(address),
         Host::Name(name) => ServerName::try_from(String::from(name))

@@ -62,7 +62,6 @@ mod table;
 mod target;
 mod tls;
 mod trailers;
-mod trust;
 mod upgrade;
 mod watched;
 mod workers;

@@ -1,8 +1,7 @@
-//! One request to the authority, one answer: by TLS only, in time, of bounded size. What authorities say in headers and
-//! in pages of errors is made harmless here, before anybody counts with it.
+//! How the authority is asked. What authorities say in headers and in pages of errors is made harmless here, before
+//! anybody counts with it.
 
 use std::{
-    error::Error as StdError,
     pin::Pin,
     sync::{
         Arc,
@@ -12,20 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Request, StatusCode,
-    header::{HOST, RETRY_AFTER, USER_AGENT},
-    uri::Scheme,
-};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
 use jiff::fmt::rfc2822::DateTimeParser;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::ClientConfig;
 use thiserror::Error;
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
-use tokio_rustls::TlsConnector;
+
+use crate::fetch::{Fetch, FetchError, short};
 
 /// Longest wait for an answer. (Shorter where tests play authorities that give none.)
 const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "faults") { 3 } else { 30 });
@@ -34,19 +26,11 @@ const LONGEST: usize = 128 << 10;
 /// Longest wait, in seconds, that it may ask for while an order is under way.
 const MOST_WAIT: u64 = 10;
 
-/// Why there is no answer.
+/// Why there is no answer to go on with.
 #[derive(Debug, Error)]
 enum ClientError {
-    #[error("{0} is no address that begins with https://")]
-    Address(String),
-    #[error("{0} cannot be connected to")]
-    Connect(String, #[source] std::io::Error),
-    #[error("{0} gives no HTTP")]
-    Http(String, #[source] hyper::Error),
-    #[error("{0} does not answer in time")]
-    Silent(String),
-    #[error("the answer of {0} broke off or is too long")]
-    Answer(String, #[source] Box<dyn StdError + Send + Sync>),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     #[error("{0} answered {1}")]
     Status(String, StatusCode),
 }
@@ -60,14 +44,15 @@ impl From<ClientError> for Error {
 /// How the authority is reached.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    trust: Arc<ClientConfig>,
+    fetch: Fetch,
     wait: Arc<AtomicU64>,
 }
 
 impl Client {
     /// Believing whom this says.
     pub(super) fn new(trust: Arc<ClientConfig>) -> Self {
-        Self { trust, wait: Arc::default() }
+        let fetch = Fetch { trust, patience: PATIENCE, longest: LONGEST, plain_to_itself: false };
+        Self { fetch, wait: Arc::default() }
     }
 
     /// The seconds that the authority last asked us to wait, when it refused something.
@@ -76,24 +61,8 @@ impl Client {
     }
 
     async fn ask(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, ClientError> {
-        let uri = request.uri().clone();
-        let wrong = || ClientError::Address(short(&uri.to_string()));
-        if uri.scheme() != Some(&Scheme::HTTPS) {
-            return Err(wrong());
-        }
-        let authority = uri.authority().ok_or_else(wrong)?;
-        let whom = short(authority.as_str());
-        let connecting = connect(&self.trust, authority);
-        let stream =
-            timeout(PATIENCE, connecting).await.map_err(|_| ClientError::Silent(whom.clone()));
-        let stream = stream?.map_err(|error| ClientError::Connect(whom.clone(), error))?;
-        let mut answer = timeout(PATIENCE, exchange(stream, request, authority.as_str()))
-            .await
-            .map_err(|_| ClientError::Silent(whom.clone()))?
-            .map_err(|error| match error {
-                Exchange::Http(error) => ClientError::Http(whom.clone(), error),
-                Exchange::Body(error) => ClientError::Answer(whom.clone(), error),
-            })?;
+        let whom = short(request.uri().authority().map_or("", |authority| authority.as_str()));
+        let mut answer = self.fetch.ask(request).await?;
         let status = answer.status();
         let wait = wait(answer.headers());
         if status.is_client_error() || status.is_server_error() {
@@ -123,45 +92,6 @@ impl HttpClient for Client {
     }
 }
 
-type Stream = tokio_rustls::client::TlsStream<TcpStream>;
-
-async fn connect(trust: &Arc<ClientConfig>, to: &http::uri::Authority) -> std::io::Result<Stream> {
-    let host = to.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let tcp = TcpStream::connect((host.as_str(), to.port_u16().unwrap_or(443))).await?;
-    let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
-    TlsConnector::from(trust.clone()).connect(name, tcp).await
-}
-
-/// Where an exchange broke.
-enum Exchange {
-    Http(hyper::Error),
-    Body(Box<dyn StdError + Send + Sync>),
-}
-
-async fn exchange(
-    stream: Stream,
-    mut request: Request<BodyWrapper<Bytes>>,
-    authority: &str,
-) -> Result<http::Response<Bytes>, Exchange> {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    *request.uri_mut() = path.parse().unwrap_or_default();
-    let headers = request.headers_mut();
-    if let Ok(host) = HeaderValue::from_str(authority) {
-        headers.insert(HOST, host);
-    }
-    let us = concat!("jovis/", env!("CARGO_PKG_VERSION"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(us));
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(Exchange::Http)?;
-    // Ends with us.
-    let mut driven = JoinSet::new();
-    driven.spawn(connection);
-    let answer = sender.send_request(request).await.map_err(Exchange::Http)?;
-    let (parts, body) = answer.into_parts();
-    let body = Limited::new(body, LONGEST).collect().await.map_err(Exchange::Body)?;
-    Ok(http::Response::from_parts(parts, body.to_bytes()))
-}
-
 /// Seconds, or a date (RFC 9110, section 10.2.3).
 fn wait(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -173,13 +103,10 @@ fn wait(headers: &HeaderMap) -> Option<u64> {
     text.parse().ok().or_else(until)
 }
 
-/// So that a line of the log stays one.
-pub(super) fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -194,11 +121,5 @@ mod tests {
         }
         let far = of("Tue, 31 Dec 2999 23:59:59 GMT").unwrap();
         assert!(far > 1_000_000_000, "{far}");
-    }
-
-    #[test]
-    fn what_others_say_fits_into_a_line() {
-        assert_eq!(short("a\nb\u{1b}[31m"), "ab[31m");
-        assert_eq!(short(&"x".repeat(1000)).len(), 300);
     }
 }

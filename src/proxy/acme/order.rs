@@ -17,11 +17,10 @@ use zeroize::Zeroizing;
 use super::{
     Challenges,
     challenges::Met,
-    client::short,
     issue::{self, IssueError},
     rules,
 };
-use crate::{config::sections::AcmeChallenge, telemetry::logs::chain};
+use crate::{config::sections::AcmeChallenge, fetch::short, telemetry::logs::chain};
 
 /// How an order's state is asked for: soon, then ever more seldom, and not for ever. (Less long where tests play
 /// authorities that never come to an end.)

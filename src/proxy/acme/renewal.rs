@@ -19,7 +19,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    client::{Client, short},
+    client::Client,
     order::{self, OrderError},
     rules::{self, Tries},
     store::{Kind, Store},
@@ -30,10 +30,13 @@ use crate::{
         certificate,
         sections::{Acme, AcmeChallenge},
     },
+    fetch::{
+        short,
+        trust::{Trust, TrustError},
+    },
     proxy::{
         drain::{Phase, reached},
         shared::Shared,
-        trust::{Trust, TrustError},
     },
     telemetry::logs::chain,
 };

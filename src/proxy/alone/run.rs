@@ -28,8 +28,9 @@ use super::{
 };
 use crate::{
     config::sections::{self, Log},
+    fetch::trust::Trust,
     os::process,
-    proxy::{activity::now_ms, drain::Phase, settings::Settings, shared::Shared, trust::Trust},
+    proxy::{activity::now_ms, drain::Phase, settings::Settings, shared::Shared},
     telemetry::logs::{self, Output},
 };
 

@@ -12,7 +12,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use super::files;
-use crate::proxy::trust;
+use crate::fetch::trust;
 
 /// What is offered: versions and suites.
 #[derive(Debug, Clone, Default)]

@@ -29,7 +29,7 @@ const SYSTEM_ROOTS: [&str; 4] = [
 
 /// Why no TLS to backends can be set up.
 #[derive(Debug, ThisError)]
-pub(super) enum TrustError {
+pub(crate) enum TrustError {
     /// A file of certificates.
     #[error("certificates not readable")]
     Certificates(#[source] pem::Error),
@@ -45,7 +45,7 @@ pub(super) enum TrustError {
 }
 
 /// Trusting what the system trusts, and nobody in particular.
-pub(super) fn usual() -> Arc<ClientConfig> {
+pub(crate) fn usual() -> Arc<ClientConfig> {
     static USUAL: LazyLock<Arc<ClientConfig>> =
         LazyLock::new(|| Arc::new(trusting(system_roots()).with_no_client_auth()));
     USUAL.clone()
@@ -53,13 +53,13 @@ pub(super) fn usual() -> Arc<ClientConfig> {
 
 /// How backends are believed to be who they say, and how we say who we are.
 #[derive(Debug, Default)]
-pub(super) struct Trust {
+pub(crate) struct Trust {
     /// Authorities as PEM; empty: those of the system.
-    pub(super) authorities: Vec<u8>,
+    pub(crate) authorities: Vec<u8>,
     /// Our certificate chain and its key as PEM, if they ask for one.
-    pub(super) identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    pub(crate) identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     /// Believe everybody.
-    pub(super) unverified: bool,
+    pub(crate) unverified: bool,
 }
 
 impl Trust {
@@ -68,7 +68,7 @@ impl Trust {
     /// # Errors
     ///
     /// What is wrong with the certificates or the key.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let roots = if self.authorities.is_empty() {
             system_roots()
         } else {
@@ -94,7 +94,7 @@ impl Trust {
 }
 
 /// The certificates of a PEM file as authorities.
-pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, TrustError> {
+pub(crate) fn authorities(pem: &[u8]) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     for one in all.map_err(TrustError::Certificates)? {
