@@ -39,7 +39,7 @@ impl Password for Dummy {
             if !wanted.is_empty() && !bool::from(wanted.ct_eq(given)) {
                 return Err(LoginError::Refused("wrong password".to_owned()));
             }
-            Ok(Identity { name: credentials.username.clone(), admin: None, user_info: None })
+            Ok(Identity::named(credentials.username.clone()))
         })
     }
 }

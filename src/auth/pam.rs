@@ -75,7 +75,7 @@ impl Password for Pam {
 
 fn judge(verdict: Verdict) -> Result<Identity, LoginError> {
     match verdict {
-        Verdict::Accepted { user } => Ok(Identity { name: user, admin: None, user_info: None }),
+        Verdict::Accepted { user } => Ok(Identity::named(user)),
         Verdict::Refused { step, code, text } => {
             Err(LoginError::Refused(format!("{step}: {text} (code {code})")))
         }

@@ -16,14 +16,16 @@ use serde_json::Value;
 use super::{
     change,
     sections::{
-        Certificate, Choice, Config, CustomScope, Dummy, Image, LoadGroup, Local, Number, Offer,
-        OtherAuth, Pam, Profile, ProfileOption, Role, Service, Simple, Text,
+        Certificate, Choice, Config, CustomScope, Dummy, GitHub, Image, LoadGroup, Local, Number,
+        Offer, Oidc, OtherAuth, Pam, Profile, ProfileOption, Role, Service, Simple, Text,
     },
 };
 
 /// Settings whose values are never shown.
 pub const SECRETS: &[&str] = &[
     "auth.class.Dummy.password",
+    "auth.class.GitHub.client_secret",
+    "auth.class.Oidc.client_secret",
     "auth.others.class",
     "spawner.environment",
     "spawner.profiles.overrides.environment",
@@ -76,6 +78,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         include_str!("sections/proxy.rs"),
         include_str!("sections/acme.rs"),
         include_str!("sections/auth.rs"),
+        include_str!("sections/providers.rs"),
         include_str!("sections/spawner.rs"),
         include_str!("../../actors/src/domain/profile.rs"),
         include_str!("sections/roles.rs"),
@@ -230,7 +233,7 @@ macro_rules! defaults {
 #[rustfmt::skip]
 fn default_of(kind: &str) -> Value {
     defaults!(
-        kind, Pam, Dummy, OtherAuth, Local, Simple, Role, Service, LoadGroup, CustomScope,
+        kind, Pam, Dummy, GitHub, Oidc, OtherAuth, Local, Simple, Role, Service, LoadGroup, CustomScope,
         Profile, ProfileOption, Choice, Number, Text, Image, Offer, Certificate
     )
 }
@@ -483,8 +486,12 @@ mod tests {
         }
         for one in settings() {
             assert!(one.doc.len() > 8, "{}", one.path);
-            let optional =
-                ["shutdown.servers", "auth.allow_existing_users", "hub.cookie_host_prefix_enabled"];
+            let optional = [
+                "shutdown.servers",
+                "auth.allow_existing_users",
+                "auth.refresh_pre_spawn",
+                "hub.cookie_host_prefix_enabled",
+            ];
             let optional = optional.contains(&one.path.as_str());
             assert_eq!(one.default == "None", optional, "{}", one.path);
         }

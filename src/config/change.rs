@@ -129,6 +129,35 @@ const TABLE: &[(&str, Class)] = &[
     ("auth.class.Pam.concurrency", Live),
     ("auth.class.Dummy.password", Live),
     ("auth.class.Dummy.allow_remote", Live),
+    ("auth.class.GitHub.client_id", Live),
+    ("auth.class.GitHub.client_secret", Live),
+    ("auth.class.GitHub.oauth_callback_url", Live),
+    ("auth.class.GitHub.github_url", Live),
+    ("auth.class.GitHub.github_api_url", Live),
+    ("auth.class.GitHub.allowed_organizations", Live),
+    ("auth.class.GitHub.scope", Live),
+    ("auth.class.GitHub.login_service", Live),
+    ("auth.class.GitHub.ca_file", Live),
+    ("auth.class.GitHub.timeout", Live),
+    ("auth.class.Oidc.issuer", Live),
+    ("auth.class.Oidc.client_id", Live),
+    ("auth.class.Oidc.client_secret", Live),
+    ("auth.class.Oidc.oauth_callback_url", Live),
+    ("auth.class.Oidc.scope", Live),
+    ("auth.class.Oidc.username_template", Live),
+    ("auth.class.Oidc.username_suffix", Live),
+    ("auth.class.Oidc.groups_claim", Live),
+    ("auth.class.Oidc.required_claims", Live),
+    ("auth.class.Oidc.require_verified_email", Live),
+    ("auth.class.Oidc.userinfo", Live),
+    ("auth.class.Oidc.max_age", Live),
+    ("auth.class.Oidc.acr_values", Live),
+    ("auth.class.Oidc.algorithms", Live),
+    ("auth.class.Oidc.extra_authorize_params", Live),
+    ("auth.class.Oidc.logout_redirect_url", Live),
+    ("auth.class.Oidc.login_service", Live),
+    ("auth.class.Oidc.ca_file", Live),
+    ("auth.class.Oidc.timeout", Live),
     ("auth.others", Live),
     ("auth.auto_login", Live),
     ("auth.custom_html", Live),
@@ -137,6 +166,13 @@ const TABLE: &[(&str, Class)] = &[
     ("auth.allow_existing_users", Live),
     ("auth.blocked_users", Live),
     ("auth.admin_users", Live),
+    ("auth.manage_groups", Live),
+    ("auth.allowed_groups", Live),
+    ("auth.admin_groups", Live),
+    ("auth.enable_auth_state", Live),
+    ("auth.auth_refresh_age", Live),
+    ("auth.refresh_pre_spawn", Live),
+    ("auth.auth_refresh_grace", Live),
     ("auth.username_map", Live),
     ("auth.create_system_users", Never),
     ("spawner.class", NextStart),
@@ -262,6 +298,12 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
     if path.starts_with("auth.class.Dummy") {
         old.auth.class = AuthClass::Dummy(Dummy::default());
     }
+    if path.starts_with("auth.class.GitHub") {
+        old.auth.class = AuthClass::GitHub(Default::default());
+    }
+    if path.starts_with("auth.class.Oidc") {
+        old.auth.class = AuthClass::Oidc(Default::default());
+    }
     if path.starts_with("spawner.class.Simple") {
         old.spawner.class = SpawnerClass::Simple(Simple::default());
     }
@@ -292,6 +334,9 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
         Value::Object(_) if path == "auth.class" => serde_json::json!({"Dummy": Dummy::default()}),
         Value::Object(_) if path == "spawner.class" => {
             serde_json::json!({"Simple": Simple::default()})
+        }
+        Value::Object(_) if path == "auth.class.Oidc.required_claims" => {
+            serde_json::json!({"x": ["y"]})
         }
         Value::Object(_) => serde_json::json!({"x": "y"}),
     };

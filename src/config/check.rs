@@ -21,6 +21,7 @@ mod network;
 mod pages;
 mod people;
 mod profiles;
+mod providers;
 mod roles;
 mod services;
 mod site;
@@ -58,7 +59,7 @@ impl fmt::Display for Finding {
         };
         write!(f, "{severity}: {}: {}", self.path, self.words)?;
         match self.source {
-            Source::CommandLine(_) => write!(f, " ({})", self.source),
+            Source::CommandLine(_) | Source::Variable(_) => write!(f, " ({})", self.source),
             Source::Default | Source::File { .. } => Ok(()),
         }
     }

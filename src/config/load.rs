@@ -4,7 +4,7 @@
 //! line with a caret; where a value may be secret, neither it nor its line is shown.
 
 use std::{
-    fmt,
+    env, fmt,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::{
     catalogue,
+    environment::{self, Taken},
     outline::{self, Place},
     sections::Config,
 };
@@ -50,6 +51,8 @@ pub enum Source {
     },
     /// This option.
     CommandLine(&'static str),
+    /// This variable.
+    Variable(&'static str),
 }
 
 impl fmt::Display for Source {
@@ -58,6 +61,7 @@ impl fmt::Display for Source {
             Self::Default => f.write_str("default"),
             Self::File { line, column } => write!(f, "file, {line}:{column}"),
             Self::CommandLine(option) => write!(f, "command line, {option}"),
+            Self::Variable(name) => write!(f, "variable {name}"),
         }
     }
 }
@@ -73,6 +77,8 @@ pub struct Effective {
     pub places: Vec<Place>,
     /// The command line's part, kept for the next reading of the file.
     pub overrides: Vec<Override>,
+    /// What the environment filled in.
+    pub environment: Vec<Taken>,
 }
 
 impl Effective {
@@ -80,6 +86,9 @@ impl Effective {
     pub fn source(&self, path: &str) -> Source {
         if let Some(given) = self.overrides.iter().rev().find(|one| one.path == path) {
             return Source::CommandLine(given.option);
+        }
+        if let Some(taken) = self.environment.iter().find(|one| one.path == path) {
+            return Source::Variable(taken.variable);
         }
         self.place(path)
             .map_or(Source::Default, |at| Source::File { line: at.line, column: at.column })
@@ -210,12 +219,14 @@ pub fn load(named: Option<&Path>, overrides: &[Override]) -> Result<Effective, L
         Some(text) => parse(text).map_err(faults)?,
         None => (Config::default(), Vec::new()),
     };
-    let config = overlay(config, overrides).map_err(faults)?;
+    let mut config = overlay(config, overrides).map_err(faults)?;
+    let environment = environment::fill(&mut config, |name| env::var(name).ok());
     Ok(Effective {
         config,
         file: text.map(|_| path.to_owned()),
         places,
         overrides: overrides.to_vec(),
+        environment,
     })
 }
 
@@ -334,7 +345,13 @@ fn unknown(text: &str, places: &[Place], at: &Place) -> Option<Fault> {
     let elsewhere = catalogue::settings()
         .iter()
         .find(|one| one.path.rsplit('.').next() == Some(name) || one.aliases.contains(&name));
-    if let Some(other) = elsewhere {
+    // A letter too many or too few is likelier than the right name in the wrong place.
+    let slip = siblings.iter().find(|it| {
+        it.len().abs_diff(name.len()) == 1 && (it.starts_with(name) || name.starts_with(**it))
+    });
+    if let Some(near) = slip {
+        words.push_str(&format!("; did you mean `{near}`?"));
+    } else if let Some(other) = elsewhere {
         words.push_str(&format!("; it stands in `{}`", other.path));
     } else if let Some(near) = nearest(name, &siblings) {
         words.push_str(&format!("; did you mean `{near}`?"));
@@ -426,17 +443,8 @@ fn kind_of(code: &ron::Error) -> String {
 }
 
 /// Authenticators and spawners that are meant to come.
-const PLANNED: &[&str] = &[
-    "GitHub",
-    "Google",
-    "Oidc",
-    "OAuth",
-    "Ldap",
-    "SharedPassword",
-    "Docker",
-    "Kubernetes",
-    "Slurm",
-];
+const PLANNED: &[&str] =
+    &["Google", "OAuth", "Ldap", "SharedPassword", "Docker", "Kubernetes", "Slurm"];
 
 /// The line, unless some of it may belong to a secret.
 fn excerpt(text: &str, places: &[Place], line: usize) -> Option<String> {

@@ -26,6 +26,7 @@ pub mod catalogue;
 pub mod certificate;
 pub mod change;
 pub mod check;
+pub mod environment;
 pub mod legacy;
 pub mod load;
 pub mod look;

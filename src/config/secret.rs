@@ -15,6 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
 use jovis_actors::domain::Secret;
 use nix::{
     fcntl::{OFlag, openat, renameat},
@@ -35,6 +39,10 @@ pub const COOKIE_VARIABLE: &str = "JPY_COOKIE_SECRET";
 pub const PROXY_TOKEN: &str = "proxy_auth_token";
 /// The variable that goes before the file.
 pub const PROXY_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
+/// The variable with the keys for what is kept about people, the first of them for writing.
+pub const CRYPT_VARIABLE: &str = "JUPYTERHUB_CRYPT_KEY";
+/// Bytes of a key for sealing.
+pub const KEY: usize = 32;
 /// Bytes of a secret we make.
 const FRESH: usize = 32;
 /// Fewest bytes we accept.
@@ -53,6 +61,11 @@ pub enum SecretError {
         "a token has at least {FEWEST} letters, digits and signs, and no blanks; make one with `openssl rand -hex 32`"
     )]
     NotToken,
+    /// Not 32 bytes.
+    #[error(
+        "a key has 32 bytes, as 64 hexadecimal digits or in base64; make one with `openssl rand -hex 32`"
+    )]
+    NotKey,
     /// Too short to be one.
     #[error("it has fewer than {FEWEST} bytes; make one with `openssl rand -hex 32`")]
     Short,
@@ -248,6 +261,26 @@ fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> SecretE
     move |source| SecretError::Io { path, doing, source }
 }
 
+/// Keys for sealing, with `;` between them: each 64 hexadecimal digits, or base64 of 32 bytes.
+/// (`spec/auth-and-spawn.md` 9.)
+///
+/// # Errors
+///
+/// One is something else, or there is none.
+pub fn crypt_keys(text: &str) -> Result<Vec<Secret<Vec<u8>>>, SecretError> {
+    let key = |text: &str| {
+        let bytes = from_hex(text).ok().filter(|bytes| bytes.reveal().len() == KEY).or_else(|| {
+            let engines = [STANDARD, URL_SAFE];
+            let bytes = engines.iter().find_map(|engine| engine.decode(text).ok())?;
+            (bytes.len() == KEY).then(|| Secret::new(bytes))
+        });
+        bytes.ok_or(SecretError::NotKey)
+    };
+    let texts = text.split(';').map(str::trim).filter(|text| !text.is_empty());
+    let keys: Vec<_> = texts.map(key).collect::<Result<_, _>>()?;
+    if keys.is_empty() { Err(SecretError::NotKey) } else { Ok(keys) }
+}
+
 /// Bytes from hex digits; blanks at the ends do not matter.
 ///
 /// # Errors
@@ -413,6 +446,17 @@ mod tests {
             read_or_make(open.as_fd(), Path::new("second")),
             Err(SecretError::Odd(_))
         ));
+    }
+
+    #[test]
+    fn keys_are_read_in_their_order() {
+        let (hex, base64) = ("ab".repeat(32), STANDARD.encode([7; 32]));
+        let keys = crypt_keys(&format!(" {hex}; {base64};")).unwrap();
+        assert_eq!(keys[0].reveal(), &vec![0xab; 32]);
+        assert_eq!((keys[1].reveal(), keys.len()), (&vec![7; 32], 2));
+        for bad in ["", ";", "abcd", &"ab".repeat(33), &format!("{hex};x")] {
+            assert!(crypt_keys(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

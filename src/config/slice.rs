@@ -37,6 +37,9 @@ pub struct HubSlice {
     pub extra_routes: BTreeMap<String, String>,
     /// The key that signs cookies.
     pub cookie_secret: Secret<Vec<u8>>,
+    /// Seal what is kept about people, the first for writing; none where nothing is kept.
+    #[serde(default)]
+    pub crypt_keys: Vec<Secret<Vec<u8>>>,
     /// Where servers reach the API: `http://127.0.0.1:8081/hub/api` (the port as it was bound).
     pub api_url: String,
     /// Is the public side TLS? (Cookies are `Secure` then.)
@@ -111,11 +114,20 @@ impl HubSlice {
             log: config.log.clone(),
             extra_routes: config.proxy.extra_routes.clone(),
             cookie_secret,
+            crypt_keys: Vec::new(),
             api_url,
             tls: config.is_tls(),
             privileged,
             cookies: OnceLock::new(),
         }
+    }
+
+    /// With these keys, if anything is to be sealed.
+    pub fn with_crypt_keys(mut self, keys: &[Secret<Vec<u8>>]) -> Self {
+        if self.auth.enable_auth_state {
+            self.crypt_keys = keys.to_vec();
+        }
+        self
     }
 
     /// Under which addresses the site is known.
@@ -216,6 +228,7 @@ impl ToWire for HubSlice {
             log: &'a sections::Log,
             extra_routes: &'a BTreeMap<String, String>,
             cookie_secret: &'a [u8],
+            crypt_keys: Vec<&'a [u8]>,
             api_url: &'a str,
             tls: bool,
             privileged: bool,
@@ -231,6 +244,7 @@ impl ToWire for HubSlice {
             log: &self.log,
             extra_routes: &self.extra_routes,
             cookie_secret: self.cookie_secret.reveal(),
+            crypt_keys: self.crypt_keys.iter().map(|key| key.reveal().as_slice()).collect(),
             api_url: &self.api_url,
             tls: self.tls,
             privileged: self.privileged,

@@ -187,7 +187,8 @@ mod tests {
         let asks = |text: &str, plain_to_itself| {
             Fetch { plain_to_itself, ..fetch() }.is_allowed(&text.parse().unwrap())
         };
-        for good in ["https://idp.test/x", "http://127.0.0.1:99", "http://[::1]/", "http://LocalHost"]
+        for good in
+            ["https://idp.test/x", "http://127.0.0.1:99", "http://[::1]/", "http://LocalHost"]
         {
             assert!(asks(good, true), "{good}");
         }
@@ -228,7 +229,8 @@ mod tests {
     async fn an_answer_is_whole_or_none() {
         let ok = ask("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
         assert_eq!(ok.body().as_ref(), b"ok");
-        let moved = "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n";
+        let moved =
+            "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(ask(moved).await.unwrap().status(), 302);
         let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n{}", "x".repeat(1001));
         assert!(matches!(ask(&long).await, Err(FetchError::Answer(..))));
@@ -240,7 +242,8 @@ mod tests {
 
     #[tokio::test]
     async fn errors_show_no_secret() {
-        let request = Request::get("http://idp.test/token?code=hunter2").body(Empty::<Bytes>::new());
+        let request =
+            Request::get("http://idp.test/token?code=hunter2").body(Empty::<Bytes>::new());
         let error = fetch().ask(request.unwrap()).await.unwrap_err();
         assert!(!format!("{error}{error:?}").contains("hunter2"), "{error:?}");
     }

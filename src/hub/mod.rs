@@ -15,6 +15,7 @@ mod services;
 pub mod settings;
 mod sync;
 pub mod threads;
+mod vault;
 pub mod world;
 
 pub use boot::{main, trial};

@@ -11,11 +11,13 @@ use jovis_actors::{
     domain::{Scope, Username, role::SERVER},
     janitor,
     logins::{self, Rules},
+    ports::Vault,
     routes, spawner, spawners, store,
     tree::Settings,
 };
 use tracing::{info, warn};
 
+use super::vault::Sealed;
 use crate::config::{
     sections::{self, AuthClass},
     site,
@@ -30,6 +32,12 @@ const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Checks at once where the authenticator sets no limit of its own.
 const CHECKS: usize = 16;
+
+/// Answers of a provider that one sign-in may need, each within its own limit.
+const ANSWERS: u32 = 4;
+
+/// Sign-ins at providers at once: they wait, and cost little.
+const PROVIDERS: usize = 128;
 
 /// How the actors are to behave, from the first slice. Keep a clone: [`apply`] changes its live part later.
 pub fn first(slice: &HubSlice) -> Settings {
@@ -57,14 +65,32 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
         waiting: slice.hub.spawn_queue_limit,
     };
     settings.limits.store(limits.into());
-    let (limit, concurrency) = match slice.auth.pam() {
-        Some(pam) => (pam.timeout.duration() + GRACE, pam.concurrency.into()),
-        None => (GRACE, CHECKS),
+    let (limit, concurrency) = checks(&slice.auth);
+    let vault = Sealed::new(&slice.crypt_keys).filter(|_| slice.auth.enable_auth_state);
+    let logins = logins::Settings {
+        rules: rules(&slice.auth),
+        limit,
+        concurrency,
+        vault: vault.map(|vault| Arc::new(vault) as Arc<dyn Vault>),
+        refresh_age: slice.auth.auth_refresh_age.duration(),
+        refresh_grace: slice.auth.auth_refresh_grace.duration(),
     };
-    let logins = logins::Settings { rules: rules(&slice.auth), limit, concurrency };
     settings.logins.store(logins.into());
     settings.routes.fixed.store(site::extra_routes(&slice.extra_routes).into());
     settings.activity_resolution.store(slice.hub.activity_resolution.duration().into());
+}
+
+/// How long a check may take, and how many there are at once: as much as the most patient way needs.
+fn checks(auth: &sections::Auth) -> (Duration, usize) {
+    let each = auth.classes().map(|class| match class {
+        AuthClass::Pam(pam) => (pam.timeout.duration(), pam.concurrency.into()),
+        AuthClass::GitHub(github) => (github.timeout.duration() * ANSWERS, PROVIDERS),
+        AuthClass::Oidc(oidc) => (oidc.timeout.duration() * ANSWERS, PROVIDERS),
+        AuthClass::Dummy(_) => (Duration::ZERO, CHECKS),
+    });
+    let most =
+        each.fold((Duration::ZERO, 1), |one, other| (one.0.max(other.0), one.1.max(other.1)));
+    (most.0 + GRACE, most.1)
 }
 
 fn spawner(slice: &HubSlice) -> spawner::Settings {
@@ -124,12 +150,15 @@ fn rules(auth: &sections::Auth) -> Rules {
     };
     let lowered = |(name, to): (&String, &String)| (name.to_lowercase(), to.clone());
     let rules = Rules {
-        open: auth.classes().all(|class| matches!(class, AuthClass::Pam(_) | AuthClass::Dummy(_))),
+        open: auth.is_open(),
         allow_all: auth.allow_all,
         allowed_users: names(&auth.allowed_users, "auth.allowed_users"),
         allow_existing_users: auth.allow_existing_users,
         blocked_users: names(&auth.blocked_users, "auth.blocked_users"),
         admin_users: names(&auth.admin_users, "auth.admin_users"),
+        manage_groups: auth.manage_groups,
+        allowed_groups: auth.allowed_groups.clone(),
+        admin_groups: auth.admin_groups.clone(),
         username_map: auth.username_map.iter().map(lowered).collect::<BTreeMap<_, _>>(),
     };
     if rules.open && !rules.any() {

@@ -323,7 +323,8 @@ impl Root {
         let wire = match kind {
             Kind::Hub => {
                 let (key, url) = (secrets.cookie_secret.clone(), api_url.to_owned());
-                HubSlice::new(config, key, url, self.setting.we.privileged).to_wire()
+                let slice = HubSlice::new(config, key, url, self.setting.we.privileged);
+                slice.with_crypt_keys(&secrets.crypt_keys).to_wire()
             }
             Kind::Proxy => {
                 let socket = self.sockets.inner_path.to_string_lossy().into_owned();

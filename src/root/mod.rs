@@ -66,6 +66,8 @@ struct Secrets {
     cookie_secret: Secret<Vec<u8>>,
     /// Certificate and key; none: no TLS. The proxy's.
     tls: Option<Tls>,
+    /// Seal what is kept about people, the first for writing. The hub's.
+    crypt_keys: Vec<Secret<Vec<u8>>>,
     /// Opens the proxy's REST API, if there is one. The proxy's.
     proxy_token: Option<Secret<String>>,
 }
@@ -76,7 +78,10 @@ impl Secrets {
         let cookie_secret = secret::cookie_secret(variable.as_deref(), &config.hub, state)?;
         let variable = env::var_os(secret::PROXY_VARIABLE);
         let proxy_token = secret::proxy_token(variable.as_deref(), &config.hub, state)?;
-        Ok(Self { cookie_secret, tls: secret::tls(config)?, proxy_token })
+        let variable = env::var(secret::CRYPT_VARIABLE).ok();
+        let crypt_keys = variable.as_deref().map(secret::crypt_keys).transpose()?;
+        let crypt_keys = crypt_keys.unwrap_or_default();
+        Ok(Self { cookie_secret, crypt_keys, tls: secret::tls(config)?, proxy_token })
     }
 }
 

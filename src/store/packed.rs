@@ -129,7 +129,9 @@ pub(super) fn encode(write: &Write, out: &mut Vec<u8>) -> Result<bool, BadRecord
         | Write::Announcement(_)
         | Write::AnnouncementGone
         | Write::Maintenance(_)
-        | Write::MaintenanceGone => return Ok(false),
+        | Write::MaintenanceGone
+        | Write::External(_)
+        | Write::ExternalGone(_) => return Ok(false),
     }
     Ok(true)
 }

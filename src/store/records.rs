@@ -151,6 +151,8 @@ pub(super) fn place(write: &Write) -> Place {
         Write::AnnouncementGone => (vec![12], true),
         Write::Maintenance(_) => (vec![13], false),
         Write::MaintenanceGone => (vec![13], true),
+        Write::External(it) => (number(14, it.user.0), false),
+        Write::ExternalGone(user) => (number(14, user.0), true),
     };
     Place { key, gone }
 }
@@ -182,7 +184,9 @@ pub(super) fn id_used(write: &Write) -> u64 {
         | Write::Announcement(_)
         | Write::AnnouncementGone
         | Write::Maintenance(_)
-        | Write::MaintenanceGone => 0,
+        | Write::MaintenanceGone
+        | Write::External(_)
+        | Write::ExternalGone(_) => 0,
     }
 }
 
@@ -250,7 +254,7 @@ mod tests {
         }
         let mut keys: Vec<_> = places.iter().map(|it| it.key.clone()).collect();
         keys.dedup();
-        assert_eq!(keys.len(), 13);
+        assert_eq!(keys.len(), 14);
         assert!(keys.iter().all(|key| key[0] != 0));
     }
 }

@@ -12,9 +12,9 @@ use std::{
 
 use jovis_actors::{
     domain::{
-        ClientId, Group, GroupId, GroupName, Moment, OAuthClient, OAuthCode, Owner, Scope, Server,
-        ServerKey, ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId, ShareKey,
-        SharedWith, Token, TokenHash, TokenId, User, UserId, Username,
+        ClientId, External, Group, GroupId, GroupName, Moment, OAuthClient, OAuthCode, Owner,
+        Scope, Server, ServerKey, ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId,
+        ShareKey, SharedWith, Subject, Token, TokenHash, TokenId, User, UserId, Username,
         notice::{Announcement, Drain, Drained, Level, Maintenance},
         oauth::ClientOf,
     },
@@ -181,6 +181,14 @@ pub(super) fn one_of_each() -> Vec<Write> {
             since: Moment(8),
         })),
         Write::MaintenanceGone,
+        Write::External(Arc::new(External {
+            user: UserId(1),
+            subjects: vec![Subject { issuer: "https://idp".to_owned(), id: "17".to_owned() }],
+            way: String::new(),
+            kept: Some("1.sealed".to_owned()),
+            checked: Moment(9),
+        })),
+        Write::ExternalGone(UserId(1)),
     ]
 }
 

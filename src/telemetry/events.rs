@@ -165,6 +165,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("version", "the version of the messages between processes"),
     ("waiting", "how many wait"),
     ("was", "the version of jovis that ran before"),
+    ("way", "by which of several ways to sign in; empty: the first"),
     ("what", "which thing"),
     ("why", "the reason of a refusal, in words"),
     ("workers", "how many threads serve"),

@@ -85,6 +85,8 @@ pub(super) const COUNTED: &[Counted] = {
         ("spawner actor panicked", &RESTARTS, &[("actor", Is("spawner"))]),
         ("user signed in", &LOGINS, &[("outcome", Is("success"))]),
         ("password refused", &LOGINS, &[("outcome", Is("refused"))]),
+        ("provider refused", &LOGINS, &[("outcome", Is("refused"))]),
+        ("name taken", &LOGINS, &[("outcome", Is("refused"))]),
         ("name invalid", &LOGINS, &[("outcome", Is("refused"))]),
         ("user blocked", &LOGINS, &[("outcome", Is("not allowed"))]),
         ("user not allowed", &LOGINS, &[("outcome", Is("not allowed"))]),

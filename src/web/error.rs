@@ -297,7 +297,7 @@ impl From<Quarantined> for Error {
 impl From<SignInRefused> for Error {
     fn from(why: SignInRefused) -> Self {
         match why {
-            SignInRefused::Refused => Self::forbidden(why),
+            SignInRefused::Refused | SignInRefused::NotAllowed { .. } => Self::forbidden(why),
             SignInRefused::Throttled { retry_after } => {
                 Self::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after.as_secs())
             }

@@ -41,6 +41,11 @@ impl Cookies {
         self.0.iter().filter(move |(which, _)| which == name).map(|(_, value)| value.as_str())
     }
 
+    /// The names that begin so.
+    pub(crate) fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().map(|(name, _)| name.as_str()).filter(move |name| name.starts_with(prefix))
+    }
+
     /// Is there one?
     pub(crate) fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()

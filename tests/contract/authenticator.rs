@@ -215,7 +215,7 @@ impl World for Scripted {
 
 #[tokio::test]
 async fn the_scripted_authenticator_keeps_the_contract() {
-    let alice = Identity { name: "alice".to_owned(), admin: None, user_info: None };
+    let alice = Identity::named("alice".to_owned());
     let scripted = ScriptedAuthenticator::default()
         .with_identity("ALICE", "pass word ü", alice)
         .with("bob", "b");

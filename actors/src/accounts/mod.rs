@@ -3,7 +3,8 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | [`users`] | signing in and out; users made, changed and deleted |
+//! | [`arrivals`] | signing in: who is it, here |
+//! | [`users`] | signing out; users made, changed and deleted |
 //! | [`roster`] | who is found: in which state, by what name, in which order |
 //! | [`groups`] | groups made, filled, described and deleted |
 //! | [`tokens`] | API tokens: issue, revoke, delete what has expired |
@@ -19,6 +20,7 @@
 use crate::store::Write;
 
 pub mod access;
+pub mod arrivals;
 pub mod groups;
 pub mod named;
 pub mod notices;
@@ -32,6 +34,7 @@ pub mod sync;
 pub mod tokens;
 pub mod users;
 
+pub use arrivals::{ArrivalRefused, Arrived, MOST_GROUPS, Outside, sign_in};
 pub use groups::{
     GroupRefused, add_members, create_groups, delete_group, remove_members, set_properties,
 };
@@ -66,7 +69,7 @@ pub use tokens::{
 };
 pub use users::{
     MOST_USERS, NewUser, UserChange, UserRefused, change_user, create_user, create_users,
-    delete_user, sign_in, sign_out,
+    delete_user, sign_out,
 };
 
 /// What a decision yields: writes for the journal, and an answer for the caller.

@@ -40,7 +40,8 @@ fn apply<T, E: std::fmt::Debug>(image: &mut Image, decided: Decided<T, E>) -> T 
 }
 
 fn join(image: &mut Image, text: &str, admin: bool) -> Arc<User> {
-    let decided = sign_in(image, &name(text), Some(admin), None, format!("{text}'s"), NOW);
+    let who = Arrived { admin: Some(admin), ..Arrived::named(name(text), format!("{text}'s")) };
+    let decided = sign_in(image, &who, NOW);
     apply(image, decided)
 }
 
@@ -124,19 +125,20 @@ fn bob_with_code() -> (Image, Arc<User>) {
 fn signing_in_changes_what_the_authenticator_said_and_nothing_else() {
     let mut image = Image::default();
     let info = Some(serde_json::json!({"mail": "b@x"}));
-    let first = sign_in(&image, &name("bob"), None, info.clone(), "one".to_owned(), NOW);
+    let by = |cookie: &str| Arrived::named(name("bob"), cookie.to_owned());
+    let first = sign_in(&image, &Arrived { info: info.clone(), ..by("one") }, NOW);
     let bob = apply(&mut image, first);
     assert_eq!((bob.admin, bob.last_activity, bob.created), (false, None, NOW));
 
-    let (writes, same) = sign_in(&image, &name("bob"), None, None, "two".to_owned(), NOW).unwrap();
+    let (writes, same) = sign_in(&image, &by("two"), NOW).unwrap();
     assert!(writes.is_empty(), "nothing new is nothing to write");
     assert_eq!((&same.cookie_id[..], &same.user_info), ("one", &info));
 
-    let promoted = sign_in(&image, &name("bob"), Some(true), None, "three".to_owned(), NOW);
+    let promoted = sign_in(&image, &Arrived { admin: Some(true), ..by("three") }, NOW);
     let promoted = apply(&mut image, promoted);
     assert!(promoted.admin);
     assert_eq!(promoted.id, bob.id);
-    let (writes, kept) = sign_in(&image, &name("bob"), None, None, String::new(), NOW).unwrap();
+    let (writes, kept) = sign_in(&image, &by(""), NOW).unwrap();
     assert!(writes.is_empty() && kept.admin);
 }
 

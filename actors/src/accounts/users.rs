@@ -47,32 +47,6 @@ pub enum UserRefused {
     NotAdmin,
 }
 
-/// A user after signing in: made if new, admin and user_info set where the authenticator said so. `cookie_id` is used
-/// for a new user only: signing in does not end sessions elsewhere.
-pub fn sign_in(
-    image: &Image,
-    name: &Username,
-    admin: Option<bool>,
-    info: Option<serde_json::Value>,
-    cookie_id: String,
-    now: Moment,
-) -> Decided<Arc<User>, Infallible> {
-    let Some(known) = image.user_named(name.as_str()) else {
-        let id = image.next_id();
-        let new = NewUser { name: name.clone(), cookie_id };
-        let user = Arc::new(User { user_info: info, ..made(id, new, admin.unwrap_or(false), now) });
-        return Ok((vec![Write::IdsUsed(id), Write::User(user.clone())], user));
-    };
-    let mut user = User::clone(known);
-    user.admin = admin.unwrap_or(user.admin);
-    user.user_info = info.or(user.user_info);
-    if user == **known {
-        return Ok((Vec::new(), known.clone()));
-    }
-    let user = Arc::new(user);
-    Ok((vec![Write::User(user.clone())], user))
-}
-
 /// Ends all tokens of this user that were given in this browser session, and codes not exchanged yet; for the life of a
 /// code none is given there any more.
 pub fn sign_out(
@@ -102,7 +76,7 @@ pub struct NewUser {
     pub cookie_id: String,
 }
 
-fn made(id: u64, new: NewUser, admin: bool, now: Moment) -> User {
+pub(super) fn made(id: u64, new: NewUser, admin: bool, now: Moment) -> User {
     User {
         id: UserId(id),
         name: new.name,
@@ -214,6 +188,7 @@ pub fn delete_user(image: &Image, id: UserId) -> Decided<(), UserRefused> {
     writes.extend(codes.map(|code| Write::CodeGone(code.hash)));
     writes.extend(image.groups_of(id).map(|group| Write::MemberGone(group.id, id)));
     writes.extend(shares::end_of_user(image, id));
+    writes.extend(image.external(id).map(|_| Write::ExternalGone(id)));
     writes.push(Write::UserGone(id));
     Ok((writes, ()))
 }

@@ -1,5 +1,6 @@
 //! Values and pure rules. No actix, no async, no serde names of the web; once a value exists it is valid.
 
+pub mod external;
 pub mod facts;
 pub mod group;
 pub mod hosts;
@@ -23,6 +24,7 @@ pub mod token;
 pub mod user;
 pub mod wire;
 
+pub use external::{External, Subject};
 pub use facts::Facts;
 pub use group::{Group, GroupId};
 pub use hosts::Hosts;

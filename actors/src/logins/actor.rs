@@ -13,19 +13,20 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use actix::{ActorFutureExt, Context, ResponseActFuture, WrapFuture, fut};
 use arc_swap::ArcSwap;
 use tokio::{sync::Semaphore, time::timeout};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
-    allow::{Denied, Rules},
+    allow::Rules,
+    enter,
     messages::{Arrival, Attempt, SignInRefused},
     throttle::Throttle,
+    verdict,
     ways::{self, Way, Ways},
 };
 use crate::{
-    accounts,
     domain::{User, Username},
-    ports::{Clock, Credentials, Entropy, Flow, Identity, LoginError},
-    store::{self, ChangeError, Image},
+    ports::{Clock, Credentials, Entropy, Flow, Identity, Vault},
+    store::{self, Image},
     supervise::{On, Quarantine, Unavailable, caught, faults, handles},
 };
 
@@ -39,11 +40,24 @@ pub struct Settings {
     pub limit: Duration,
     /// Most checks at once; four times as many may wait.
     pub concurrency: usize,
+    /// Where what authenticators keep about people is sealed; none: nothing is kept.
+    pub vault: Option<Arc<dyn Vault>>,
+    /// People are asked after so long after the last time; zero: never.
+    pub refresh_age: Duration,
+    /// Who cannot be asked after stays signed in for so long after the last time that it could be.
+    pub refresh_grace: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rules: Rules::default(), limit: Duration::from_secs(35), concurrency: 16 }
+        Self {
+            rules: Rules::default(),
+            limit: Duration::from_secs(35),
+            concurrency: 16,
+            vault: None,
+            refresh_age: Duration::from_secs(300),
+            refresh_grace: Duration::from_secs(24 * 3600),
+        }
     }
 }
 
@@ -134,7 +148,11 @@ impl On<Attempt> for Actor {
             match &outcome {
                 Ok(_) => act.throttle.succeeded(admitted, act.kit.clock.instant()),
                 // The password may well have been guessed: it counts.
-                Err(SignInRefused::Refused | SignInRefused::Throttled { .. }) => {}
+                Err(
+                    SignInRefused::Refused
+                    | SignInRefused::Throttled { .. }
+                    | SignInRefused::NotAllowed { .. },
+                ) => {}
                 Err(
                     SignInRefused::Aside(_)
                     | SignInRefused::Unable(_)
@@ -150,7 +168,7 @@ impl On<Attempt> for Actor {
 impl On<Arrival> for Actor {
     type Result = ResponseActFuture<Self, Result<Arc<User>, SignInRefused>>;
 
-    fn on(&mut self, Arrival { way, back }: Arrival, _: &mut Self::Context) -> Self::Result {
+    fn on(&mut self, Arrival { way, mut back }: Arrival, _: &mut Self::Context) -> Self::Result {
         if let Err(refused) = self.room(back.from) {
             return Box::pin(fut::ready(Err(refused)));
         }
@@ -164,10 +182,14 @@ impl On<Arrival> for Actor {
             let Flow::Redirect(redirect) = way.authenticator.flow() else {
                 return Err(SignInRefused::Refused);
             };
-            let who = timeout(limit, redirect.arrive(&back)).await;
-            let identity = verdict(who, &way.name, &address(back.from), limit)?;
+            if !redirect.callback().is_empty() {
+                redirect.callback().clone_into(&mut back.callback);
+            }
+            let word = timeout(limit, redirect.arrive(&back)).await;
+            let asked = verdict::Asked::Provider(redirect.service());
+            let identity = asked.verdict(word, &way.name, &address(back.from), limit)?;
             drop(place);
-            enter(&kit, identity, &way, back.from).await
+            enter::enter(&kit, identity, &way, back.from).await
         });
         Box::pin(arrival.into_actor(self).map(|outcome, act, _| {
             act.waiting -= 1;
@@ -234,7 +256,7 @@ async fn attempt(
     let way = ways::find(&kit.ways.load(), &credentials.way).ok_or(SignInRefused::Refused)?;
     let identity = check(&kit, &way, &credentials, limit).await?;
     drop(place);
-    enter(&kit, identity, &way, credentials.from).await
+    enter::enter(&kit, identity, &way, credentials.from).await
 }
 
 /// Who is it?
@@ -254,107 +276,8 @@ async fn check(
         warn!(user, %from, error = "this way takes no password", "password refused");
         return Err(SignInRefused::Refused);
     };
-    verdict(timeout(limit, password.check(credentials)).await, &user, &from, limit)
-}
-
-/// What an authenticator's word means for the visitor, and a line in the log.
-fn verdict(
-    word: Result<Result<Identity, LoginError>, tokio::time::error::Elapsed>,
-    user: &str,
-    from: &str,
-    limit: Duration,
-) -> Result<Identity, SignInRefused> {
-    match word {
-        Ok(Ok(identity)) => Ok(identity),
-        Ok(Err(LoginError::Refused(why))) => {
-            warn!(user, %from, error = %why, "password refused");
-            Err(SignInRefused::Refused)
-        }
-        Ok(Err(LoginError::Timeout(seconds))) => {
-            error!(user, %from, limit_s = seconds, "authenticator timed out");
-            Err(SignInRefused::Unable("passwords cannot be checked in time".to_owned()))
-        }
-        Err(_) => {
-            error!(user, %from, limit_s = limit.as_secs(), "authenticator timed out");
-            Err(SignInRefused::Unable("passwords cannot be checked in time".to_owned()))
-        }
-        Ok(Err(LoginError::Busy)) => {
-            warn!(user, %from, "authenticator busy");
-            Err(SignInRefused::Unable("too many people are signing in".to_owned()))
-        }
-        Ok(Err(LoginError::Failed(why))) => {
-            error!(user, %from, error = %why, "authenticator failed");
-            Err(SignInRefused::Unable("passwords cannot be checked".to_owned()))
-        }
-    }
-}
-
-/// Somebody the authenticator vouches for: may they enter, and under which name? The same for every way to sign in.
-async fn enter(
-    kit: &Kit,
-    identity: Identity,
-    way: &Way,
-    from: Option<std::net::IpAddr>,
-) -> Result<Arc<User>, SignInRefused> {
-    let from = address(from);
-    let settings = kit.settings.load_full();
-    // Nobody who is vouched for has an empty name; a prefix alone must not become one.
-    let name = if identity.name.trim().is_empty() {
-        identity.name.clone()
-    } else {
-        format!("{}{}", way.prefix, identity.name)
-    };
-    let name = match settings.rules.normalise(&name) {
-        Ok(name) => name,
-        Err(error) => {
-            warn!(user = shown(&identity.name), %from, %error, "name invalid");
-            return Err(SignInRefused::Refused);
-        }
-    };
-    let image = kit.store.image();
-    let known = image.user_named(name.as_str()).map(|user| &**user);
-    let admin = match settings.rules.decide(&name, known, identity.admin) {
-        Ok(admin) => admin,
-        Err(Denied::Blocked) => {
-            warn!(user = shown(name.as_str()), %from, "user blocked");
-            return Err(SignInRefused::Refused);
-        }
-        Err(Denied::NotAllowed) => {
-            warn!(user = shown(name.as_str()), %from, "user not allowed");
-            return Err(SignInRefused::Refused);
-        }
-    };
-    let (info, cookie, now) = (identity.user_info, kit.entropy.hex(16), kit.clock.moment());
-    let known = image.user_named(name.as_str()).cloned();
-    let same = known.clone().filter(|known| {
-        admin.unwrap_or(known.admin) == known.admin
-            && info.as_ref().is_none_or(|info| known.user_info.as_ref() == Some(info))
-    });
-    if let Some(user) = same {
-        // Nothing to record, so nothing to wait for: a full disk keeps nobody out whom the hub knows.
-        info!(user = %user.name, %from, admin = user.admin, "user signed in");
-        return Ok(user);
-    }
-    let write =
-        kit.store.change(move |image| accounts::sign_in(image, &name, admin, info, cookie, now));
-    match (write.await, known) {
-        (Ok(user), _) => {
-            info!(user = %user.name, %from, admin = user.admin, "user signed in");
-            Ok(user)
-        }
-        // What is told about a person can wait for the next time; what he may do cannot.
-        (Err(ChangeError::Store(error)), Some(user))
-            if admin.unwrap_or(user.admin) == user.admin =>
-        {
-            warn!(user = %user.name, %from, %error, "user info not recorded");
-            info!(user = %user.name, %from, admin = user.admin, "user signed in");
-            Ok(user)
-        }
-        (Err(error), _) => {
-            error!(user = shown(&identity.name), %from, %error, "sign-in not recorded");
-            Err(SignInRefused::NotRecorded(error.to_string()))
-        }
-    }
+    let word = timeout(limit, password.check(credentials)).await;
+    verdict::Asked::Password.verdict(word, &user, &from, limit)
 }
 
 /// A name somebody typed, for the log. Of a name that is no user's little is said: it happens that people type their
@@ -371,14 +294,14 @@ fn typed(image: &Image, name: &str) -> String {
 }
 
 /// A name for the log: cut and escaped.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let count = name.chars().count();
     let cut: String = name.chars().take(if count > 32 { 16 } else { 32 }).collect();
     let escaped = cut.escape_debug();
     if count > 32 { format!("{escaped}… ({count} characters)") } else { escaped.to_string() }
 }
 
-fn address(from: Option<std::net::IpAddr>) -> String {
+pub(super) fn address(from: Option<std::net::IpAddr>) -> String {
     from.map_or_else(|| "unknown".to_owned(), |from| from.to_string())
 }
 

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use crate::domain::{InvalidName, User, Username};
+use crate::{
+    domain::{InvalidName, User, Username},
+    ports::Identity,
+};
 
 /// The rules, as configured. Lists are compared with normalised names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +24,13 @@ pub struct Rules {
     pub blocked_users: BTreeSet<Username>,
     /// These are administrators, and may.
     pub admin_users: BTreeSet<Username>,
+    /// Are users in the groups of the hub that their authenticator says?
+    pub manage_groups: bool,
+    /// Who is in one of these may, where groups are managed.
+    pub allowed_groups: BTreeSet<String>,
+    /// Who is in one of these is an administrator, where groups are managed; who is in none is not, unless named in
+    /// `admin_users`.
+    pub admin_groups: BTreeSet<String>,
     /// Other names, looked up once, after lower-casing; taken as they are.
     pub username_map: BTreeMap<String, String>,
 }
@@ -48,28 +58,41 @@ impl Rules {
 
     /// Is there any rule that lets somebody in? `admin_users` is none: it makes admins.
     pub fn any(&self) -> bool {
-        self.allow_all || !self.allowed_users.is_empty() || self.allow_existing_users == Some(true)
+        self.allow_all
+            || !self.allowed_users.is_empty()
+            || self.allow_existing_users == Some(true)
+            || !self.allowed_groups.is_empty()
     }
 
     /// May they enter, and what becomes of their admin flag (none: it stays as it is)? `known` is the user as
-    /// recorded, `admin` what the authenticator said.
+    /// recorded, `who` what the authenticator said.
     pub fn decide(
         &self,
         name: &Username,
         known: Option<&User>,
-        admin: Option<bool>,
+        who: &Identity,
     ) -> Result<Option<bool>, Denied> {
         if self.blocked_users.contains(name) {
             return Err(Denied::Blocked);
         }
-        let admin = admin.or_else(|| self.admin_users.contains(name).then_some(true));
+        let of = |groups: &BTreeSet<String>| {
+            let theirs = who.groups.as_deref().filter(|_| self.manage_groups).unwrap_or_default();
+            theirs.iter().any(|group| groups.contains(group))
+        };
+        let by_group = !self.admin_groups.is_empty() && self.manage_groups && who.groups.is_some();
+        let admin = who
+            .admin
+            .or_else(|| self.admin_users.contains(name).then_some(true))
+            .or_else(|| by_group.then(|| of(&self.admin_groups)));
         let is_admin = admin.unwrap_or_else(|| known.is_some_and(|user| user.admin));
         let existing = self.allow_existing_users.unwrap_or(!self.allowed_users.is_empty());
         let allowed = is_admin
             || self.allow_all
             || (self.open && !self.any())
             || self.allowed_users.contains(name)
-            || (existing && known.is_some());
+            || (existing && known.is_some())
+            || who.allowed
+            || of(&self.allowed_groups);
         if allowed { Ok(admin) } else { Err(Denied::NotAllowed) }
     }
 }
@@ -85,6 +108,10 @@ mod tests {
 
     fn names(list: &[&str]) -> BTreeSet<Username> {
         list.iter().map(|text| name(text)).collect()
+    }
+
+    fn said(admin: Option<bool>) -> Identity {
+        Identity { admin, ..Identity::named(String::new()) }
     }
 
     fn known(text: &str, admin: bool) -> User {
@@ -103,15 +130,23 @@ mod tests {
     fn default_access() {
         let open = Rules { open: true, ..Rules::default() };
         let bob = name("bob");
-        assert_eq!(open.decide(&bob, None, None), Ok(None));
-        assert_eq!(Rules::default().decide(&bob, None, None), Err(Denied::NotAllowed));
+        assert_eq!(open.decide(&bob, None, &said(None)), Ok(None));
+        assert_eq!(Rules::default().decide(&bob, None, &said(None)), Err(Denied::NotAllowed));
         let admins = Rules { admin_users: names(&["root"]), ..open.clone() };
-        assert_eq!(admins.decide(&bob, None, None), Ok(None), "admin_users is no allow rule");
-        assert_eq!(admins.decide(&name("root"), None, None), Ok(Some(true)));
+        assert_eq!(
+            admins.decide(&bob, None, &said(None)),
+            Ok(None),
+            "admin_users is no allow rule"
+        );
+        assert_eq!(admins.decide(&name("root"), None, &said(None)), Ok(Some(true)));
         let ruled = Rules { allowed_users: names(&["alice"]), ..admins };
-        assert_eq!(ruled.decide(&bob, None, None), Err(Denied::NotAllowed));
-        assert_eq!(ruled.decide(&name("root"), None, None), Ok(Some(true)), "may always enter");
-        assert_eq!(ruled.decide(&name("alice"), None, None), Ok(None));
+        assert_eq!(ruled.decide(&bob, None, &said(None)), Err(Denied::NotAllowed));
+        assert_eq!(
+            ruled.decide(&name("root"), None, &said(None)),
+            Ok(Some(true)),
+            "may always enter"
+        );
+        assert_eq!(ruled.decide(&name("alice"), None, &said(None)), Ok(None));
     }
 
     #[test]
@@ -123,7 +158,7 @@ mod tests {
             ..Rules::default()
         };
         let bob = known("bob", true);
-        assert_eq!(rules.decide(&bob.name, Some(&bob), Some(true)), Err(Denied::Blocked));
+        assert_eq!(rules.decide(&bob.name, Some(&bob), &said(Some(true))), Err(Denied::Blocked));
     }
 
     #[test]
@@ -140,8 +175,12 @@ mod tests {
                 allow_existing_users: setting,
                 ..Rules::default()
             };
-            assert_eq!(rules.decide(&bob.name, Some(&bob), None).is_ok(), allowed, "{rules:?}");
-            assert!(rules.decide(&name("new"), None, None).is_err());
+            assert_eq!(
+                rules.decide(&bob.name, Some(&bob), &said(None)).is_ok(),
+                allowed,
+                "{rules:?}"
+            );
+            assert!(rules.decide(&name("new"), None, &said(None)).is_err());
         }
     }
 
@@ -152,11 +191,14 @@ mod tests {
             admin_users: names(&["bob"]),
             ..Rules::default()
         };
-        assert_eq!(rules.decide(&name("bob"), None, Some(false)), Ok(Some(false)));
+        assert_eq!(rules.decide(&name("bob"), None, &said(Some(false))), Ok(Some(false)));
         let eve = known("eve", true);
         let rules = Rules { allow_existing_users: Some(false), ..rules };
-        assert_eq!(rules.decide(&eve.name, Some(&eve), None), Ok(None), "a recorded admin");
-        assert_eq!(rules.decide(&eve.name, Some(&eve), Some(false)), Err(Denied::NotAllowed));
+        assert_eq!(rules.decide(&eve.name, Some(&eve), &said(None)), Ok(None), "a recorded admin");
+        assert_eq!(
+            rules.decide(&eve.name, Some(&eve), &said(Some(false))),
+            Err(Denied::NotAllowed)
+        );
     }
 
     #[test]
@@ -167,5 +209,39 @@ mod tests {
         assert_eq!(rules.normalise(" BOB "), Ok(name("Robert")));
         assert_eq!(rules.normalise("Carol"), Ok(name("carol")));
         assert!(rules.normalise("eve").is_err() && rules.normalise("..").is_err());
+    }
+
+    #[test]
+    fn an_authenticators_own_rule_and_groups_let_in() {
+        let bob = name("bob");
+        let in_groups = |groups: &[&str]| Identity {
+            groups: Some(groups.iter().map(|it| (*it).to_owned()).collect()),
+            ..said(None)
+        };
+        let allowed = Identity { allowed: true, ..said(None) };
+        assert_eq!(Rules::default().decide(&bob, None, &allowed), Ok(None));
+        let blocked = Rules { blocked_users: names(&["bob"]), ..Rules::default() };
+        assert_eq!(blocked.decide(&bob, None, &allowed), Err(Denied::Blocked));
+        let rules = Rules {
+            open: true,
+            manage_groups: true,
+            allowed_groups: ["staff".to_owned()].into(),
+            admin_groups: ["chiefs".to_owned()].into(),
+            admin_users: names(&["root"]),
+            ..Rules::default()
+        };
+        assert_eq!(rules.decide(&bob, None, &in_groups(&["staff"])), Ok(Some(false)));
+        assert_eq!(rules.decide(&bob, None, &in_groups(&["chiefs"])), Ok(Some(true)));
+        assert_eq!(rules.decide(&bob, None, &in_groups(&["x"])), Err(Denied::NotAllowed));
+        let chief = known("bob", true);
+        assert_eq!(rules.decide(&bob, Some(&chief), &in_groups(&["staff"])), Ok(Some(false)));
+        assert_eq!(rules.decide(&name("root"), None, &in_groups(&[])), Ok(Some(true)));
+        assert_eq!(rules.decide(&bob, None, &said(None)), Err(Denied::NotAllowed), "not told");
+        let unmanaged = Rules { manage_groups: false, ..rules };
+        assert_eq!(
+            unmanaged.decide(&bob, None, &in_groups(&["staff"])),
+            Err(Denied::NotAllowed),
+            "where groups are not managed they mean nothing"
+        );
     }
 }

@@ -44,16 +44,19 @@ impl Client {
     /// # Errors
     ///
     /// There is no such way, it is none that sends people elsewhere, or its provider cannot be asked.
-    pub async fn depart(&self, way: &str, leave: Departure) -> Result<String, SignInRefused> {
+    pub async fn depart(&self, way: &str, mut leave: Departure) -> Result<String, SignInRefused> {
         let way = ways::find(&self.ways.load(), way).ok_or(SignInRefused::Refused)?;
         let Flow::Redirect(redirect) = way.authenticator.flow() else {
             return Err(SignInRefused::Refused);
         };
+        if !redirect.callback().is_empty() {
+            redirect.callback().clone_into(&mut leave.callback);
+        }
         let unable = || SignInRefused::Unable("the provider cannot be asked".to_owned());
         match timeout(self.settings.load().limit, redirect.depart(&leave)).await {
             Ok(Ok(target)) => Ok(target),
             Ok(Err(error)) => {
-                error!(error = %error, "authenticator failed");
+                error!(way = way.name, error = %error, "authenticator failed");
                 Err(unable())
             }
             Err(_) => Err(unable()),

@@ -12,6 +12,12 @@ pub enum SignInRefused {
     /// Wrong password, unknown, invalid, blocked, not allowed: the log knows which.
     #[error("invalid username or password")]
     Refused,
+    /// A provider says who it is, and that user may not enter.
+    #[error("{name} may not enter")]
+    NotAllowed {
+        /// As whom.
+        name: crate::domain::Username,
+    },
     /// Too many attempts of this name or from this address.
     #[error("too many attempts; try again in {} s", retry_after.as_secs())]
     Throttled {

@@ -46,7 +46,7 @@ impl Password for Gate {
             self.at_once.fetch_sub(1, Ordering::SeqCst);
             match self.fails.lock().unwrap().clone() {
                 Some(error) => Err(error),
-                None => Ok(Identity { name: who.username.clone(), admin: None, user_info: None }),
+                None => Ok(Identity::named(who.username.clone())),
             }
         })
     }
@@ -63,7 +63,8 @@ impl Authenticator for Gate {
 
 fn hub(rules: Rules) -> (Client, Arc<Gate>) {
     let (gate, fixed) = (Arc::<Gate>::default(), Arc::new(Fixed(AtomicU64::new(0))));
-    let settings = Settings { rules, limit: Duration::from_secs(30), concurrency: 2 };
+    let settings =
+        Settings { rules, limit: Duration::from_secs(30), concurrency: 2, ..Settings::default() };
     let kit = Kit {
         store: store(people(), Arc::default()),
         ways: crate::testing::the_way(gate.clone()),

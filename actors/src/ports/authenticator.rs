@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use super::Boxed;
-use crate::domain::Secret;
+use crate::domain::{Secret, Subject};
 
 /// What came in at the sign-in form.
 #[derive(Debug, Clone)]
@@ -29,6 +29,29 @@ pub struct Identity {
     pub admin: Option<bool>,
     /// Shown as `user_info`.
     pub user_info: Option<serde_json::Value>,
+    /// Who it is for a provider, whatever the name is.
+    pub subject: Option<Subject>,
+    /// A rule of the authenticator's own lets them in.
+    pub allowed: bool,
+    /// The groups they are in there; none: nothing is known of that.
+    pub groups: Option<Vec<String>>,
+    /// What it needs to ask after them later (`auth_state`): a JSON object.
+    pub auth_state: Option<Secret>,
+}
+
+impl Identity {
+    /// A name, and nothing else is known.
+    pub fn named(name: String) -> Self {
+        Self {
+            name,
+            admin: None,
+            user_info: None,
+            subject: None,
+            allowed: false,
+            groups: None,
+            auth_state: None,
+        }
+    }
 }
 
 /// Why nobody came in.
@@ -94,6 +117,10 @@ pub struct Return {
 pub trait Redirect: Send + Sync {
     /// What people call the provider: "GitHub".
     fn service(&self) -> &str;
+    /// Where the browser is to come back to, whole; empty: where the hub sees itself.
+    fn callback(&self) -> &str {
+        ""
+    }
     /// Where the browser goes.
     fn depart<'a>(&'a self, departure: &'a Departure) -> Boxed<'a, Result<String, LoginError>>;
     /// Who came back?

@@ -10,6 +10,7 @@ pub mod meter;
 pub mod routes;
 pub mod spawner;
 pub mod store;
+pub mod vault;
 
 pub use authenticator::{
     Authenticator, Credentials, Departure, Flow, Identity, LoginError, Password, Redirect, Refresh,
@@ -24,6 +25,7 @@ pub use spawner::{
     Started, Stop,
 };
 pub use store::{Journal, Loaded, StoreError};
+pub use vault::Vault;
 
 /// A future in a box: how traits that must be used as `dyn` are async.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

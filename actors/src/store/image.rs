@@ -6,9 +6,10 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Announcement, ClientId, Group, GroupId, GroupName, Maintenance, OAuthClient, OAuthCode, Owner,
-    Server, ServerKey, ServerName, Service, ServiceName, Share, ShareCode, ShareCodeId, ShareKey,
-    SharedWith, Token, TokenHash, TokenId, User, UserId, Username, scope::Membership,
+    Announcement, ClientId, External, Group, GroupId, GroupName, Maintenance, OAuthClient,
+    OAuthCode, Owner, Server, ServerKey, ServerName, Service, ServiceName, Share, ShareCode,
+    ShareCodeId, ShareKey, SharedWith, Subject, Token, TokenHash, TokenId, User, UserId, Username,
+    scope::Membership,
 };
 
 mod gather;
@@ -66,6 +67,10 @@ pub enum Write {
     Maintenance(Arc<Maintenance>),
     /// It is over.
     MaintenanceGone,
+    /// This is what providers said about a user.
+    External(Arc<External>),
+    /// Nothing is known of that any more.
+    ExternalGone(UserId),
 }
 
 /// What is otherwise in a later image.
@@ -114,6 +119,8 @@ pub struct Image {
     sharing: OrdSet<(ServerKey, ShareCodeId)>,
     announcement: Option<Arc<Announcement>>,
     maintenance: Option<Arc<Maintenance>>,
+    externals: OrdMap<UserId, Arc<External>>,
+    subjects: HashMap<Subject, UserId>,
     ids: u64,
 }
 
@@ -222,6 +229,19 @@ impl Image {
             Write::AnnouncementGone => self.announcement = None,
             Write::Maintenance(it) => self.maintenance = Some(it.clone()),
             Write::MaintenanceGone => self.maintenance = None,
+            Write::External(it) => {
+                if let Some(old) = self.externals.insert(it.user, it.clone()) {
+                    self.forget_subjects(&old);
+                }
+                for subject in &it.subjects {
+                    self.subjects.insert(subject.clone(), it.user);
+                }
+            }
+            Write::ExternalGone(user) => {
+                if let Some(old) = self.externals.remove(user) {
+                    self.forget_subjects(&old);
+                }
+            }
         }
     }
 
@@ -236,6 +256,15 @@ impl Image {
     fn drop_group_name(&mut self, old: &Group) {
         if self.group_names.get(&old.name) == Some(&old.id) {
             self.group_names.remove(&old.name);
+        }
+    }
+
+    /// As [`Self::drop_name`].
+    fn forget_subjects(&mut self, old: &External) {
+        for subject in &old.subjects {
+            if self.subjects.get(subject) == Some(&old.user) {
+                self.subjects.remove(subject);
+            }
         }
     }
 
@@ -272,6 +301,7 @@ impl Image {
             .chain(self.share_codes.values().map(|it| Write::ShareCode(it.clone())))
             .chain(self.announcement.iter().map(|it| Write::Announcement(it.clone())))
             .chain(self.maintenance.iter().map(|it| Write::Maintenance(it.clone())))
+            .chain(self.externals.values().map(|it| Write::External(it.clone())))
     }
 
     /// Which kinds of records may be otherwise than in this earlier image. Nothing is compared but whether it is shared, so
@@ -306,6 +336,16 @@ impl Image {
     /// A user by current name.
     pub fn user_named(&self, name: &str) -> Option<&Arc<User>> {
         self.users.get(self.names.get(name)?)
+    }
+
+    /// What providers said about a user.
+    pub fn external(&self, id: UserId) -> Option<&Arc<External>> {
+        self.externals.get(&id)
+    }
+
+    /// Whom a provider means.
+    pub fn user_of(&self, subject: &Subject) -> Option<&Arc<User>> {
+        self.users.get(self.subjects.get(subject)?)
     }
 
     /// All users, oldest first.

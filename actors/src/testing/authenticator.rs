@@ -27,7 +27,7 @@ struct Script {
 impl ScriptedAuthenticator {
     /// This person exists: an identity without admin or info.
     pub fn with(self, name: &str, password: &str) -> Self {
-        let identity = Identity { name: name.to_owned(), admin: None, user_info: None };
+        let identity = Identity::named(name.to_owned());
         self.with_identity(name, password, identity)
     }
 
@@ -107,6 +107,8 @@ struct Provider {
     codes: HashMap<String, Identity>,
     departures: Vec<Departure>,
     arrivals: Vec<Return>,
+    refresh: Option<Result<Refresh, LoginError>>,
+    refreshed: Vec<Identity>,
     failing: Option<LoginError>,
 }
 
@@ -118,9 +120,23 @@ impl ScriptedRedirect {
 
     /// Who comes back with this code is this person.
     pub fn with(self, code: &str, name: &str) -> Self {
-        let identity = Identity { name: name.to_owned(), admin: None, user_info: None };
-        self.edit(|it| it.codes.insert(code.to_owned(), identity));
+        self.with_identity(code, Identity::named(name.to_owned()))
+    }
+
+    /// The same, with all there is to say about this person.
+    pub fn with_identity(self, code: &str, who: Identity) -> Self {
+        self.edit(|it| it.codes.insert(code.to_owned(), who));
         self
+    }
+
+    /// What a refresh says; [`Refresh::Same`] if nothing was set.
+    pub fn set_refresh(&self, refresh: Result<Refresh, LoginError>) {
+        self.edit(|it| it.refresh = Some(refresh));
+    }
+
+    /// Who was asked after so far.
+    pub fn refreshed(&self) -> Vec<Identity> {
+        self.edit(|it| it.refreshed.clone())
     }
 
     /// Every answer is this from now on, or no longer.
@@ -181,7 +197,11 @@ impl Authenticator for ScriptedRedirect {
         Flow::Redirect(self)
     }
 
-    fn refresh<'a>(&'a self, _who: &'a Identity) -> Boxed<'a, Result<Refresh, LoginError>> {
-        Box::pin(std::future::ready(Ok(Refresh::Same)))
+    fn refresh<'a>(&'a self, who: &'a Identity) -> Boxed<'a, Result<Refresh, LoginError>> {
+        let answer = self.edit(|it| {
+            it.refreshed.push(who.clone());
+            it.refresh.clone()
+        });
+        Box::pin(std::future::ready(answer.unwrap_or(Ok(Refresh::Same))))
     }
 }

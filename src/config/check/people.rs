@@ -1,6 +1,6 @@
 //! Who may sign in, how they are checked, and the accounts jovis itself needs.
 
-use super::{Say, network};
+use super::{Say, network, providers};
 use crate::config::{
     Config, pam_stack,
     sections::{AuthClass, SpawnerClass},
@@ -31,8 +31,10 @@ pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             }
         }
         AuthClass::Pam(pam) => pam_service(say, &pam.service, world),
+        AuthClass::GitHub(_) | AuthClass::Oidc(_) => {}
     }
-    if !auth.allow_all && auth.allowed_users.is_empty() && auth.allow_existing_users != Some(true) {
+    providers::providers(say, config, world);
+    if auth.lets_everybody_in() {
         say.note(
             "auth.allowed_users",
             "no allow rule: everybody whom the authenticator accepts may sign in (with PAM every account with a password); set allowed_users, or allow_all to say that it is meant",
@@ -95,6 +97,7 @@ fn others(say: &mut Say<'_>, config: &Config, world: &dyn World) {
                 }
                 pam_service(say, &pam.service, world);
             }
+            AuthClass::GitHub(_) | AuthClass::Oidc(_) => {}
         }
     }
 }

@@ -79,7 +79,16 @@ impl World for Fake {
 
 fn findings(text: &str, world: &Fake) -> Vec<Finding> {
     let (config, places) = load::parse(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
-    check(&Effective { config, file: Some("hub.ron".into()), places, overrides: Vec::new() }, world)
+    check(
+        &Effective {
+            config,
+            file: Some("hub.ron".into()),
+            places,
+            overrides: Vec::new(),
+            environment: Vec::new(),
+        },
+        world,
+    )
 }
 
 fn errors(text: &str, world: &Fake) -> Vec<(String, String)> {
@@ -466,7 +475,13 @@ fn deep_words(certificate: &str, key: &str) -> String {
     let mut config = Config::default();
     (config.hub.port, config.hub.hub_port) = (0, 0);
     (config.hub.ssl_cert, config.hub.ssl_key) = (cert_file, key_file);
-    let effective = Effective { config, file: None, places: Vec::new(), overrides: Vec::new() };
+    let effective = Effective {
+        config,
+        file: None,
+        places: Vec::new(),
+        overrides: Vec::new(),
+        environment: Vec::new(),
+    };
     let all = deep(&effective, &Fake::usual());
     all.into_iter().filter(|one| one.path == "hub.ssl_cert").map(|one| one.words).collect()
 }
@@ -490,7 +505,13 @@ fn a_missing_program_and_a_taken_port_are_found() {
     let mut config = Config::default();
     config.hub.ip = "127.0.0.1".into();
     (config.hub.port, config.hub.hub_port) = (taken.local_addr().unwrap().port(), 0);
-    let effective = Effective { config, file: None, places: Vec::new(), overrides: Vec::new() };
+    let effective = Effective {
+        config,
+        file: None,
+        places: Vec::new(),
+        overrides: Vec::new(),
+        environment: Vec::new(),
+    };
     let mut world = Fake::usual();
     world.variables.insert("PATH", "/nowhere:/bin".to_owned());
     let paths =

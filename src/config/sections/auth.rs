@@ -6,11 +6,13 @@ use std::{
 use jovis_actors::domain::Seconds;
 use serde::{Deserialize, Serialize};
 
+use super::providers::{GitHub, Oidc};
+
 /// How people sign in and who may.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// The authenticator: `Pam(..)` or `Dummy(..)`.
+    /// The authenticator: `Pam(..)`, `GitHub(..)`, `Oidc(..)` or `Dummy(..)`.
     pub class: AuthClass,
     /// Further ways to sign in, beside `class`: the sign-in page shows them all. Each is a `(name: .., prefix: .., class: ..)`.
     pub others: Vec<OtherAuth>,
@@ -29,10 +31,53 @@ pub struct Auth {
     pub blocked_users: BTreeSet<String>,
     /// Who is an administrator (and so may sign in). Taking a name out does not revoke.
     pub admin_users: BTreeSet<String>,
+    /// Are users in exactly the groups that their authenticator says, each time they sign in? (GitHub: organisations, and
+    /// teams as `organisation:team`. OpenID: `groups_claim`.) Groups that are new are made.
+    pub manage_groups: bool,
+    /// Who is in one of these may sign in. It needs `manage_groups`.
+    pub allowed_groups: BTreeSet<String>,
+    /// Who is in one of these is an administrator, and who is in none is not, unless named in `admin_users`. It needs
+    /// `manage_groups`.
+    pub admin_groups: BTreeSet<String>,
+    /// Keep what a provider gives us to act for a person (tokens), sealed with the first key of the variable
+    /// `JUPYTERHUB_CRYPT_KEY`? Without it nobody is asked after between two sign-ins. The server of a user gets of it what
+    /// `spawner.auth_state_environment` says, and who holds the scope `admin:auth_state` can read it.
+    pub enable_auth_state: bool,
+    /// Seconds after which a provider is asked again whether somebody is still who they were, when they come. 0: never.
+    pub auth_refresh_age: Seconds,
+    /// Ask before each start of a server, too? Unset: true exactly with `enable_auth_state`.
+    pub refresh_pre_spawn: Option<bool>,
+    /// Seconds for which people stay signed in whose provider cannot be asked after them. Nobody new comes in meanwhile.
+    pub auth_refresh_grace: Seconds,
     /// Other names for some users, looked up after lower-casing.
     pub username_map: BTreeMap<String, String>,
     /// Make an account on this machine for a new user who has none. Not built yet: make accounts by hand.
     pub create_system_users: bool,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            class: AuthClass::default(),
+            others: Vec::new(),
+            auto_login: false,
+            custom_html: String::new(),
+            allow_all: false,
+            allowed_users: BTreeSet::new(),
+            allow_existing_users: None,
+            blocked_users: BTreeSet::new(),
+            admin_users: BTreeSet::new(),
+            manage_groups: false,
+            allowed_groups: BTreeSet::new(),
+            admin_groups: BTreeSet::new(),
+            enable_auth_state: false,
+            auth_refresh_age: Seconds::new(300),
+            refresh_pre_spawn: None,
+            auth_refresh_grace: Seconds::new(24 * 3600),
+            username_map: BTreeMap::new(),
+            create_system_users: false,
+        }
+    }
 }
 
 /// A further way to sign in.
@@ -43,7 +88,7 @@ pub struct OtherAuth {
     pub name: String,
     /// Put before the names it vouches for: the same name at two providers need not be the same person. Empty: it is.
     pub prefix: String,
-    /// The authenticator: `Pam(..)` or `Dummy(..)`.
+    /// The authenticator: `Pam(..)`, `GitHub(..)`, `Oidc(..)` or `Dummy(..)`.
     pub class: AuthClass,
 }
 
@@ -53,11 +98,29 @@ impl Auth {
         std::iter::once(&self.class).chain(self.others.iter().map(|other| &other.class))
     }
 
+    /// Is there a rule that lets somebody in? (`admin_users` is none: it makes administrators.)
+    pub fn has_allow_rule(&self) -> bool {
+        self.allow_all
+            || !self.allowed_users.is_empty()
+            || self.allow_existing_users == Some(true)
+            || !self.allowed_groups.is_empty()
+    }
+
+    /// Are all ways such that everybody they know may sign in, where there is no rule? PAM and dummy are.
+    pub fn is_open(&self) -> bool {
+        self.classes().all(|class| matches!(class, AuthClass::Pam(_) | AuthClass::Dummy(_)))
+    }
+
+    /// May everybody sign in because nobody said who may?
+    pub fn lets_everybody_in(&self) -> bool {
+        self.is_open() && !self.has_allow_rule()
+    }
+
     /// PAM, if it is one of them.
     pub fn pam(&self) -> Option<&Pam> {
         self.classes().find_map(|class| match class {
             AuthClass::Pam(pam) => Some(pam),
-            AuthClass::Dummy(_) => None,
+            AuthClass::Dummy(_) | AuthClass::GitHub(_) | AuthClass::Oidc(_) => None,
         })
     }
 }
@@ -69,6 +132,10 @@ pub enum AuthClass {
     Pam(Pam),
     /// Any name. For trying things out, on loopback only.
     Dummy(Dummy),
+    /// People of GitHub.
+    GitHub(GitHub),
+    /// People of a provider of OpenID Connect.
+    Oidc(Oidc),
 }
 
 impl Default for AuthClass {

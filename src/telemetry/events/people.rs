@@ -9,6 +9,12 @@ super::events! {
     "A session was ended by its user." ""
     "password refused" [warn] [hub] (user from error)
     "A sign-in failed. A name that looks like a password is not shown." "Many from one address: somebody guesses; the throttle holds them."
+    "provider refused" [warn] [hub] (way from error)
+    "Somebody came back from a provider with nothing that lets them in: they said no there, took too long, or what came is not good." "Many: `error` says whether the provider has changed, or somebody tries things out."
+    "name taken" [warn] [hub] (user from error)
+    "A provider vouches for somebody whose name is already somebody else's of the same provider: names are given again there." "If it is the same person after all: rename or delete the old user."
+    "authenticator unusable" [error] [hub] (way error)
+    "A way to sign in cannot be used as it is configured; nobody comes in by it." "Mend what `error` names."
     "name invalid" [warn] [hub] (user from error)
     "Somebody tried a name that can be no user's." ""
     "user blocked" [warn] [hub] (user from)
@@ -26,11 +32,11 @@ super::events! {
     "no place for attempt" [warn] [hub] (from)
     "A sign-in waited too long for its turn." "The authenticator is slow, or too many sign in at once."
     "authenticator timed out" [error] [hub] (user from limit_s)
-    "A password could not be checked in time." "Look at PAM's modules and what they ask (LDAP, the network)."
+    "A password could not be checked in time, or a provider gave no answer." "Look at PAM's modules and what they ask (LDAP, the network), or at the way to the provider."
     "authenticator busy" [warn] [hub] (user from)
     "All helpers are checking passwords already." "Look at PAM's modules and what they ask, or raise `auth.class.Pam.concurrency`."
-    "authenticator failed" [error] [hub] (user from error)
-    "A password could not be checked." "Mend what `error` names."
+    "authenticator failed" [error] [hub] (user from error way)
+    "A password could not be checked, or a provider cannot be asked." "Mend what `error` names."
     "sign-in not recorded" [error] [hub] (user from error)
     "A sign-in went well but its user could not be written down." "See the store's events."
     "user info not recorded" [warn] [hub] (error from user)

@@ -25,6 +25,8 @@ pub(crate) async fn info(call: &Call) -> Answer {
     let authenticator = match call.settings.auth.class {
         AuthClass::Pam(_) => "Pam",
         AuthClass::Dummy(_) => "Dummy",
+        AuthClass::GitHub(_) => "GitHub",
+        AuthClass::Oidc(_) => "Oidc",
     };
     let class = |name: &str| json!({"class": name, "version": env!("CARGO_PKG_VERSION")});
     let body = json!({

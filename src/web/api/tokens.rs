@@ -130,7 +130,9 @@ async fn by_body(call: &Call, name: &str, body: &Map<String, Value>) -> Result<A
     let password = match &call.settings.auth.class {
         _ if known => given.to_owned(),
         AuthClass::Dummy(dummy) if dummy.password.is_empty() => return Err(nobody()),
-        AuthClass::Dummy(_) | AuthClass::Pam(_) => call.app.entropy.hex(16),
+        AuthClass::Dummy(_) | AuthClass::Pam(_) | AuthClass::GitHub(_) | AuthClass::Oidc(_) => {
+            call.app.entropy.hex(16)
+        }
     };
     let password = Secret::new(password);
     let who = Credentials { way: String::new(), username: typed, password, from: call.from };

@@ -1,7 +1,7 @@
 //! Signing in at a provider elsewhere: out with a state, back with a code (RFC 6749 4.1, PKCE by RFC 7636).
 //!
-//! What has to be known when the browser comes back is in a signed cookie of its own that lives for ten minutes: the hub
-//! keeps nothing for people who only clicked.
+//! What has to be known when the browser comes back is in a signed cookie that lives for ten minutes: the hub keeps nothing
+//! for people who only clicked. Each visit has a cookie of its own, so that several tabs do not get in each other's way.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::header;
@@ -24,8 +24,12 @@ use crate::web::{
 
 /// Seconds somebody may take at the provider.
 const PATIENCE: i64 = 600;
-/// The cookie.
-const COOKIE: &str = "jovis-departure";
+/// How names of the cookies begin; the beginning of the state comes behind.
+const COOKIE: &str = "jovis-departure-";
+/// Letters of the state in a cookie's name.
+const MARK: usize = 8;
+/// Most visits under way in one browser; then those before are forgotten.
+const VISITS: usize = 8;
 /// Longest address to go on to that is kept.
 const NEXT: usize = 1_500;
 
@@ -46,6 +50,12 @@ pub(super) fn address(call: &Call, way: &str) -> String {
     form::with_query(&format!("{}oauth_login", call.hub()), &query)
 }
 
+/// The cookie of the visit with this state; none if it is no state of ours.
+fn cookie(state: &str) -> Option<String> {
+    let ours = state.len() == 32 && state.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ours.then(|| format!("{COOKIE}{}", &state[..MARK]))
+}
+
 fn callback(call: &Call) -> String {
     format!("{}{}oauth_callback", call.public_origin(), call.hub())
 }
@@ -62,11 +72,18 @@ pub(crate) async fn depart(call: &mut Call) -> Answer {
         Err(refused) => return login::refused(call, refused),
     };
     let next = call.query.get("next").filter(|next| next.len() <= NEXT).unwrap_or_default();
-    let ticket = Ticket { way, state, verifier, next: next.to_owned() };
+    let ticket = Ticket { way, state: state.clone(), verifier, next: next.to_owned() };
     let ticket = serde_json::to_string(&ticket).unwrap_or_default();
     let secret = call.settings.cookie_secret.reveal();
-    let value = signed::sign(secret, COOKIE, &ticket, call.now.unix_seconds());
-    let line = call.with_jar(|jar| jar.short(COOKIE, &value, PATIENCE));
+    let name = cookie(&state).unwrap_or_default();
+    let value = signed::sign(secret, &name, &ticket, call.now.unix_seconds());
+    let before: Vec<_> = call.cookies.names(COOKIE).map(ToOwned::to_owned).collect();
+    if before.len() >= VISITS {
+        let gone =
+            call.with_jar(|jar| before.iter().map(|it| jar.short(it, "", 0)).collect::<Vec<_>>());
+        call.set.extend(gone);
+    }
+    let line = call.with_jar(|jar| jar.short(&name, &value, PATIENCE));
     call.set.push(line);
     Ok(answer::found(&target))
 }
@@ -75,13 +92,17 @@ pub(crate) async fn depart(call: &mut Call) -> Answer {
 pub(crate) async fn arrive(call: &mut Call) -> Answer {
     let secret = call.settings.cookie_secret.reveal();
     let now = call.now.unix_seconds();
-    let tickets = call.cookies.all(COOKIE);
-    let ticket = tickets
-        .filter_map(|text| signed::verify(secret, COOKIE, text, PATIENCE, now))
-        .find_map(|text| serde_json::from_str::<Ticket>(&text).ok());
-    let gone = call.with_jar(|jar| jar.short(COOKIE, "", 0));
-    call.set.push(gone);
     let given = call.query.get("state").unwrap_or_default().to_owned();
+    let name = cookie(&given).unwrap_or_default();
+    let ticket = call
+        .cookies
+        .all(&name)
+        .filter_map(|text| signed::verify(secret, &name, text, PATIENCE, now))
+        .find_map(|text| serde_json::from_str::<Ticket>(&text).ok());
+    if ticket.is_some() {
+        let gone = call.with_jar(|jar| jar.short(&name, "", 0));
+        call.set.push(gone);
+    }
     let ticket = ticket.filter(|it| bool::from(it.state.as_bytes().ct_eq(given.as_bytes())));
     let Some(ticket) = ticket else {
         return Err(Error::bad(
@@ -105,7 +126,7 @@ pub(crate) async fn arrive(call: &mut Call) -> Answer {
     match call.app.doors.arrive(ticket.way, back).await {
         Ok(user) => {
             let mut out = login::signed_in(call, before, user).await?;
-            call.set.push(call.with_jar(|jar| jar.short(COOKIE, "", 0)));
+            call.set.push(call.with_jar(|jar| jar.short(&name, "", 0)));
             answer::put(&mut out, header::REFERRER_POLICY, "no-referrer");
             Ok(out)
         }

@@ -203,6 +203,10 @@ fn was_used(image: &Image, user: UserId, session: &str) -> bool {
 /// The sign-in page again, after an attempt elsewhere that came to nothing.
 pub(super) fn refused(call: &mut Call, refused: SignInRefused) -> Answer {
     let message = match &refused {
+        SignInRefused::NotAllowed { name } => {
+            let name = [("name", name.as_str())];
+            call.words().fill("You are {name} there, and {name} may not enter here.", &name)
+        }
         SignInRefused::Refused => {
             call.words().say("Signing in there did not work, or you may not enter here.").to_owned()
         }
@@ -216,7 +220,9 @@ pub(super) fn refused(call: &mut Call, refused: SignInRefused) -> Answer {
 /// What the visitor hears. Why a name or password was refused is nobody's business.
 fn sentence(words: &Words, refused: &SignInRefused) -> String {
     match refused {
-        SignInRefused::Refused => words.say("Invalid username or password.").to_owned(),
+        SignInRefused::Refused | SignInRefused::NotAllowed { .. } => {
+            words.say("Invalid username or password.").to_owned()
+        }
         SignInRefused::Throttled { retry_after } => {
             let seconds = retry_after.as_secs().max(1);
             let minutes = seconds.div_ceil(60).to_string();

@@ -34,8 +34,11 @@ async fn go(browser: &mut Browser<'_>, provider: &ScriptedRedirect, page: &str) 
         "{}",
         out.location()
     );
-    let cookie =
-        out.set_cookies().into_iter().find(|it| it.starts_with("jovis-departure=")).unwrap();
+    let cookie = out
+        .set_cookies()
+        .into_iter()
+        .find(|it| it.starts_with(&format!("jovis-departure-{}=", &departure.state[..8])))
+        .unwrap();
     for flag in ["HttpOnly", "SameSite=Lax", "Max-Age=600", "Path=/hub/"] {
         assert!(cookie.contains(flag), "{cookie}");
     }
@@ -59,7 +62,8 @@ async fn a_person_signs_in_elsewhere_and_lands_where_they_wanted() {
     let challenge = provider.departures().pop().unwrap().challenge;
     assert_eq!(URL_SAFE_NO_PAD.encode(hash), challenge, "RFC 7636: S256");
     assert_eq!(browser.get("/hub/home").await.status, 200);
-    assert!(!browser.cookies.contains_key("jovis-departure"), "it is used up");
+    let left = browser.cookies.keys().any(|name| name.starts_with("jovis-departure"));
+    assert!(!left, "it is used up");
     assert_eq!(browser.get(&back).await.status, 400, "once");
 }
 
@@ -94,6 +98,24 @@ async fn who_was_not_sent_by_us_does_not_come_in() {
     assert_eq!(browser.get("/hub/oauth_login?authenticator=x").await.status, 404);
     assert_eq!(browser.get("/hub/oauth_login").await.status, 404, "a form is nowhere else");
     assert!(!browser.cookies.contains_key("jupyterhub-hub-login"));
+}
+
+#[tokio::test]
+async fn two_tabs_at_once_both_arrive() {
+    let (hub, provider) = hub();
+    let mut browser = hub.visitor();
+    let first = go(&mut browser, &provider, "/hub/login?next=/hub/token").await;
+    let second = go(&mut browser, &provider, "/hub/login?next=/hub/home").await;
+    for (state, next) in [(first, "/hub/token"), (second, "/hub/home")] {
+        let done = browser.get(&format!("/hub/oauth_callback?code=c0de&state={state}")).await;
+        assert_eq!((done.status, done.location()), (302, next));
+    }
+    for _ in 0..20 {
+        browser.get("/hub/logout").await;
+        go(&mut browser, &provider, "/hub/login").await;
+    }
+    let visits = browser.cookies.keys().filter(|name| name.starts_with("jovis-departure"));
+    assert!(visits.count() <= 9, "those before are forgotten");
 }
 
 #[tokio::test]

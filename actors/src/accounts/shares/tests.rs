@@ -28,7 +28,7 @@ fn write(image: &mut Image, writes: Vec<Write>) {
 
 fn join(image: &mut Image, name: &str) -> Arc<User> {
     let name = Username::new(name).unwrap();
-    let joined = sign_in(image, &name, None, None, String::new(), NOW);
+    let joined = sign_in(image, &Arrived::named(name, String::new()), NOW);
     apply(image, joined)
 }
 
