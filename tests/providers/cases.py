@@ -73,7 +73,7 @@ def as_settings(address, which, **more):
         auth |= {key: value for key, value in it.asks.items() if key in OF_AUTH}
         own = {"issuer": f"{address}/i/{it.name}", "client_id": "hub", "client_secret": "hub-secret-0123456789"} | own | more
         fields = ", ".join(f"{key}: {ron(value)}" for key, value in own.items())
-        lines.append(f'        (name: "{it.name}", class: Oidc(({fields}))),\n')
+        lines.append(f'        (name: "{it.name}", class: Oidc({fields})),\n')
     rules = "".join(f"    {key}: {ron(value)},\n" for key, value in auth.items())
     return f"(\n{rules}    others: [\n{''.join(lines)}    ],\n)\n"
 
