@@ -344,11 +344,12 @@ class GitHub:
             out = await self.answer(request, at, handler, self.address + base, how)
             if out.prepared:
                 return out
+            left = 0 if how == "rate" else max(self.left, 0)
             reset = str(int(self.now()) // 3_600 * 3_600 + 3_600)
             out.headers.update({
                 "X-GitHub-Request-Id": secrets.token_hex(8).upper(), "X-GitHub-Media-Type": "github.v3; format=json",
                 "X-GitHub-Api-Version-Selected": "2022-11-28", "X-RateLimit-Limit": str(AN_HOUR),
-                "X-RateLimit-Remaining": str(max(self.left, 0)), "X-RateLimit-Used": str(AN_HOUR - max(self.left, 0)),
+                "X-RateLimit-Remaining": str(left), "X-RateLimit-Used": str(AN_HOUR - left),
                 "X-RateLimit-Reset": reset, "X-RateLimit-Resource": "core", "Cache-Control": "private, max-age=60, s-maxage=60",
             })
             return out
@@ -368,7 +369,6 @@ class GitHub:
         if user is None or how == "401" or held["until"] is not None and held["until"] < self.now():
             return said(401, "Bad credentials")
         if self.left <= 0 or how == "rate":
-            self.left = 0
             return said(403, f"API rate limit exceeded for user ID {user['id']}.")
         self.left -= 1
         if how == "secondary":
