@@ -125,6 +125,9 @@ struct Options {
     /// The same as --log-level debug.
     #[arg(long, conflicts_with = "log_level", global = true)]
     debug: bool,
+    /// Started through a rule of sudo: refuse whatever others than root could change.
+    #[arg(long, global = true)]
+    guarded: bool,
     /// Write a configuration with every setting at its default to FILE (-f; `-`: standard output).
     #[arg(long)]
     generate_config: bool,
@@ -271,7 +274,8 @@ fn configuration(options: &Options, given: Vec<Override>) -> Result<Effective, S
         ));
     }
     let overrides: Vec<_> = options.overrides().into_iter().chain(given).collect();
-    load::load(file, &overrides).map_err(|error| error.to_string())
+    let effective = load::load(file, &overrides).map_err(|error| error.to_string())?;
+    Ok(Effective { guarded: options.guarded, ..effective })
 }
 
 fn shown(effective: &Effective, as_json: bool) -> String {

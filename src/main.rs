@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Some("@hub") => jovis::hub::main(),
         Some("@proxy") => jovis::proxy::main(),
         Some("@helper") => jovis::helper::main(),
+        Some("@account") => jovis::helper::account::main(),
         Some("proxy") => jovis::proxy::alone(env::args_os().skip(1)),
         Some("@trial") => jovis::hub::trial(),
         _ => jovis::resumed().unwrap_or_else(|| match cli::main(env::args_os()) {

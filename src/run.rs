@@ -35,6 +35,10 @@ use crate::{
 /// Runs jovis in this process until it is told to stop.
 pub fn run(effective: Effective) -> ExitCode {
     let arguments: Vec<_> = arguments().into_iter().skip(1).collect();
+    if effective.guarded {
+        // What is named by a path from / stays what it is; nothing else lies where somebody else was.
+        drop(env::set_current_dir("/"));
+    }
     match set_up(effective, arguments) {
         Ok(setup) => root::run(setup),
         Err(code) => code,

@@ -48,7 +48,7 @@ use tracing::{error, warn};
 
 use crate::{
     activity, drain, janitor, logins,
-    ports::{Clock, Entropy, Journal, Probe, Spawner, StoreError},
+    ports::{Accounts, Clock, Entropy, Journal, Probe, Spawner, StoreError},
     routes, spawner, spawners, store,
     supervise::{
         Chart, ChildSpec, Escalated, Health, Quarantine, Restart, Supervision, Supervisor,
@@ -74,6 +74,8 @@ pub struct Ports {
     pub journal: Box<dyn Journal>,
     /// How people sign in.
     pub ways: logins::Ways,
+    /// Accounts of the machine.
+    pub accounts: Arc<dyn Accounts>,
     /// How servers are run.
     pub spawner: Arc<dyn Spawner>,
     /// Do they answer?
@@ -144,7 +146,7 @@ pub async fn grow(
     settings: Settings,
     arbiter: &ArbiterHandle,
 ) -> Result<Tree, GrowError> {
-    let Ports { journal, ways, spawner, probe, clock, entropy } = ports;
+    let Ports { journal, ways, accounts, spawner, probe, clock, entropy } = ports;
     let of_store = settings.store;
     let opened = tokio::task::spawn_blocking(move || store::open(journal, of_store)).await;
     let (store, writer) = opened
@@ -211,6 +213,7 @@ pub async fn grow(
         let kit = logins::actor::Kit {
             store: store.clone(),
             ways,
+            accounts,
             clock: clock.clone(),
             entropy: entropy.clone(),
             settings: settings.logins,

@@ -174,7 +174,10 @@ const TABLE: &[(&str, Class)] = &[
     ("auth.refresh_pre_spawn", Live),
     ("auth.auth_refresh_grace", Live),
     ("auth.username_map", Live),
-    ("auth.create_system_users", Never),
+    ("auth.create_system_users", Live),
+    ("auth.add_user_cmd", Live),
+    ("auth.uids", Live),
+    ("auth.home_mode", Live),
     ("spawner.class", NextStart),
     ("spawner.class.Simple.user", NextStart),
     ("spawner.class.Simple.home_dir_template", NextStart),
@@ -338,6 +341,7 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
         Value::Object(_) if path == "auth.class.Oidc.required_claims" => {
             serde_json::json!({"x": ["y"]})
         }
+        Value::Object(_) if path == "auth.uids" => serde_json::json!({"x": 1000}),
         Value::Object(_) => serde_json::json!({"x": "y"}),
     };
     Some((old, serde_json::from_value(value).ok()?))

@@ -17,6 +17,7 @@ use super::{
 
 mod acme;
 mod folders;
+mod guard;
 mod network;
 mod pages;
 mod people;
@@ -89,6 +90,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     profiles::profiles(&mut say, config);
     waits(&mut say, config);
     folders::of_roots_files(&mut say, config, world);
+    guard::guard(&mut say, config, world);
     people::accounts(&mut say, config, world);
     names(&mut say);
     say.findings.sort_by_key(|one| one.severity);
@@ -360,10 +362,7 @@ fn names(say: &mut Say<'_>) {
     }
     let defaults = Config::default();
     let config = &say.effective.config;
-    let set = [
-        ("hub.db_url", config.hub.db_url != defaults.hub.db_url),
-        ("auth.create_system_users", config.auth.create_system_users),
-    ];
+    let set = [("hub.db_url", config.hub.db_url != defaults.hub.db_url)];
     for (path, _) in set.iter().filter(|(_, set)| *set) {
         let doc = catalogue::setting(path).map(|one| one.doc.as_str()).unwrap_or_default();
         let rest = doc.split_once("Not built yet").map_or(".", |(_, rest)| rest);

@@ -155,7 +155,7 @@ mod tests {
             ("JupyterHub.admin_users", "auth.admin_users"),
             ("JupyterHub.admin_access", "hub.admin_access"),
             ("Authenticator.whitelist", "auth.allowed_users"),
-            ("LocalAuthenticator.create_system_users", "auth.create_system_users (not built yet)"),
+            ("LocalAuthenticator.create_system_users", "auth.create_system_users"),
             ("Spawner.notebook_dir", "spawner.notebook_dir"),
             ("Spawner.args", "spawner.args"),
         ] {

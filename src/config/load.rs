@@ -79,6 +79,8 @@ pub struct Effective {
     pub overrides: Vec<Override>,
     /// What the environment filled in.
     pub environment: Vec<Taken>,
+    /// Whoever started jovis shall not become root by it: nothing of this may be theirs to change.
+    pub guarded: bool,
 }
 
 impl Effective {
@@ -125,7 +127,8 @@ impl Effective {
     ///
     /// As [`load`]; the old configuration is untouched.
     pub fn reload(&self) -> Result<Self, LoadError> {
-        load(self.file.as_deref(), &self.overrides)
+        let new = load(self.file.as_deref(), &self.overrides)?;
+        Ok(Self { guarded: self.guarded, ..new })
     }
 }
 
@@ -227,6 +230,7 @@ pub fn load(named: Option<&Path>, overrides: &[Override]) -> Result<Effective, L
         places,
         overrides: overrides.to_vec(),
         environment,
+        guarded: false,
     })
 }
 

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
-use jovis_actors::domain::{Facts, Secret};
+use jovis_actors::{
+    domain::{Facts, Secret},
+    ports::Need,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,6 +131,16 @@ impl HubSlice {
             self.crypt_keys = keys.to_vec();
         }
         self
+    }
+
+    /// Who needs an account of the machine. Not started by root, there is one account, and nothing to ask.
+    pub fn accounts(&self) -> Need {
+        match self.spawner.class {
+            _ if !self.privileged => Need::Nobody,
+            _ if self.auth.create_system_users => Need::Made,
+            sections::SpawnerClass::Local(_) => Need::New,
+            sections::SpawnerClass::Simple(_) => Need::Nobody,
+        }
     }
 
     /// Under which addresses the site is known.

@@ -43,6 +43,10 @@ pub trait World {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// A variable of our environment.
     fn variable(&self, name: &str) -> Option<String>;
+    /// Where the program lies that we are.
+    fn program(&self) -> Option<PathBuf> {
+        None
+    }
     /// What is wrong with the page templates in these folders, with file and line.
     fn template_fault(&self, _folders: &[PathBuf]) -> Option<String> {
         None
@@ -103,6 +107,10 @@ impl World for Machine {
 
     fn real(&self, path: &Path) -> Option<PathBuf> {
         fs::canonicalize(path).ok()
+    }
+
+    fn program(&self) -> Option<PathBuf> {
+        std::env::current_exe().ok()
     }
 
     fn shares_group(&self, account: &str, path: &Path) -> bool {

@@ -1,6 +1,8 @@
 //! Role helper: lives for one question, holds one password, answers one verdict, ends. Root starts it anew for every
 //! attempt, because PAM modules run foreign code, block, crash and change the process they live in.
 
+pub mod account;
+
 use std::{
     fs::File,
     io::Read,
@@ -10,6 +12,7 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -38,7 +41,12 @@ pub fn main() -> ExitCode {
         Ok((question, password)) => answer(&question, password),
         Err(_) => Verdict::Failed { text: "the helper got no question".to_owned() },
     };
-    match frame::send(link.as_fd(), &verdict, &[]) {
+    say(&link, &verdict)
+}
+
+/// Answers, and waits for the end.
+fn say(link: &OwnedFd, verdict: &impl Serialize) -> ExitCode {
+    match frame::send(link.as_fd(), verdict, &[]) {
         Ok(()) => {
             // Root ends us as soon as it has heard. Until then our children, if a module made any, can be told from others.
             let mut end = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
@@ -49,11 +57,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn listen(link: &OwnedFd) -> Result<(Question, File), FrameError> {
+/// The one question.
+fn hear<Q: DeserializeOwned>(link: &OwnedFd) -> Result<(Q, Vec<OwnedFd>), FrameError> {
     let mut wanted = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
     poll(&mut wanted, PollTimeout::try_from(Duration::from_secs(10)).expect("ten seconds fit"))
         .map_err(|errno| FrameError::Os(errno.into()))?;
-    let (question, fds) = frame::recv(link.as_fd())?;
+    frame::recv(link.as_fd())
+}
+
+fn listen(link: &OwnedFd) -> Result<(Question, File), FrameError> {
+    let (question, fds) = hear(link)?;
     let pipe = fds.into_iter().next().ok_or(FrameError::Closed)?;
     Ok((question, File::from(pipe)))
 }

@@ -11,14 +11,14 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use jovis_actors::{
     domain::Policy,
-    ports::{Boxed, Clock, Entropy},
+    ports::{Accounts, Boxed, Clock, Entropy, Need},
     tree::{self, GrowError, Ports, Tree},
 };
 use thiserror::Error;
@@ -40,12 +40,17 @@ use crate::{
     config::sections,
     ipc::{control::Filter, frame::FrameError, reload::ReloadOutcome},
     link::{
+        accounts::Machine,
         proxy::ProxyLink,
         root::{Dowry, Event, Root, RootError},
     },
     os::{fd, process},
     spawn::{
-        listeners::Expected, local::Local, output::Outputs, probe::HttpProbe, usage::LocalMeter,
+        listeners::Expected,
+        local::{Local, Maker},
+        output::Outputs,
+        probe::HttpProbe,
+        usage::LocalMeter,
     },
     store::{self, DiskJournal},
     telemetry::logs::{self, LogHandle, LogsError, Output},
@@ -167,19 +172,24 @@ impl Hub {
         let expected = Arc::new(Expected::default());
         let spawner = Arc::new(ArcSwap::from_pointee(slice.spawner.clone()));
         let ways = Arc::new(ArcSwap::from_pointee(registry::ways(&slice.auth, &root)));
+        let accounts: Arc<dyn Accounts> = Arc::new(Machine(root.clone()));
+        let makes = Arc::new(AtomicBool::new(slice.accounts() == Need::Made));
         let journal = DiskJournal::new(folder.clone());
         let backups = journal.backups();
+        let local = Local::new(
+            root.clone(),
+            spawner.clone(),
+            slice.hub.base_url.clone(),
+            outputs.clone(),
+            expected.clone(),
+            entropy.clone(),
+        );
+        let maker = Maker { accounts: accounts.clone(), wanted: makes.clone() };
         let ports = Ports {
             journal: Box::new(journal),
             ways: ways.clone(),
-            spawner: Arc::new(Local::new(
-                root.clone(),
-                spawner.clone(),
-                slice.hub.base_url.clone(),
-                outputs.clone(),
-                expected.clone(),
-                entropy.clone(),
-            )),
+            accounts: accounts.clone(),
+            spawner: Arc::new(local.with(maker)),
             probe: Arc::new(HttpProbe::new(expected)),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -211,6 +221,7 @@ impl Hub {
             entropy,
             settings: slice.clone(),
             routes: tree.routes.clone(),
+            accounts,
             halt: Arc::new(RootsEnd(root.clone())),
             policy,
         })?;
@@ -236,6 +247,7 @@ impl Hub {
             slice,
             actors,
             spawner,
+            makes,
             ways,
             root: root.clone(),
             keeper,

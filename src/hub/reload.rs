@@ -1,9 +1,12 @@
 //! New settings while the hub lives: what can take effect does, what cannot is named.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwap;
-use jovis_actors::{logins::Ways, routes, tree::Settings};
+use jovis_actors::{logins::Ways, ports::Need, routes, tree::Settings};
 use tracing::info;
 
 use super::{registry, services::Services, settings, sync::Keeper};
@@ -22,6 +25,8 @@ pub(super) struct Live {
     pub(super) actors: Settings,
     /// What the local spawner reads.
     pub(super) spawner: Arc<ArcSwap<sections::Spawner>>,
+    /// Does it have accounts made?
+    pub(super) makes: Arc<AtomicBool>,
     /// How people sign in.
     pub(super) ways: Ways,
     /// For authenticators.
@@ -50,6 +55,7 @@ impl Live {
             self.ways.store(Arc::new(registry::ways(&new.auth, &self.root)));
         }
         self.spawner.store(Arc::new(new.spawner.clone()));
+        self.makes.store(new.accounts() == Need::Made, Ordering::Relaxed);
         if let Err(error) = self.logs.follow(&new.log) {
             kept.push(format!("log.level: {error}"));
         }

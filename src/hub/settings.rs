@@ -72,6 +72,7 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
         limit,
         concurrency,
         vault: vault.map(|vault| Arc::new(vault) as Arc<dyn Vault>),
+        accounts: slice.accounts(),
         refresh_age: slice.auth.auth_refresh_age.duration(),
         refresh_grace: slice.auth.auth_refresh_grace.duration(),
     };

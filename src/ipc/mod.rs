@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod account;
 pub mod control;
 pub mod frame;
 pub mod helper;

@@ -69,6 +69,12 @@ pub enum HubSays {
         /// Where from.
         rhost: Option<String>,
     },
+    /// Is there an account of this name on the machine? Where root's configuration says so, it is made. Answers:
+    /// [`RootSays::Account`], [`RootSays::Denied`].
+    Account {
+        /// Somebody the hub lets in.
+        user: Username,
+    },
     /// A reload was applied (or not).
     Reloaded(ReloadOutcome),
     /// Whoever may has asked the hub to have all of jovis ended. Answers: [`RootSays::Done`] (it has begun),
@@ -153,6 +159,8 @@ pub enum RootSays {
     },
     /// Answer: what PAM said.
     PamVerdict(super::helper::Verdict),
+    /// Answer: what became of the account.
+    Account(super::account::Finding),
     /// Event: from now on these are the listeners of the hub's API; their descriptors come with it. One that is not
     /// among them is closed.
     Listen,

@@ -29,6 +29,7 @@ use crate::{
     config::slice::HubSlice,
     ipc::{
         Envelope, Hello, VERSION,
+        account::Finding,
         control::{Filter, Request},
         frame::{self, FrameError},
         helper::Verdict,
@@ -279,6 +280,15 @@ impl Root {
     /// The table as it is known now, and a way to wait until it changes.
     pub fn children(&self) -> watch::Receiver<Table> {
         self.children.subscribe()
+    }
+
+    /// Has root look for an account of this name, and make it where its configuration says so.
+    pub async fn account(&self, user: &Username, limit: Duration) -> Result<Finding, RootError> {
+        let question = HubSays::Account { user: user.clone() };
+        match self.ask(question, &[], limit).await?.0 {
+            RootSays::Account(finding) => Ok(finding),
+            other => Err(refusal(other)),
+        }
     }
 
     /// Asks PAM in a fresh helper process. `limit` is how long root lets it run.

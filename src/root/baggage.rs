@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    ipc::helper::Question,
+    ipc::{account::AccountQuestion, helper::Question},
     os::{fd, reexec},
 };
 
@@ -56,6 +56,9 @@ pub(super) struct Baggage {
     pub(super) births: Vec<BirthAway>,
     pub(super) checks: Vec<CheckAway>,
     pub(super) questions: Vec<QuestionAway>,
+    /// Accounts that are asked for.
+    #[serde(default)]
+    pub(super) newcomers: Vec<(AccountQuestion, Vec<Option<u64>>)>,
     pub(super) hub: Option<RoleAway>,
     pub(super) proxy: Option<RoleAway>,
     pub(super) leaving: Vec<RoleAway>,

@@ -135,7 +135,11 @@ fn find(plan: &Plan) -> Result<Account, RootSays> {
         }
     };
     let found = io_step("look up user", users::by_name(name))?;
-    Ok(found.ok_or_else(|| Refusal(format!("there is no account {name}")))?)
+    Ok(found.ok_or_else(|| {
+        Refusal(format!(
+            "there is no account {name} on this machine: make it, or set auth.create_system_users"
+        ))
+    })?)
 }
 
 /// Gives the log to the server's account. Only a plain file that the hub alone has, under one name: else root would give

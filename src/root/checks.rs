@@ -10,48 +10,28 @@ use std::{
 
 use super::{
     baggage::{CheckAway, Packer, QuestionAway, left, millis},
-    birth, children,
+    helpers::{Helper, Word},
     policy::Refusal,
 };
 use crate::{
     config::sections::Pam,
     ipc::{
-        frame::{self, FrameError},
         helper::{Question, Verdict},
         root::RootSays,
     },
     os::{
-        fd,
-        process::{self, Stat, io_step},
+        process::{self, io_step},
         reexec,
     },
 };
 
-/// Most memory in bytes that one may have, whatever its modules do.
-const MEMORY: u64 = 512 << 20;
 /// Most that wait for a place.
 const MOST_WAITING: usize = 256;
 
 #[derive(Debug)]
 struct Running {
     id: Option<u64>,
-    link: OwnedFd,
-    pid: i32,
-    /// Its start time; with the number it names the process.
-    since: u64,
-    pidfd: OwnedFd,
-    until: Instant,
-    limit: Duration,
-}
-
-impl Running {
-    /// Ends the helper and whatever its modules have started. `all` is everything that runs.
-    fn end(&self, all: &[(i32, Stat)]) {
-        drop(process::signal(self.pidfd.as_fd(), libc::SIGKILL));
-        for (pid, since) in children::family(all, self.pid, self.since) {
-            process::kill_same(pid, since);
-        }
-    }
+    helper: Helper,
 }
 
 #[derive(Debug)]
@@ -89,12 +69,12 @@ impl Checks {
 
     /// What to poll.
     pub(super) fn links(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.running.iter().map(|check| check.link.as_fd())
+        self.running.iter().map(|check| check.helper.link.as_fd())
     }
 
     /// When something is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let running = self.running.iter().map(|check| check.until);
+        let running = self.running.iter().map(|check| check.helper.until);
         running.chain(self.waiting.front().map(|check| check.until)).min()
     }
 
@@ -103,25 +83,12 @@ impl Checks {
         let mut answers = Vec::new();
         let all = LazyCell::new(process::all);
         self.running.retain(|check| {
-            let verdict = match frame::recv::<Verdict>(check.link.as_fd()) {
-                Ok((verdict, _)) => {
-                    // It has said all it has to say, and so has what its modules may have left behind.
-                    if process::has_children(check.pid) {
-                        check.end(&all);
-                    } else {
-                        drop(process::signal(check.pidfd.as_fd(), libc::SIGKILL));
-                    }
-                    verdict
-                }
-                Err(FrameError::WouldBlock) if now < check.until => return true,
-                Err(error) => {
-                    check.end(&all);
-                    match error {
-                        FrameError::WouldBlock => {
-                            Verdict::Timeout { seconds: check.limit.as_secs() }
-                        }
-                        _ => Verdict::Failed { text: "the helper ended without a word".to_owned() },
-                    }
+            let verdict = match check.helper.hear(&all, now) {
+                Word::Said(verdict) => verdict,
+                Word::None => return true,
+                Word::Late => Verdict::Timeout { seconds: check.helper.limit.as_secs() },
+                Word::Gone => {
+                    Verdict::Failed { text: "the helper ended without a word".to_owned() }
                 }
             };
             answers.push((check.id, RootSays::PamVerdict(verdict)));
@@ -148,14 +115,14 @@ impl Checks {
         packer: &mut Packer,
         now: Instant,
     ) -> (Vec<CheckAway>, Vec<QuestionAway>) {
-        let running = self.running.iter().map(|check| CheckAway {
-            id: check.id,
-            link: packer.pack(&check.link),
-            pid: check.pid,
-            since: check.since,
-            pidfd: packer.pack(&check.pidfd),
-            left_ms: left(check.until, now),
-            limit_ms: millis(check.limit),
+        let running = self.running.iter().map(|Running { id, helper }| CheckAway {
+            id: *id,
+            link: packer.pack(&helper.link),
+            pid: helper.pid,
+            since: helper.since,
+            pidfd: packer.pack(&helper.pidfd),
+            left_ms: left(helper.until, now),
+            limit_ms: millis(helper.limit),
         });
         let running = running.collect();
         let waiting = self.waiting.iter().map(|check| QuestionAway {
@@ -178,7 +145,8 @@ impl Checks {
             let (link, pidfd) = (reexec::copy(link)?, reexec::copy(pidfd)?);
             let until = now + Duration::from_millis(left_ms);
             let limit = Duration::from_millis(limit_ms);
-            self.running.push(Running { id, link, pid, since, pidfd, until, limit });
+            let helper = Helper { link, pid, since, pidfd, until, limit };
+            self.running.push(Running { id, helper });
         }
         for QuestionAway { id, question, pipe, left_ms } in waiting {
             let (pipe, until) = (reexec::copy(pipe)?, now + Duration::from_millis(left_ms));
@@ -191,7 +159,7 @@ impl Checks {
     pub(super) fn abandon(&mut self) {
         self.waiting.clear();
         let all = LazyCell::new(process::all);
-        self.running.drain(..).for_each(|check| check.end(&all));
+        self.running.drain(..).for_each(|check| check.helper.end(&all));
     }
 }
 
@@ -200,11 +168,6 @@ fn crowd() -> Refusal {
 }
 
 fn start(next: Waiting, limit: Duration, now: Instant) -> io::Result<Running> {
-    let (link, theirs) = fd::pair()?;
-    frame::send(link.as_fd(), &next.question, &[next.pipe.as_fd()]).map_err(io::Error::other)?;
-    // That it could not become a helper shows as the end of its link.
-    let act = || birth::role("@helper", None, false, None, &theirs, MEMORY);
-    let (forked, pidfd) = birth::fork(process::pidfd, act)?;
-    let since = process::stat(forked.pid).map_or(0, |stat| stat.since);
-    Ok(Running { id: next.id, link, pid: forked.pid, since, pidfd, until: now + limit, limit })
+    let helper = Helper::start("@helper", &next.question, &[next.pipe.as_fd()], limit, now)?;
+    Ok(Running { id: next.id, helper })
 }

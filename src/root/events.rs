@@ -23,6 +23,7 @@ use super::{
     control::Control,
     generations::{Generations, introduce},
     memory::Memory,
+    newcomers::Newcomers,
     notify, place,
     reload::Reloads,
     requests::{self, Birth},
@@ -68,6 +69,7 @@ pub(super) struct Root {
     pub(super) children: Children,
     pub(super) births: Vec<Birth>,
     pub(super) checks: Checks,
+    pub(super) newcomers: Newcomers,
     pub(super) reloads: Reloads,
     pub(super) control: Control,
     memory: Memory,
@@ -112,6 +114,7 @@ impl Root {
             children,
             births: Vec::new(),
             checks: Checks::default(),
+            newcomers: Newcomers::default(),
             reloads: Reloads::default(),
             control,
             memory: Memory::new(),
@@ -172,6 +175,7 @@ impl Root {
         }
         wanted.extend(self.births.iter().map(|birth| read(birth.report.as_fd())));
         wanted.extend(self.checks.links().map(read));
+        wanted.extend(self.newcomers.links().map(read));
         wanted.extend(self.control.interest().map(read));
         wanted.extend(self.upgrade.interest().map(read));
         wanted.extend(self.children.adopted().map(|(_, pidfd)| read(pidfd)));
@@ -180,6 +184,7 @@ impl Root {
         let restarts = restarts.filter(|_| self.stage == Stage::Serving);
         let due = restarts
             .chain(self.checks.due())
+            .chain(self.newcomers.due())
             .chain(self.reloads.due())
             .chain(self.generations.due())
             .chain(self.upgrade.due())
@@ -204,6 +209,9 @@ impl Root {
         let limits = self.pam_limits();
         for (id, answer) in self.checks.step(&limits, now) {
             self.hub.say(id, answer, Vec::new());
+        }
+        for (ids, answer) in self.newcomers.step(&self.setup.config, &self.setting.we, now) {
+            ids.into_iter().for_each(|id| self.hub.say(id, answer.clone(), Vec::new()));
         }
         self.tend_reload(now);
         self.tend_addresses(now);
@@ -397,6 +405,7 @@ impl Root {
             // Answers would go to the next hub, which has not asked.
             self.births.iter_mut().for_each(|birth| birth.asked.clear());
             self.checks.abandon();
+            self.newcomers.abandon();
         }
     }
 

@@ -7,6 +7,7 @@
 //! | `Serve` | room left; the service stands in the configuration with a program; then [`account`] |
 //! | `Signal`, `Forget`, `Children` | always: they reach only what root started for the hub (`children.rs`) |
 //! | `Stop` | the hub serves: one that cannot come up ends itself, not everybody |
+//! | `Account` | a short name; made only where the configuration says so, of a narrow alphabet ([`make`]) |
 //! | `Pam` | the authenticator is PAM; short texts; a place free (`checks.rs`) |
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -20,7 +21,11 @@ use thiserror::Error;
 
 use crate::{
     config::sections::{Config, SpawnerClass},
-    ipc::{helper::Question, root::RootSays},
+    ipc::{
+        account::{AccountQuestion, Make},
+        helper::Question,
+        root::RootSays,
+    },
     os::users::Account,
 };
 
@@ -272,6 +277,50 @@ pub(super) fn pam(
     // Not started by root, there is one account to sign in as: ours, whatever its number. Never 0.
     let least = if we.privileged { config.root.min_uid } else { config.root.min_uid.min(we.uid) };
     Ok(Question { service: pam.service.clone(), user, rhost, min_uid: least.max(1) })
+}
+
+/// An account of this machine: may it be looked up?
+pub(super) fn look(config: &Config, user: &Username) -> Result<AccountQuestion, Refusal> {
+    let name = user.as_str();
+    if name.len() > 255 || name.starts_with('-') || name.chars().any(char::is_control) {
+        return refuse("the name is no account name");
+    }
+    Ok(AccountQuestion { name: name.to_owned(), min_uid: config.root.min_uid, make: None })
+}
+
+/// There is none of this name: is it made, and how? None: accounts are not made here.
+pub(super) fn make(config: &Config, we: &Ourselves, name: &str) -> Result<Option<Make>, Refusal> {
+    let auth = &config.auth;
+    if !auth.create_system_users {
+        return Ok(None);
+    }
+    if !we.privileged {
+        return refuse("jovis does not run as root and cannot make accounts");
+    }
+    if !is_account_name(name) {
+        return refuse(format!(
+            "{name:?} cannot be the name of an account: a-z, 0-9, _ and -, at most 32, no digit or - at the start"
+        ));
+    }
+    let uid = auth.uids.get(name).copied();
+    if uid.is_some_and(|uid| uid < config.root.min_uid) {
+        return refuse(format!("auth.uids gives {name} a number below {}", config.root.min_uid));
+    }
+    let command = auth.add_user_cmd.iter().map(|arg| arg.replace("USERNAME", name));
+    let number = uid.into_iter().flat_map(|uid| ["--uid".to_owned(), uid.to_string()]);
+    let argv: Vec<_> = command.chain(number).chain([name.to_owned()]).collect();
+    let program = auth.add_user_cmd.first();
+    if program.is_none_or(|program| !program.starts_with('/') || *program != argv[0]) {
+        return refuse("auth.add_user_cmd does not begin with the path of a program");
+    }
+    Ok(Some(Make { argv, uid, home_mode: auth.home_mode() }))
+}
+
+/// A name that no tool takes for an option, a path, a pattern or two words. (useradd(8): `[a-z_][a-z0-9_-]*`, at most 32.)
+pub(super) fn is_account_name(name: &str) -> bool {
+    let first = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let rest = |b: u8| first(b) || b.is_ascii_digit() || b == b'-';
+    name.len() <= 32 && name.bytes().next().is_some_and(first) && name.bytes().all(rest)
 }
 
 /// Variables every hub may set. What a loader or an interpreter reads (`LD_*`, `PYTHON*`, `PATH`) is not among them.

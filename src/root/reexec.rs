@@ -199,6 +199,7 @@ fn unpack(mut setup: Setup, baggage: Baggage, now: Instant) -> Result<Root, Star
         root.births.push(Birth { order, report: copy(report)?, until, asked });
     }
     root.checks.bring_back(baggage.checks, baggage.questions, now).map_err(failed("a check"))?;
+    root.newcomers.bring_back(baggage.newcomers, now);
     let links = failed("a link");
     for (role, away) in [(&mut root.hub, baggage.hub), (&mut root.proxy, baggage.proxy)] {
         if let Some(away) = away {
@@ -248,6 +249,7 @@ impl Root {
             births,
             checks,
             questions,
+            newcomers: self.newcomers.away(),
             hub: self.hub.away(&mut packer, now),
             proxy: self.proxy.away(&mut packer, now),
             leaving: self.generations.away(&mut packer, now),

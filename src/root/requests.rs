@@ -93,6 +93,7 @@ impl Root {
             HubSays::Signal { order, how } => self.signal(&order, how),
             HubSays::Forget { order } => self.forget(&order),
             HubSays::Stop { servers } => self.stop_for_hub(servers, now),
+            HubSays::Account { user } => self.account(id, &user, now),
             HubSays::Pam { user, rhost } => self.check(id, user, rhost, fds, now),
         };
         let answer = outcome.unwrap_or_else(|refusal| {
@@ -278,6 +279,15 @@ impl Root {
             self.leave(servers, now);
         }
         Ok(Some(RootSays::Done))
+    }
+
+    /// Has an account looked up, or made. No answer yet.
+    fn account(&mut self, id: Option<u64>, user: &Username, now: Instant) -> Outcome {
+        if self.stage != Stage::Serving {
+            return Err(Refusal("jovis is ending".to_owned()));
+        }
+        self.newcomers.ask(id, policy::look(&self.setup.config, user)?, now)?;
+        Ok(None)
     }
 
     fn check(

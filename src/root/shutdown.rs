@@ -147,6 +147,7 @@ impl Root {
     /// The last acts: helpers, and what servers have left behind.
     fn over(&mut self, servers: bool) -> bool {
         self.checks.abandon();
+        self.newcomers.abandon();
         let me = getpid().as_raw();
         for _ in 0..50 {
             self.reap();

@@ -6,7 +6,10 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, TcpListener},
     os::fd::AsFd,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,8 +17,8 @@ use arc_swap::ArcSwap;
 use jovis_actors::{
     domain::OrderId,
     ports::{
-        Boxed, Entropy, Exit, Handle, Order, Progress, Recovered, SpawnError, Spawner, Started,
-        Stop,
+        AccountError, Accounts, Boxed, Entropy, Exit, Handle, Order, Progress, Recovered,
+        SpawnError, Spawner, Started, Stop,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -45,10 +48,20 @@ struct Kept {
 pub struct Local {
     root: Arc<Root>,
     settings: Arc<ArcSwap<sections::Spawner>>,
+    maker: Option<Maker>,
     base_url: String,
     outputs: Outputs,
     expected: Arc<Expected>,
     entropy: Arc<dyn Entropy>,
+}
+
+/// What makes accounts where they are missing.
+#[derive(Clone)]
+pub struct Maker {
+    /// By root.
+    pub accounts: Arc<dyn Accounts>,
+    /// Now? May change while we run.
+    pub wanted: Arc<AtomicBool>,
 }
 
 impl Local {
@@ -61,7 +74,13 @@ impl Local {
         expected: Arc<Expected>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { root, settings, base_url, outputs, expected, entropy }
+        Self { root, settings, maker: None, base_url, outputs, expected, entropy }
+    }
+
+    /// Has accounts made for whom there is none.
+    pub fn with(mut self, maker: Maker) -> Self {
+        self.maker = Some(maker);
+        self
     }
 
     /// A port nobody listens on now and no other server of ours was given, and the URL it makes. Between this and the
@@ -105,6 +124,16 @@ impl Local {
             && let Recovered::Alive(started) = self.recover(&order.id).await?
         {
             return Ok(started);
+        }
+        // Who has not signed in yet (an administrator starts the server, or the configuration made the user) gets one here.
+        if let Some(Maker { accounts, wanted }) = &self.maker
+            && wanted.load(Ordering::Relaxed)
+            && let Err(error) = accounts.ensure(&order.user).await
+        {
+            return Err(match error {
+                AccountError::Failed(why) => SpawnError::Failed(why),
+                refused => SpawnError::Refused(refused.to_string()),
+            });
         }
         let settings = self.settings.load_full();
         let (port, url) = self.draw(&settings)?;

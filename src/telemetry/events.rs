@@ -163,6 +163,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("user", "the name of the user"),
     ("users", "how many users"),
     ("version", "the version of the messages between processes"),
+    ("visitor", "the name of the user who comes to something of another's"),
     ("waiting", "how many wait"),
     ("was", "the version of jovis that ran before"),
     ("way", "by which of several ways to sign in; empty: the first"),

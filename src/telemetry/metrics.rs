@@ -89,6 +89,7 @@ pub(super) const COUNTED: &[Counted] = {
         ("name taken", &LOGINS, &[("outcome", Is("refused"))]),
         ("name invalid", &LOGINS, &[("outcome", Is("refused"))]),
         ("user blocked", &LOGINS, &[("outcome", Is("not allowed"))]),
+        ("user has no account", &LOGINS, &[("outcome", Is("not allowed"))]),
         ("user not allowed", &LOGINS, &[("outcome", Is("not allowed"))]),
         ("attempt throttled", &LOGINS, &[("outcome", Is("throttled"))]),
         ("too many attempts", &LOGINS, &[("outcome", Is("turned away"))]),

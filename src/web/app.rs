@@ -7,7 +7,7 @@ use jovis_actors::{
     activity,
     domain::{Facts, Moment, Policy},
     logins,
-    ports::{Clock, Entropy, Meter},
+    ports::{Accounts, Clock, Entropy, Meter},
     routes, spawners, store,
 };
 use thiserror::Error;
@@ -46,6 +46,8 @@ pub struct Parts {
     pub policy: Arc<ArcSwap<Policy>>,
     /// The proxies' tables.
     pub routes: routes::Client,
+    /// Accounts of the machine.
+    pub accounts: Arc<dyn Accounts>,
     /// How all of it is ended.
     pub halt: Arc<dyn Halt>,
 }
@@ -87,10 +89,19 @@ impl App {
     /// Puts it together. Fails if a template of the operator does not parse.
     pub fn new(parts: Parts) -> Result<Arc<Self>, PagesError> {
         let Parts { store, spawners, logins, activity, meter, clock, .. } = parts;
-        let Parts { entropy, settings, policy, routes, halt, .. } = parts;
+        let Parts { entropy, settings, policy, routes, halt, accounts, .. } = parts;
         let clock_too = clock.clone();
-        let doors =
-            Actors { store, spawners, logins, activity, routes, halt, meter, clock: clock_too };
+        let doors = Actors {
+            store,
+            spawners,
+            logins,
+            activity,
+            routes,
+            halt,
+            accounts,
+            meter,
+            clock: clock_too,
+        };
         Self::with_doors(Box::new(doors), clock, entropy, settings, policy)
     }
 

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use jovis_actors::{
     accounts::{self, NewCode, Redeemed, Redemption},
     activity,
-    domain::{Moment, OrderId, Route, ServerKey, TokenId, User, UserId},
+    domain::{Moment, OrderId, Route, ServerKey, TokenId, User, UserId, Username},
     logins::{self, Offer, SignInRefused},
-    ports::{Boxed, Clock, Credentials, Departure, Meter, Return},
+    ports::{AccountError, Accounts, Boxed, Clock, Credentials, Departure, Meter, Return},
     routes::{self, RouteError},
     spawners::{self, Ask, Begun, Place, Report, StartRefused, StopAsk, StopRefused, Trouble},
     store::{self, Image, Write},
@@ -70,6 +70,8 @@ pub(crate) trait Doors: Send + Sync {
     fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>>;
     /// See [`routes::Client::check`].
     fn check_routes(&self) -> Boxed<'_, Result<(), RouteError>>;
+    /// See [`Accounts::ensure`].
+    fn account<'a>(&'a self, name: &'a Username) -> Boxed<'a, Result<(), AccountError>>;
     /// See [`Halt::halt`].
     fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), Error>>;
     /// Uses that are noted and not recorded yet.
@@ -90,6 +92,7 @@ pub(crate) struct Actors {
     pub(crate) activity: activity::Client,
     pub(crate) routes: routes::Client,
     pub(crate) halt: Arc<dyn Halt>,
+    pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) meter: Arc<dyn Meter>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -186,6 +189,10 @@ impl Doors for Actors {
 
     fn check_routes(&self) -> Boxed<'_, Result<(), RouteError>> {
         Box::pin(self.routes.check())
+    }
+
+    fn account<'a>(&'a self, name: &'a Username) -> Boxed<'a, Result<(), AccountError>> {
+        self.accounts.ensure(name)
     }
 
     fn halt(&self, servers: Option<bool>) -> Boxed<'_, Result<(), Error>> {

@@ -9,7 +9,7 @@ use jovis_actors::{
         TokenRefused, UserRefused,
     },
     logins::SignInRefused,
-    ports::StoreError,
+    ports::{AccountError, StoreError},
     routes::RouteError,
     spawners::{StartRefused, StopRefused},
     store::ChangeError,
@@ -302,9 +302,23 @@ impl From<SignInRefused> for Error {
                 Self::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after.as_secs())
             }
             SignInRefused::Unable(_) => Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 5),
+            SignInRefused::Account(AccountError::Failed(_)) => {
+                Self::later(StatusCode::SERVICE_UNAVAILABLE, why, 5)
+            }
+            SignInRefused::Account(_) => Self::forbidden(why),
             SignInRefused::NotRecorded(_) => Self::unrecorded(why),
             SignInRefused::Aside(aside) => aside.into(),
             SignInRefused::Unavailable(why) => why.into(),
+        }
+    }
+}
+
+/// Of somebody that an administrator adds.
+impl From<AccountError> for Error {
+    fn from(why: AccountError) -> Self {
+        match why {
+            AccountError::Missing(_) | AccountError::Refused(_) => Self::bad(why),
+            AccountError::Failed(_) => Self::unable(why),
         }
     }
 }

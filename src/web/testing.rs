@@ -23,13 +23,13 @@ use jovis_actors::{
         Username, oauth::ClientOf, server::Handle,
     },
     logins::{self, Offer, SignInRefused, Way},
-    ports::{Boxed, Clock, Credentials, Departure, Entropy, Flow, Return},
+    ports::{AccountError, Accounts, Boxed, Clock, Credentials, Departure, Entropy, Flow, Return},
     routes::RouteError,
     spawners::{
         self, Ask, Begun, Event, Place, Report, StartRefused, StopAsk, StopRefused, Trouble,
     },
     store::{Image, Write},
-    testing::ScriptedAuthenticator,
+    testing::{ScriptedAccounts, ScriptedAuthenticator},
     usage::Usage,
 };
 use tokio::sync::watch;
@@ -87,6 +87,8 @@ pub(crate) struct Doubles {
     pub(crate) routes: Mutex<Vec<Route>>,
     /// What was asked of the machinery, in its order.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// Accounts of the machine.
+    pub(crate) accounts: ScriptedAccounts,
 }
 
 impl Doubles {
@@ -389,6 +391,10 @@ impl Doors for Fake {
         self.0.usages.lock().unwrap().get(key).copied()
     }
 
+    fn account<'a>(&'a self, name: &'a Username) -> Boxed<'a, Result<(), AccountError>> {
+        self.0.accounts.ensure(name)
+    }
+
     fn routes(&self) -> Boxed<'_, Result<Vec<Route>, RouteError>> {
         let routes = self.0.routes.lock().unwrap().clone();
         Box::pin(async { Ok(routes) })
@@ -490,6 +496,7 @@ impl Hub {
             tail: Mutex::default(),
             routes: Mutex::default(),
             asked: Mutex::default(),
+            accounts: ScriptedAccounts::default(),
         });
         for (name, admin) in [("bob", false), ("eve", false), ("root", true)] {
             doubles.add(name, admin);

@@ -347,6 +347,7 @@ fn obey(
             }
             answer(RootSays::Done, &[]);
         }
+        HubSays::Account { .. } => answer(denied("there are no accounts here"), &[]),
         HubSays::Pam { user, rhost } => {
             let pipe = fds.into_iter().next().expect("the password's pipe comes along");
             match book.pam.clone() {

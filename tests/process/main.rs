@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 pub mod support;
 
+mod accounts;
 #[cfg(all(feature = "acme", feature = "faults"))]
 mod acme;
 mod alone;
@@ -35,6 +36,7 @@ mod network;
 mod operators;
 mod pam_faults;
 mod paused;
+mod people;
 mod proxy_crash;
 mod reload;
 mod root;
@@ -44,6 +46,7 @@ mod server_crash;
 mod services;
 mod simple;
 mod spawn;
+mod sudo;
 mod systemd;
 mod told;
 mod unprivileged;

@@ -111,8 +111,10 @@ fn row_36_a_module_that_hangs_delays_nobody_else() {
     let account = Account::with(&[]);
     drop(account);
     let limit = scale::scaled(4, 30);
-    let site =
-        Plan::quick().set("auth.class", &service.class(&format!("timeout: {limit}"))).start();
+    let site = Plan::quick()
+        .without_accounts()
+        .set("auth.class", &service.class(&format!("timeout: {limit}")))
+        .start();
     let logins = |from: usize| -> Duration {
         let mut times: Vec<Duration> = (0..10)
             .map(|k| {
@@ -164,7 +166,8 @@ fn row_36_a_module_that_hangs_delays_nobody_else() {
 fn row_36_a_crowd_that_hangs_does_not_keep_tokens_out() {
     as_root!();
     let service = Service::make();
-    let site = Plan::quick().set("auth.class", &service.class("timeout: 4")).start();
+    let site =
+        Plan::quick().without_accounts().set("auth.class", &service.class("timeout: 4")).start();
     let mut visitor = site.visitor();
     assert_eq!(visitor.sign_in_as("good", "x").status, 302);
     let made = visitor.api("POST", "/hub/api/users/good/tokens", "{}");
@@ -198,7 +201,8 @@ fn row_36_a_crowd_that_hangs_does_not_keep_tokens_out() {
 fn row_37_whatever_a_module_does_only_its_own_login_suffers() {
     as_root!();
     let service = Service::make();
-    let site = Plan::quick().set("auth.class", &service.class("timeout: 3")).start();
+    let site =
+        Plan::quick().without_accounts().set("auth.class", &service.class("timeout: 3")).start();
     let ours = [site.root(), site.hub(), site.proxy()];
     for name in ["segv", "abort", "exit", "leak", "print", "setuid", "fork", "deaf"] {
         let began = Instant::now();

@@ -46,6 +46,22 @@ impl Account {
         account
     }
 
+    /// One that is not there yet and that somebody else is to make. It goes when this is dropped, like any other.
+    pub fn to_come() -> Self {
+        let name = format!("jv{}", unique());
+        let home = PathBuf::from(format!("/home/{name}"));
+        Self { name, password: String::new(), uid: 0, gid: 0, home }
+    }
+
+    /// Has it come? Then its numbers are known from here on.
+    pub fn came(&mut self) -> bool {
+        let there = run("getent", &["passwd", &self.name]).status.success();
+        if there {
+            (self.uid, self.gid) = look_up(&self.name);
+        }
+        there
+    }
+
     /// Puts it into a group, by name.
     pub fn join(&self, group: &str) {
         tool("usermod", &["--append", "--groups", group, &self.name]);

@@ -42,7 +42,7 @@ pub use http::{Answer, Socket, Visitor};
 pub use log::{Line, Log};
 pub use operator::{Talk, code, done, said};
 pub use script::Script;
-pub use site::{Plan, Site, python_home};
+pub use site::{Plan, RUN, Site, python_home};
 pub use volume::{Full, Volume};
 
 /// Long enough for anything that is not itself about time, on a busy machine with two cores.

@@ -38,7 +38,12 @@ pub struct Plan {
     own_program: bool,
     /// Started by this account (user and group); none: by whoever runs the tests.
     starter: Option<(u32, u32)>,
+    /// The starter does it by sudo, with the words [`RUN`] and nothing else.
+    by_sudo: bool,
 }
+
+/// What a sudo rule lets somebody run, before the configuration's place.
+pub const RUN: [&str; 3] = ["run", "--guarded", "-f"];
 
 impl Plan {
     /// Quiet and quick: PAM, the fake user server in its mode `ok`, a name, ports and a folder of its own.
@@ -55,6 +60,7 @@ impl Plan {
             wrapper: Vec::new(),
             own_program: false,
             starter: None,
+            by_sudo: false,
         };
         plan.put("hub.name", &format!("{name:?}"));
         plan.put("hub.port", &base.to_string());
@@ -118,6 +124,12 @@ impl Plan {
         self
     }
 
+    /// Servers of people who have no account of the machine: all as one account, in `/tmp`.
+    pub fn without_accounts(self) -> Self {
+        let class = r#"Simple(user: "jovis-user", home_dir_template: "/tmp/{username}")"#;
+        self.set("spawner.class", class)
+    }
+
     /// With a program in its own folder, which a test may replace ([`Site::program`]).
     pub fn program_of_its_own(mut self) -> Self {
         self.own_program = true;
@@ -128,6 +140,12 @@ impl Plan {
     pub fn started_by(mut self, account: &Account) -> Self {
         self.starter = Some((account.uid, account.gid));
         self
+    }
+
+    /// Started by an ordinary user through a rule of sudo; all of it lies where root alone can write.
+    pub fn by_sudo(mut self, account: &Account) -> Self {
+        (self.starter, self.by_sudo) = (Some((account.uid, account.gid)), true);
+        self.set("hub.ip", "\"127.0.0.1\"")
     }
 
     fn put(&mut self, setting: &'static str, value: &str) {
@@ -155,8 +173,9 @@ impl Plan {
 
     /// Makes folder and configuration, starts nothing.
     pub fn prepare(mut self) -> Site {
+        let place = if self.by_sudo { "/opt" } else { "/tmp" };
         let folder =
-            tempfile::Builder::new().prefix("jovis-").tempdir_in("/tmp").expect("/tmp is writable");
+            tempfile::Builder::new().prefix("jovis-").tempdir_in(place).expect("it is writable");
         let open = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode))
                 .expect("the folder is ours");
@@ -189,7 +208,9 @@ impl Plan {
         let file = home.join("hub.ron");
         let mut binary = PathBuf::from(env!("CARGO_BIN_EXE_jovis"));
         if let Some((uid, gid)) = self.starter {
-            chown(&home, Some(uid), Some(gid)).expect("the tests run as root");
+            if !self.by_sudo {
+                chown(&home, Some(uid), Some(gid)).expect("the tests run as root");
+            }
             let copy = folder.path().join("jovis");
             fs::copy(&binary, &copy).expect("the folder is ours");
             open(&copy, 0o755);
@@ -212,6 +233,7 @@ impl Plan {
             binary,
             wrapper: self.wrapper,
             starter: self.starter,
+            by_sudo: self.by_sudo,
             variables: vec![("PATH", self.path), ("LANG", "C.UTF-8".to_owned())],
             runtime: self.runtime,
             child: None,
@@ -244,6 +266,7 @@ pub struct Site {
     binary: PathBuf,
     wrapper: Vec<String>,
     starter: Option<(u32, u32)>,
+    by_sudo: bool,
     runtime: PathBuf,
     child: Option<Child>,
     /// For the next start: a listener that is handed over.
@@ -289,7 +312,12 @@ impl Site {
                 shell
             }
         };
-        command.arg("-f").arg(&self.file).args(["--ip", "127.0.0.1"]).env_clear();
+        if self.by_sudo {
+            command = Command::new("sudo");
+            command.arg("-n").arg(&self.binary).args(RUN).arg(&self.file).env_clear();
+        } else {
+            command.arg("-f").arg(&self.file).args(["--ip", "127.0.0.1"]).env_clear();
+        }
         command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         if !handed {
             command.stdin(Stdio::null());
@@ -303,7 +331,7 @@ impl Site {
 
     /// Was it started by root?
     pub fn is_of_root(&self) -> bool {
-        self.starter.is_none() && nix::unistd::geteuid().is_root()
+        (self.starter.is_none() || self.by_sudo) && nix::unistd::geteuid().is_root()
     }
 
     /// The program it was started from.
@@ -335,7 +363,14 @@ impl Site {
     pub fn root(&self) -> Process {
         let child = self.child.as_ref().expect("it was started");
         let pid = i32::try_from(child.id()).expect("a pid is small");
-        Process::of(pid).expect("root runs")
+        let started = Process::of(pid).expect("root runs");
+        if !self.by_sudo {
+            return started;
+        }
+        // sudo waits beside it, or has become it.
+        let ours = |it: &Process| it.arguments().get(1).is_some_and(|word| word == RUN[0]);
+        let all = [vec![started], started.children()].concat();
+        all.into_iter().find(ours).expect("sudo has started it")
     }
 
     /// All of root's living children.
@@ -366,7 +401,7 @@ impl Site {
         let ours = |child: &Process| {
             let arguments = child.arguments();
             // between fork and exec a child still looks like root
-            let ours = ["-f", "@", "--resume=", "--rehearse=", "--rollback="];
+            let ours = ["-f", "run", "@", "--resume=", "--rehearse=", "--rollback="];
             let begins = |word: &String| ours.iter().any(|start| word.starts_with(start));
             let roles = arguments.get(1).is_some_and(begins);
             !roles && !arguments.is_empty()

@@ -1,8 +1,8 @@
 //! Attempts to sign in, from the form to the record.
 //!
 //! ```text
-//!   Attempt ─▶ throttle ─▶ authenticator ─▶ normalise ─▶ blocked? ─▶ allowed? ─▶ accounts::sign_in ─▶ User
-//!                (pure)     (its own task)                  (pure)                   (store)
+//!   Attempt ─▶ throttle ─▶ authenticator ─▶ normalise ─▶ blocked? ─▶ allowed? ─▶ account ─▶ accounts::sign_in ─▶ User
+//!                (pure)     (its own task)                  (pure)              (machine)       (store)
 //! ```
 //!
 //! Checks run beside each other, a bounded number at once: a slow one holds up nobody but those who wait for a place.
@@ -25,10 +25,13 @@ use super::{
 };
 use crate::{
     domain::{User, Username},
-    ports::{Clock, Credentials, Entropy, Flow, Identity, Vault},
+    ports::{Accounts, Clock, Credentials, Entropy, Flow, Identity, Need, Vault},
     store::{self, Image},
     supervise::{On, Quarantine, Unavailable, caught, faults, handles},
 };
+
+/// Most who may wait for their accounts to be made.
+const MOST_MADE: usize = 1_000;
 
 /// How attempts are treated; can be reloaded.
 #[derive(Debug, Clone)]
@@ -46,6 +49,8 @@ pub struct Settings {
     pub refresh_age: Duration,
     /// Who cannot be asked after stays signed in for so long after the last time that it could be.
     pub refresh_grace: Duration,
+    /// Who needs an account of the machine.
+    pub accounts: Need,
 }
 
 impl Default for Settings {
@@ -57,6 +62,7 @@ impl Default for Settings {
             vault: None,
             refresh_age: Duration::from_secs(300),
             refresh_grace: Duration::from_secs(24 * 3600),
+            accounts: Need::Nobody,
         }
     }
 }
@@ -68,6 +74,8 @@ pub struct Kit {
     pub store: store::Client,
     /// Who is it?
     pub ways: Ways,
+    /// Accounts of the machine.
+    pub accounts: Arc<dyn Accounts>,
     /// What time is it?
     pub clock: Arc<dyn Clock>,
     /// For new cookie ids.
@@ -156,6 +164,7 @@ impl On<Attempt> for Actor {
                 Err(
                     SignInRefused::Aside(_)
                     | SignInRefused::Unable(_)
+                    | SignInRefused::Account(_)
                     | SignInRefused::NotRecorded(_)
                     | SignInRefused::Unavailable(_),
                 ) => act.throttle.undecided(admitted),
@@ -202,7 +211,9 @@ impl Actor {
     /// May one more wait?
     fn room(&mut self, from: Option<std::net::IpAddr>) -> Result<(), SignInRefused> {
         self.arrange();
-        if self.waiting >= self.concurrency.saturating_mul(5) {
+        // Who waits for an account to be made, one after the other, keeps no place from anybody.
+        let made = if self.kit.settings.load().accounts == Need::Made { MOST_MADE } else { 0 };
+        if self.waiting >= self.concurrency.saturating_mul(5).saturating_add(made) {
             warn!(from = %address(from), waiting = self.waiting, "too many attempts");
             return Err(SignInRefused::Unable("too many people are signing in".to_owned()));
         }

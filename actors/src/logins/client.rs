@@ -13,12 +13,15 @@ use super::{
 };
 use crate::{
     domain::User,
-    ports::{Credentials, Departure, Flow, Return},
+    ports::{Credentials, Departure, Flow, Need, Return},
     supervise::Name,
 };
 
 /// On top of what an attempt may take.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// What an account may take, that has its own limit.
+const ACCOUNT: Duration = Duration::from_secs(160);
 
 /// What the web holds.
 #[derive(Clone)]
@@ -68,9 +71,11 @@ impl Client {
         self.name.ask(Arrival { way, back }, self.patience()).await?
     }
 
-    /// A place, then the check itself.
+    /// A place, then the check itself, then the account.
     fn patience(&self) -> Duration {
-        self.settings.load().limit * 2 + MARGIN
+        let settings = self.settings.load();
+        let account = if settings.accounts == Need::Nobody { Duration::ZERO } else { ACCOUNT };
+        settings.limit * 2 + MARGIN + account
     }
 
     /// Signs a person in by name and password: the user as recorded. Takes as long as the authenticator does, within

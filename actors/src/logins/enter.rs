@@ -65,7 +65,24 @@ pub(super) async fn enter(
             return Err(refused(&name));
         }
     };
+    account(kit, &name, known.is_some(), &from).await?;
     record(kit, &image, arrived, known, &from).await
+}
+
+/// Somebody who may enter has an account of the machine, where that is needed. Who is known enters without, too: an
+/// administrator may have none, and for whom it has gone the hub's pages are there; their servers do not start.
+async fn account(kit: &Kit, name: &Username, known: bool, from: &str) -> Result<(), SignInRefused> {
+    if !kit.settings.load().accounts.asks(known) {
+        return Ok(());
+    }
+    let Err(error) = kit.accounts.ensure(name).await else { return Ok(()) };
+    let user = shown(name.as_str());
+    if known {
+        warn!(user, from, %error, "user enters without account");
+        return Ok(());
+    }
+    warn!(user, from, %error, "user has no account");
+    Err(SignInRefused::Account(error))
 }
 
 /// Under which name a new user would be known.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::supervise::{Quarantined, Unavailable};
+use crate::{
+    ports::AccountError,
+    supervise::{Quarantined, Unavailable},
+};
 
 /// Why nobody was signed in. The visitor hears one careful sentence for `Refused`, whatever the reason was.
 #[derive(Debug, Clone, Error)]
@@ -27,6 +30,10 @@ pub enum SignInRefused {
     /// Passwords cannot be checked now: too many at once, no answer, or the provider is down. Not "wrong password".
     #[error("sign-in is not possible at the moment: {0}")]
     Unable(String),
+    /// There is no account of the machine for who may enter, or nobody can say. The authenticator has vouched for them, so
+    /// they may know.
+    #[error(transparent)]
+    Account(AccountError),
     /// The user could not be recorded.
     #[error("the sign-in could not be recorded: {0}")]
     NotRecorded(String),

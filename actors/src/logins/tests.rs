@@ -15,12 +15,12 @@ use super::{Actor, Client, OfferKind, Rules, Settings, SignInRefused, Way, actor
 use crate::{
     domain::{Secret, Username},
     ports::{
-        Authenticator, Boxed, Credentials, Departure, Flow, Identity, LoginError, Password,
-        Refresh, Return,
+        AccountError, Authenticator, Boxed, Credentials, Departure, Flow, Identity, LoginError,
+        Need, Password, Refresh, Return,
     },
     spawners::doubles::{Fixed, people, store},
     supervise::{Quarantine, named},
-    testing::ScriptedRedirect,
+    testing::{ScriptedAccounts, ScriptedRedirect},
 };
 
 /// Vouches for everybody, or fails, or hangs for one.
@@ -62,12 +62,18 @@ impl Authenticator for Gate {
 }
 
 fn hub(rules: Rules) -> (Client, Arc<Gate>) {
+    let accounts = Arc::new(ScriptedAccounts::default());
+    hub_with(rules, Need::Nobody, accounts)
+}
+
+fn hub_with(rules: Rules, need: Need, accounts: Arc<ScriptedAccounts>) -> (Client, Arc<Gate>) {
     let (gate, fixed) = (Arc::<Gate>::default(), Arc::new(Fixed(AtomicU64::new(0))));
-    let settings =
-        Settings { rules, limit: Duration::from_secs(30), concurrency: 2, ..Settings::default() };
+    let limit = Duration::from_secs(30);
+    let settings = Settings { rules, limit, concurrency: 2, accounts: need, ..Settings::default() };
     let kit = Kit {
         store: store(people(), Arc::default()),
         ways: crate::testing::the_way(gate.clone()),
+        accounts,
         clock: fixed.clone(),
         entropy: fixed,
         settings: Arc::new(ArcSwap::from_pointee(settings)),
@@ -240,4 +246,46 @@ async fn until(holds: impl Fn() -> bool) {
         assert!(tokio::time::Instant::now() < deadline, "never");
         tokio::task::yield_now().await;
     }
+}
+
+#[test]
+fn who_is_new_needs_an_account_where_servers_run_as_their_users() {
+    System::new().block_on(async {
+        let name = |text: &str| Username::new(text).unwrap();
+        let rules =
+            || Rules { allow_all: true, blocked_users: [name("eve")].into(), ..Rules::default() };
+        for (need, asked) in [
+            (Need::Nobody, &[][..]),
+            (Need::New, &["ann", "new", "new"]),
+            (Need::Made, &["ann", "ann", "new", "new", "bob"]),
+        ] {
+            let accounts = Arc::new(ScriptedAccounts::default());
+            let (client, _) = hub_with(rules(), need, accounts.clone());
+            for _ in 0..2 {
+                // Known at the second time.
+                client.password(typed("ann")).await.unwrap();
+            }
+            accounts.set("new", Some(AccountError::Missing(name("new"))));
+            let refused = client.password(typed("new")).await;
+            if need == Need::Nobody {
+                refused.unwrap();
+            } else {
+                let Err(SignInRefused::Account(AccountError::Missing(who))) = &refused else {
+                    panic!("{refused:?}")
+                };
+                assert_eq!(who.as_str(), "new");
+                accounts.set("new", None);
+                client.password(typed("new")).await.unwrap();
+            }
+            // Whom the hub knows comes in without.
+            accounts.set("bob", Some(AccountError::Failed("no directory".to_owned())));
+            client.password(typed("bob")).await.unwrap();
+            assert!(client.password(typed("eve")).await.is_err());
+            assert_eq!(
+                accounts.asked(),
+                asked,
+                "{need:?}: nobody is asked about who may not enter"
+            );
+        }
+    });
 }

@@ -3,6 +3,7 @@
 
 use std::{future::Future, pin::Pin};
 
+pub mod accounts;
 pub mod authenticator;
 pub mod clock;
 pub mod entropy;
@@ -12,6 +13,7 @@ pub mod spawner;
 pub mod store;
 pub mod vault;
 
+pub use accounts::{AccountError, Accounts, Need};
 pub use authenticator::{
     Authenticator, Credentials, Departure, Flow, Identity, LoginError, Password, Redirect, Refresh,
     Return,

@@ -11,6 +11,7 @@ use crate::{
     ports::Authenticator,
 };
 
+pub mod accounts;
 pub mod authenticator;
 pub mod clock;
 pub mod entropy;
@@ -18,6 +19,7 @@ pub mod journal;
 pub mod routes;
 pub mod spawner;
 
+pub use accounts::ScriptedAccounts;
 pub use authenticator::{ScriptedAuthenticator, ScriptedRedirect};
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;

@@ -12,8 +12,8 @@ use crate::{
     ports::Credentials,
     spawners::{Ask, Begun, StartRefused, StopAsk},
     testing::{
-        ManualClock, MemoryJournal, MemoryRoutes, ScriptedAuthenticator, ScriptedProbe,
-        ScriptedSpawner, SeededEntropy,
+        ManualClock, MemoryJournal, MemoryRoutes, ScriptedAccounts, ScriptedAuthenticator,
+        ScriptedProbe, ScriptedSpawner, SeededEntropy,
     },
 };
 
@@ -50,6 +50,7 @@ async fn hub_with(journal: &MemoryJournal, world: &ScriptedSpawner, probe: &Scri
     let ports = Ports {
         journal: Box::new(journal.clone()),
         ways: crate::testing::the_way(Arc::new(people)),
+        accounts: Arc::new(ScriptedAccounts::default()),
         spawner: Arc::new(world.clone()),
         probe: Arc::new(probe.clone()),
         clock: Arc::new(ManualClock::default()),

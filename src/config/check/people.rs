@@ -1,6 +1,8 @@
 //! Who may sign in, how they are checked, and the accounts jovis itself needs.
 
-use super::{Say, network, providers};
+use std::path::Path;
+
+use super::{Say, guard::exposed, network, providers};
 use crate::config::{
     Config, pam_stack,
     sections::{AuthClass, SpawnerClass},
@@ -43,6 +45,7 @@ pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     if auth.allow_all && !auth.allowed_users.is_empty() {
         say.note("auth.allow_all", "everybody may sign in, so allowed_users restricts nobody");
     }
+    makers(say, config, world);
     for name in auth.allowed_users.intersection(&auth.blocked_users) {
         say.warn("auth.blocked_users", format!("`{name}` is allowed and blocked; blocked wins"));
     }
@@ -63,6 +66,41 @@ pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
                 Ok(_) => {}
             }
         }
+    }
+}
+
+/// Accounts that are made: by which program, with which numbers and permissions.
+fn makers(say: &mut Say<'_>, config: &Config, world: &dyn World) {
+    let auth = &config.auth;
+    if auth.valid_home_mode().is_none() {
+        say.error("auth.home_mode", "write 0700, 0710, 0711, 0750, 0751 or 0755");
+    }
+    for (name, uid) in auth.uids.iter().filter(|(_, uid)| **uid < config.root.min_uid) {
+        let least = config.root.min_uid;
+        say.error(
+            "auth.uids",
+            format!("`{name}` has {uid}, which is below root.min_uid ({least})"),
+        );
+    }
+    if !auth.create_system_users {
+        return;
+    }
+    if !world.is_root() {
+        let words = "not started by root, jovis cannot make accounts; each must be there already";
+        return say.warn("auth.create_system_users", words);
+    }
+    let path = "auth.add_user_cmd";
+    let Some(program) = auth.add_user_cmd.first().map(Path::new) else {
+        return say.error(path, "a program is needed, for example [\"/usr/sbin/useradd\"]");
+    };
+    if !program.is_absolute() || !world.program_exists(&program.to_string_lossy()) {
+        let words = "is no program; write its whole path, for example /usr/sbin/useradd";
+        return say.error(path, format!("{} {words}", program.display()));
+    }
+    // What root runs only root may write, and the folders on the way to it.
+    if let Some(open) = exposed(program, world) {
+        let words = "can be changed by others than root, and root would run it";
+        say.error(path, format!("{} {words}", open.display()));
     }
 }
 

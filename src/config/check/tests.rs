@@ -79,16 +79,21 @@ impl World for Fake {
 
 fn findings(text: &str, world: &Fake) -> Vec<Finding> {
     let (config, places) = load::parse(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
-    check(
-        &Effective {
-            config,
-            file: Some("hub.ron".into()),
-            places,
-            overrides: Vec::new(),
-            environment: Vec::new(),
-        },
-        world,
-    )
+    let file = Some("hub.ron".into());
+    let (overrides, environment) = (Vec::new(), Vec::new());
+    check(&Effective { config, file, places, overrides, environment, guarded: false }, world)
+}
+
+/// This configuration, of no file.
+fn plain(config: Config) -> Effective {
+    Effective {
+        config,
+        file: None,
+        places: Vec::new(),
+        overrides: Vec::new(),
+        environment: Vec::new(),
+        guarded: false,
+    }
 }
 
 fn errors(text: &str, world: &Fake) -> Vec<(String, String)> {
@@ -329,10 +334,8 @@ fn old_names_and_what_is_not_built_are_named() {
     let text =
         "(hub: (db_file: \"/x.sqlite\"), auth: (whitelist: [\"a\"], create_system_users: true))";
     let all = findings(text, &world);
-    for path in ["hub.db_url", "auth.create_system_users"] {
-        let one = all.iter().find(|one| one.path == path && one.severity == Severity::Warning);
-        assert!(one.is_some_and(|one| one.words.contains("not built yet")), "{path}: {all:?}");
-    }
+    let one = all.iter().find(|one| one.path == "hub.db_url" && one.severity == Severity::Warning);
+    assert!(one.is_some_and(|one| one.words.contains("not built yet")), "{all:?}");
     assert!(all.iter().any(|one| one.words.contains("whitelist")));
     assert!(!all.iter().any(|one| one.words.contains("no allow rule")));
 }
@@ -475,13 +478,7 @@ fn deep_words(certificate: &str, key: &str) -> String {
     let mut config = Config::default();
     (config.hub.port, config.hub.hub_port) = (0, 0);
     (config.hub.ssl_cert, config.hub.ssl_key) = (cert_file, key_file);
-    let effective = Effective {
-        config,
-        file: None,
-        places: Vec::new(),
-        overrides: Vec::new(),
-        environment: Vec::new(),
-    };
+    let effective = plain(config);
     let all = deep(&effective, &Fake::usual());
     all.into_iter().filter(|one| one.path == "hub.ssl_cert").map(|one| one.words).collect()
 }
@@ -505,13 +502,7 @@ fn a_missing_program_and_a_taken_port_are_found() {
     let mut config = Config::default();
     config.hub.ip = "127.0.0.1".into();
     (config.hub.port, config.hub.hub_port) = (taken.local_addr().unwrap().port(), 0);
-    let effective = Effective {
-        config,
-        file: None,
-        places: Vec::new(),
-        overrides: Vec::new(),
-        environment: Vec::new(),
-    };
+    let effective = plain(config);
     let mut world = Fake::usual();
     world.variables.insert("PATH", "/nowhere:/bin".to_owned());
     let paths =
@@ -726,4 +717,74 @@ fn wrong_profiles_are_found_with_their_path() {
         "no such hole"
     );
     assert!(!warned("(spawner: (profiles: [(slug: \"a\", overrides: (args: [\"{port}\"]))]))"));
+}
+
+#[test]
+fn accounts_are_made_by_a_program_that_only_root_can_change() {
+    let mut world = Fake::usual();
+    world.file("/usr/sbin/useradd", 0o755, "");
+    world.folders.extend(["/", "/usr", "/usr/sbin"].map(|it| (it.into(), 0o755)));
+    let making = "(auth: (create_system_users: true))";
+    assert!(errors(making, &world).is_empty(), "{:?}", errors(making, &world));
+    let path = |text: &str, world: &Fake| {
+        errors(text, world).into_iter().map(|one| one.0).collect::<Vec<_>>()
+    };
+    for command in ["[]", "[\"useradd\"]", "[\"/usr/sbin/none\"]"] {
+        let text = format!("(auth: (create_system_users: true, add_user_cmd: {command}))");
+        assert_eq!(path(&text, &world), ["auth.add_user_cmd"], "{command}");
+    }
+    world.folders.insert("/usr/sbin".into(), 0o775);
+    assert_eq!(path(making, &world), ["auth.add_user_cmd"]);
+    world.folders.insert("/usr/sbin".into(), 0o755);
+    world.owners.insert("/usr/sbin/useradd".into(), 1000);
+    assert_eq!(path(making, &world), ["auth.add_user_cmd"]);
+    assert!(path("()", &world).is_empty(), "it is not run");
+    assert_eq!(path("(auth: (home_mode: \"0777\"))", &world), ["auth.home_mode"]);
+    assert_eq!(path("(auth: (uids: {\"bob\": 999}))", &world), ["auth.uids"]);
+    world.root = false;
+    assert!(path(making, &world).is_empty(), "a warning: none is made");
+}
+
+#[test]
+fn who_may_only_start_it_can_change_nothing_that_root_reads() {
+    let guarded = |world: &Fake, file: Option<&str>, state: &str, given: bool| {
+        let text = format!("(hub: (state_dir: {state:?}))");
+        let (config, places) = load::parse(&text).unwrap();
+        let given = given.then(|| load::Override {
+            path: "hub.port",
+            option: "--port",
+            value: serde_json::json!(1),
+        });
+        let overrides = given.into_iter().collect();
+        let file = file.map(Into::into);
+        let all = check(
+            &Effective { config, file, places, overrides, environment: Vec::new(), guarded: true },
+            world,
+        );
+        let errors = all.into_iter().filter(|one| one.severity == Severity::Error);
+        errors.map(|one| one.words).collect::<Vec<_>>()
+    };
+    let mut world = Fake::usual();
+    world.file("/etc/jovis/hub.ron", 0o644, "");
+    world.file("/home/bob/hub.ron", 0o644, "");
+    let folders = ["/", "/etc", "/etc/jovis", "/var", "/var/lib", "/home", "/home/bob"];
+    world.folders.extend(folders.map(|it| (it.into(), 0o755)));
+    world.owners.insert("/home/bob".into(), 1000);
+    let (file, state) = (Some("/etc/jovis/hub.ron"), "/var/lib/jovis");
+    assert!(guarded(&world, file, state, false).is_empty());
+    for (file, state, given, word) in [
+        (None, state, false, "needs the configuration's place"),
+        (Some("hub.ron"), state, false, "a path from /"),
+        (Some("/home/bob/hub.ron"), state, false, "/home/bob can be changed"),
+        (file, "./state", false, "a path from /"),
+        (file, "/home/bob/state", false, "/home/bob can be changed"),
+        (file, state, true, "--port"),
+    ] {
+        let found = guarded(&world, file, state, given);
+        assert!(found.iter().any(|words| words.contains(word)), "{word}: {found:?}");
+    }
+    world.folders.insert("/etc/jovis".into(), 0o775);
+    assert!(guarded(&world, file, state, false)[0].contains("/etc/jovis can be changed"));
+    world.root = false;
+    assert!(guarded(&world, file, state, false)[0].contains("started as root"));
 }

@@ -51,12 +51,21 @@ pub struct Auth {
     pub auth_refresh_grace: Seconds,
     /// Other names for some users, looked up after lower-casing.
     pub username_map: BTreeMap<String, String>,
-    /// Make an account on this machine for a new user who has none. Not built yet: make accounts by hand.
+    /// Make an account on this machine for whoever is let in and has none, also for users that an administrator adds.
+    /// Deleting a user never removes an account. Needs root.
     pub create_system_users: bool,
+    /// The command that makes an account, a program by its whole path and its arguments; no shell is involved.
+    /// `USERNAME` in it becomes the name, `--uid N` follows where `uids` has one, then the name.
+    pub add_user_cmd: Vec<String>,
+    /// Numbers for some accounts to be made.
+    pub uids: BTreeMap<String, u32>,
+    /// Permissions of the home folder of an account that was made, in octal: 0700, 0710, 0711, 0750, 0751 or 0755.
+    pub home_mode: String,
 }
 
 impl Default for Auth {
     fn default() -> Self {
+        let cmd = ["/usr/sbin/useradd", "--create-home", "--shell", "/bin/bash"];
         Self {
             class: AuthClass::default(),
             others: Vec::new(),
@@ -76,9 +85,15 @@ impl Default for Auth {
             auth_refresh_grace: Seconds::new(24 * 3600),
             username_map: BTreeMap::new(),
             create_system_users: false,
+            add_user_cmd: cmd.map(ToOwned::to_owned).into(),
+            uids: BTreeMap::new(),
+            home_mode: "0700".to_owned(),
         }
     }
 }
+
+/// What `home_mode` may be: the owner everything, others no writing.
+const HOME_MODES: [u32; 6] = [0o700, 0o710, 0o711, 0o750, 0o751, 0o755];
 
 /// A further way to sign in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -114,6 +129,17 @@ impl Auth {
     /// May everybody sign in because nobody said who may?
     pub fn lets_everybody_in(&self) -> bool {
         self.is_open() && !self.has_allow_rule()
+    }
+
+    /// The home folder's permissions; for its owner alone where the setting is none of those it may be.
+    pub fn home_mode(&self) -> u32 {
+        self.valid_home_mode().unwrap_or(0o700)
+    }
+
+    /// The same; none: the setting is something else.
+    pub fn valid_home_mode(&self) -> Option<u32> {
+        let mode = u32::from_str_radix(&self.home_mode, 8).ok()?;
+        HOME_MODES.contains(&mode).then_some(mode)
     }
 
     /// PAM, if it is one of them.

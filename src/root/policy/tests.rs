@@ -190,6 +190,65 @@ fn a_service_runs_what_the_configuration_says_as_whom_it_says() {
     assert!(account(&run_as, 1000, &ordinary, &found(1001)).is_err());
 }
 
+#[test]
+fn accounts_are_made_by_the_configurations_command_and_only_where_it_says_so() {
+    let mut config = Config::default();
+    assert_eq!(make(&config, &WE, "bob"), Ok(None), "off");
+    config.auth.create_system_users = true;
+    let made = make(&config, &WE, "bob").unwrap().unwrap();
+    assert_eq!(made.argv, ["/usr/sbin/useradd", "--create-home", "--shell", "/bin/bash", "bob"]);
+    assert_eq!((made.uid, made.home_mode), (None, 0o700));
+    config.auth.add_user_cmd =
+        ["/usr/sbin/adduser", "-q", "--gecos", "Known as USERNAME", "-x"].map(str::to_owned).into();
+    config.auth.uids = [("bob".to_owned(), 2005), ("eve".to_owned(), 5)].into();
+    config.auth.home_mode = "0750".to_owned();
+    let made = make(&config, &WE, "bob").unwrap().unwrap();
+    let words = ["-q", "--gecos", "Known as bob", "-x", "--uid", "2005", "bob"];
+    assert_eq!(made.argv[1..], words);
+    assert_eq!((made.uid, made.home_mode), (Some(2005), 0o750));
+    assert!(make(&config, &WE, "eve").is_err(), "a number of the system's");
+    let ordinary = Ourselves { privileged: false, uid: 1000, ..WE };
+    assert!(make(&config, &ordinary, "bob").is_err());
+    for command in [&[][..], &["useradd"], &["/opt/USERNAME/x"]] {
+        config.auth.add_user_cmd = command.iter().map(|word| (*word).to_owned()).collect();
+        assert!(make(&config, &WE, "bob").is_err(), "{command:?}");
+    }
+}
+
+#[test]
+fn only_plain_names_become_accounts() {
+    let mut config = Config::default();
+    config.auth.create_system_users = true;
+    for good in ["a", "_x", "bob-2", "b_b", &"x".repeat(32)] {
+        assert!(make(&config, &WE, good).unwrap().is_some(), "{good}");
+    }
+    for bad in [
+        "",
+        "-o",
+        "--uid",
+        "0",
+        "1a",
+        "Bob",
+        "bob x",
+        "bob.x",
+        "b:b",
+        "b\nb",
+        "../b",
+        "b/b",
+        "b\0b",
+        "böb",
+        "bob$",
+        "a@b",
+        "*",
+        &"x".repeat(33),
+    ] {
+        assert!(make(&config, &WE, bad).is_err(), "{bad:?}");
+    }
+    assert!(look(&config, &alice()).unwrap().make.is_none());
+    let long = Username::new(&"x".repeat(250)).unwrap();
+    assert_eq!(look(&config, &long).unwrap().min_uid, config.root.min_uid);
+}
+
 proptest! {
     #[test]
     fn nobody_runs_as_root_or_as_one_of_our_own(uid in prop_oneof![0u32..3000, any::<u32>()], min in 0u32..2000,

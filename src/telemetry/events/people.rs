@@ -3,6 +3,16 @@
 super::events! {
     "user signed in" [info] [hub] (user from admin)
     "Name and password were right and the rules let the user in." ""
+    "user has no account" [warn] [hub] (user from error)
+    "Somebody new may enter, but has no account on this machine, where servers run as their users; or it could not be made. They were refused." "Make the account (`useradd`), or set `auth.create_system_users`."
+    "user enters without account" [warn] [hub] (user from error)
+    "A user the hub knows has signed in and has no account on this machine. The hub's pages are there; a server does not start." "Make the account, or set `auth.create_system_users`."
+    "user not added" [warn] [hub] (user error)
+    "An administrator asked for a new user who has no account on this machine." "Make the account (`useradd`), or set `auth.create_system_users`."
+    "server opened by another" [info] [hub] (user server visitor admin)
+    "Somebody entered a server that is not their own: an administrator, or who was let in by a share or a role. Its owner reads so on the home page." ""
+    "deleted user may return" [warn] [hub] (user setting)
+    "A user was deleted whom a list of the configuration lets in: they may sign in again." "Take the name out of that list and reload, or put it into `auth.blocked_users`."
     "session begun" [debug] [hub] (user)
     "A browser has got the cookies of a session." ""
     "user signed out" [info] [hub] (user)

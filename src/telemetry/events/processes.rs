@@ -39,6 +39,12 @@ super::events! {
     "jovis runs as an ordinary user: all servers run as that user, and nothing parts root, hub and proxy." "Fine for trying it out and in containers; start it as root for more than one person."
     "poll failed" [error] [root] (error)
     "The kernel refuses to let root wait." "Report it; it is tried again ten times a second."
+    "account made" [info] [root] (user uid)
+    "An account was made for somebody the hub let in (`auth.create_system_users`)." ""
+    "home folder not right" [warn] [root] (user error)
+    "The account that was just made has no home folder of its own; its server starts elsewhere." "Give the folder to the account (`chown`), or take away what an older account of that name has left."
+    "account not looked after" [warn] [root] (user error)
+    "An account could not be looked up in time, or `auth.add_user_cmd` failed; what it said is in `error`." "Run the command by hand and see what it says."
     "request denied" [warn] [root] (order why)
     "The hub asked root for something that the rules forbid, or that is no longer there." "Once in a while: a race of a stop with an end. Often: look who has got into the hub."
     "operator refused" [warn] [root] (uid)

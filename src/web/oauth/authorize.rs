@@ -3,9 +3,10 @@
 use http::{Method, StatusCode, header};
 use jovis_actors::{
     accounts::{NewCode, access},
-    domain::{Owner, Scope, ServerKey, oauth::ClientOf},
+    domain::{Owner, Scope, ServerKey, User, oauth::ClientOf},
 };
 use serde_json::json;
+use tracing::info;
 
 use super::request::{self, Asked, Wrong};
 use crate::web::{
@@ -71,10 +72,19 @@ pub(crate) async fn serve(call: &mut Call) -> Answer {
         challenge: asked.challenge,
     };
     call.app.doors.give_code(new).await?;
+    tell(call, &asked.client.of, &user);
     let mut pairs = vec![("code", code.as_str())];
     pairs.extend(asked.state.as_deref().map(|state| ("state", state)));
     let target = form::with_query(&asked.client.redirect_uri, &form::encode(pairs));
     Ok(private(answer::found(&target)))
+}
+
+/// That somebody enters a server of another is in the log; its owner reads so on the home page while it lasts.
+fn tell(call: &Call, of: &ClientOf, user: &User) {
+    let ClientOf::Server(owner, server) = of else { return };
+    let Some(owner) = call.image.user(*owner).filter(|owner| owner.id != user.id) else { return };
+    let (server, visitor, admin) = (server.as_str(), &user.name, user.admin);
+    info!(user = %owner.name, server, %visitor, admin, "server opened by another");
 }
 
 /// Sends the browser back to the client, which hears what went wrong.

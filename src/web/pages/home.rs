@@ -2,13 +2,13 @@
 //! scripts: starting is a link, everything else a form that comes back here. With them it looks from time to time
 //! whether something has changed (`?live`, which gives the servers alone and is no activity).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use jovis_actors::{
     accounts::{self, NewServer},
     domain::{
-        Cause, Server, ServerKey, ServerName, ServerState, SharedWith, User, role,
+        Cause, ClientId, Owner, Server, ServerKey, ServerName, ServerState, SharedWith, User, role,
         scope::{Mask, Resource},
         slug,
     },
@@ -192,6 +192,7 @@ fn values(call: &Call, typed: &Typed) -> Result<Value, Error> {
     let opened =
         admins.is_some_and(|it| it.scopes.iter().any(|it| it.as_str() == "access:servers"));
     Ok(json!({
+        "guests": guests(call, &user),
         "opened_by_admins": opened && !user.admin,
         "shared_with_me": received,
         "default_server": default,
@@ -205,6 +206,22 @@ fn values(call: &Call, typed: &Typed) -> Result<Value, Error> {
         "typed_name": typed.name,
         "name_wrong": typed.wrong,
     }))
+}
+
+/// Who else has been let into servers of this user and can still be in them: there is a token for it.
+fn guests(call: &Call, user: &User) -> String {
+    let clients = call
+        .image
+        .servers_of(user.id)
+        .map(|server| ClientId::of_server(&user.name, &server.key.name));
+    let tokens =
+        clients.flat_map(|client| call.image.tokens_for(&client).cloned().collect::<Vec<_>>());
+    let others = tokens.filter_map(|token| match &token.owner {
+        Owner::User(id) if *id != user.id && token.is_valid(call.now) => call.image.user(*id),
+        _ => None,
+    });
+    let names: BTreeSet<&str> = others.map(|other| other.name.as_str()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// What the page tells of one server.

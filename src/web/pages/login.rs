@@ -6,7 +6,7 @@ use http::{Method, StatusCode, header};
 use jovis_actors::{
     domain::{Owner, Secret, User, UserId, quote},
     logins::{Offer, OfferKind, SignInRefused},
-    ports::Credentials,
+    ports::{AccountError, Credentials},
     spawners::StopAsk,
     store::Image,
 };
@@ -243,6 +243,16 @@ fn sentence(words: &Words, refused: &SignInRefused) -> String {
             .to_owned(),
         SignInRefused::Aside(_) => words
             .say("Signing in under this name fails for a reason of ours, which the log knows.")
+            .to_owned(),
+        SignInRefused::Account(AccountError::Missing(name)) => words.fill(
+            "There is no account {name} on this machine. Please ask who runs it to make one.",
+            &[("name", name.as_str())],
+        ),
+        SignInRefused::Account(AccountError::Refused(_)) => {
+            words.say("Under this name nobody can have an account on this machine.").to_owned()
+        }
+        SignInRefused::Account(AccountError::Failed(_)) => words
+            .say("Your account on this machine could not be made. Please try again later.")
             .to_owned(),
         SignInRefused::NotRecorded(_) => words
             .say("Signing in is not possible at the moment: the hub cannot save anything.")

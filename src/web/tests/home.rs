@@ -8,7 +8,7 @@ use jovis_actors::{
     usage::Usage,
 };
 
-use crate::web::testing::{Browser, Fate, Hub};
+use crate::web::testing::{Browser, Fate, Hub, SERVER_TOKEN};
 
 fn named_hub() -> Hub {
     Hub::with(|hub| {
@@ -213,4 +213,40 @@ async fn a_culler_of_a_server_long_unused_is_told_with_the_time() {
     let told = bob.script("GET", path, "").await.json();
     assert_eq!(told["cause"]["kind"], "culled");
     assert_eq!(told["cause"]["message"], "culled by root after 60 minutes idle");
+}
+
+#[tokio::test]
+async fn who_opens_anothers_server_is_named_to_its_owner() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    bob.get("/hub/spawn").await;
+    let url = "/hub/api/oauth2/authorize?client_id=jupyterhub-user-bob&response_type=code&state=s";
+    let mut eve = hub.browser("eve").await;
+    assert_eq!(eve.get(url).await.status, 403, "who may not is not let in");
+    let mut root = hub.browser("root").await;
+    for (browser, guest) in [(&mut bob, false), (&mut root, true)] {
+        let mut reply = browser.get(url).await;
+        if reply.status == 200 {
+            let scopes = reply.field("scopes").replace('=', "%3D").replace('/', "%2F");
+            let form = format!("_xsrf={}&scopes={scopes}", reply.field("_xsrf"));
+            reply = browser.post(url, &form).await;
+        }
+        assert_eq!(reply.status, 302, "{}", reply.text);
+        let (_, code) = reply.location().split_once("code=").unwrap();
+        let code = code.split('&').next().unwrap().to_owned();
+        let form = format!(
+            "client_id=jupyterhub-user-bob&client_secret={SERVER_TOKEN}&grant_type=authorization_code&code={code}"
+        );
+        let head = [("content-type", "application/x-www-form-urlencoded")];
+        let token = hub.plain("POST", "/hub/api/oauth2/token", &head, &form).await;
+        assert_eq!(token.status, 200, "{}", token.text);
+        let home = hub.browser("bob").await.get("/hub/home").await.text;
+        assert_eq!(home.contains("id=\"guests\""), guest);
+        assert_eq!(home.contains("in them now: root"), guest, "{home}");
+    }
+    let home = root.get("/hub/home").await.text;
+    assert!(!home.contains("id=\"guests\""), "it is bob's to know");
+    // The one who entered leaves, and is not named any more.
+    root.get("/hub/logout").await;
+    assert!(!bob.get("/hub/home").await.text.contains("id=\"guests\""));
 }

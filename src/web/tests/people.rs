@@ -8,11 +8,18 @@ use jovis_actors::{
         Group, GroupId, GroupName, Moment, Owner, Policy, Scope, Service, ServiceName, Share,
         ShareKey, SharedWith, Token, TokenId, User, role::RoleEntry,
     },
+    ports::AccountError,
     store::Write,
 };
 use serde_json::{Value, json};
 
-use crate::web::testing::{Fate, Hub, Reply, request};
+use crate::{
+    config::{
+        sections::{Simple, SpawnerClass},
+        slice::HubSlice,
+    },
+    web::testing::{Fate, Hub, Reply, request},
+};
 
 /// What stands in `Authorization` for a token of this user with these scopes.
 pub(super) fn token(hub: &Hub, owner: &str, scopes: &[&str]) -> String {
@@ -495,4 +502,50 @@ async fn odd_bodies_and_names_are_refused_and_change_nothing() {
         }
     }
     assert_eq!(*hub.app.doors.image(), *before, "nothing has changed");
+}
+
+#[tokio::test]
+async fn a_new_user_needs_an_account_of_the_machine_where_servers_run_as_their_users() {
+    let hub = Hub::new();
+    let settings = |change: &dyn Fn(&mut HubSlice)| {
+        let mut slice = HubSlice::clone(&hub.app.settings.load());
+        change(&mut slice);
+        hub.app.settings.store(Arc::new(slice));
+    };
+    settings(&|slice| slice.privileged = true);
+    let mut root = hub.browser("root").await;
+    let missing = |name: &str| {
+        let name = jovis_actors::domain::Username::new(name).unwrap();
+        Some(AccountError::Missing(name))
+    };
+    hub.doubles.accounts.set("zoe", missing("zoe"));
+    let reply = root.script("POST", "/hub/api/users/zoe", "").await;
+    assert_eq!(reply.status, 400);
+    for words in ["no account zoe on this machine", "auth.create_system_users"] {
+        assert!(reply.text.contains(words), "{}", reply.text);
+    }
+    let several = json!({"usernames": ["ann", "zoe", "tom"]}).to_string();
+    let reply = root.script("POST", "/hub/api/users", &several).await;
+    assert_eq!(reply.status, 400, "{}", reply.text);
+    let image = hub.app.doors.image();
+    for name in ["ann", "zoe", "tom"] {
+        assert!(image.user_named(name).is_none(), "{name}: all of them or nobody");
+    }
+    let down = AccountError::Failed("useradd: cannot lock /etc/passwd".to_owned());
+    hub.doubles.accounts.set("zoe", Some(down));
+    assert_eq!(root.script("POST", "/hub/api/users/zoe", "").await.status, 503);
+    hub.doubles.accounts.set("zoe", None);
+    assert_eq!(root.script("POST", "/hub/api/users/zoe", "").await.status, 201);
+    let before = hub.doubles.accounts.asked().len();
+    let many: Vec<_> = (0..100).map(|n| format!("u{n}")).chain(["zoe".to_owned()]).collect();
+    let several = json!({"usernames": many}).to_string();
+    assert_eq!(root.script("POST", "/hub/api/users", &several).await.status, 201);
+    let asked = hub.doubles.accounts.asked();
+    assert_eq!(asked.len(), before + 100, "once each, and not for whom the hub knows");
+
+    // Where nobody's servers run as them, nobody is asked about.
+    settings(&|slice| slice.spawner.class = SpawnerClass::Simple(Simple::default()));
+    hub.doubles.accounts.set("max", missing("max"));
+    assert_eq!(root.script("POST", "/hub/api/users/max", "").await.status, 201);
+    assert_eq!(hub.doubles.accounts.asked().len(), asked.len());
 }

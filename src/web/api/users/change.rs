@@ -7,6 +7,8 @@ use jovis_actors::{
     spawners::{StopAsk, StopRefused},
 };
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use tracing::warn;
 
 use super::view;
 use crate::web::{
@@ -44,6 +46,9 @@ const SEVERAL: &[(&str, Kind)] = &[
 const CHANGES: &[(&str, Kind)] =
     &[("name", Kind::Text), ("admin", Kind::Flag), ("auth_state", Kind::Object)];
 
+/// For so many users at once the machine is asked for their accounts.
+const AT_ONCE: usize = 32;
+
 /// Makes several; those who exist are passed over.
 pub(crate) async fn create_several(call: &mut Call) -> Answer {
     let body = fields::read(call.json().await?, SEVERAL)?.unwrap_or_default();
@@ -64,6 +69,9 @@ pub(crate) async fn create_several(call: &mut Call) -> Answer {
     if !bad.is_empty() {
         return Err(Error::bad(format!("not the names of users: {}", bad.join(", "))));
     }
+    let unknown = good.iter().filter(|new| call.image.user_named(new.name.as_str()).is_none());
+    let unknown: Vec<_> = unknown.map(|new| new.name.clone()).collect();
+    machine(call, unknown).await?;
     let users = call.change(move |image, _, now| accounts::create_users(image, good, admin, now));
     let users = users.await?;
     let models = users.iter().map(|it| seen(call, it.id)).collect::<Result<_, _>>()?;
@@ -79,9 +87,35 @@ pub(crate) async fn create(call: &mut Call, name: &str) -> Answer {
     let body = fields::read(body, FIELDS)?.unwrap_or_default();
     let admin = admin(call, &body)?;
     let new = new(call, Username::new(name).map_err(Error::bad)?);
+    machine(call, vec![new.name.clone()]).await?;
     let made = call.change(move |image, _, now| accounts::create_user(image, new, admin, now));
     let id = made.await?.id;
     Ok(answer::json(StatusCode::CREATED, &seen(call, id)?))
+}
+
+/// New users have accounts of the machine, where that is needed. (JupyterHub: `LocalAuthenticator.add_user`.) Those that
+/// were made stay, whatever becomes of the others.
+async fn machine(call: &Call, names: Vec<Username>) -> Result<(), Error> {
+    if !call.settings.accounts().asks(false) {
+        return Ok(());
+    }
+    let mut names = names.into_iter();
+    let mut asked = JoinSet::new();
+    loop {
+        for name in names.by_ref().take(AT_ONCE - asked.len()) {
+            let app = call.app.clone();
+            asked.spawn(async move { (app.doors.account(&name).await, name) });
+        }
+        match asked.join_next().await {
+            None => return Ok(()),
+            Some(Ok((Ok(()), _))) => {}
+            Some(Ok((Err(error), name))) => {
+                warn!(user = %name, %error, "user not added");
+                return Err(error.into());
+            }
+            Some(Err(error)) => return Err(Error::unable(error)),
+        }
+    }
 }
 
 /// Changes one: another name, administrator or not.
@@ -114,6 +148,13 @@ pub(crate) async fn delete(call: &mut Call, name: &str) -> Answer {
     stop_all(call, &user).await?;
     let id = user.id;
     call.change(move |image, _, _| accounts::delete_user(image, id)).await?;
+    let auth = &call.settings.auth;
+    let lists =
+        [("auth.allowed_users", &auth.allowed_users), ("auth.admin_users", &auth.admin_users)];
+    let named = |name: &String| Username::normalise(name).is_ok_and(|name| name == user.name);
+    if let Some((setting, _)) = lists.into_iter().find(|(_, names)| names.iter().any(named)) {
+        warn!(user = %user.name, setting, "deleted user may return");
+    }
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
