@@ -6,6 +6,7 @@ pub mod support;
 
 mod admin;
 mod clients;
+mod documents;
 mod home;
 mod hosts;
 mod look;

@@ -25,6 +25,7 @@ mod crowd;
 #[cfg(feature = "faults")]
 mod disk;
 mod disk_full;
+mod documents;
 #[cfg(feature = "faults")]
 mod effects;
 mod hub_crash;
