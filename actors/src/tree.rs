@@ -208,7 +208,9 @@ pub async fn grow(
 
     let names = Quarantine::new("logins", ASIDE);
     let (publish, name) = named("logins");
-    let logins = logins::Client::new(name, settings.logins.clone(), ways.clone());
+    let standings = logins::Standings::default();
+    let logins =
+        logins::Client::new(name, settings.logins.clone(), ways.clone(), standings.clone());
     let of_logins = {
         let kit = logins::actor::Kit {
             store: store.clone(),
@@ -217,6 +219,7 @@ pub async fn grow(
             clock: clock.clone(),
             entropy: entropy.clone(),
             settings: settings.logins,
+            standings,
         };
         let bad = names.clone();
         ChildSpec::actor("logins", arbiter.clone(), MAILBOX, publish, move |_| {

@@ -22,6 +22,10 @@ impl Absent {
 }
 
 impl Redirect for Absent {
+    fn issuer(&self) -> &str {
+        ""
+    }
+
     fn service(&self) -> &str {
         &self.service
     }

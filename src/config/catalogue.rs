@@ -486,12 +486,8 @@ mod tests {
         }
         for one in settings() {
             assert!(one.doc.len() > 8, "{}", one.path);
-            let optional = [
-                "shutdown.servers",
-                "auth.allow_existing_users",
-                "auth.refresh_pre_spawn",
-                "hub.cookie_host_prefix_enabled",
-            ];
+            let optional =
+                ["shutdown.servers", "auth.allow_existing_users", "hub.cookie_host_prefix_enabled"];
             let optional = optional.contains(&one.path.as_str());
             assert_eq!(one.default == "None", optional, "{}", one.path);
         }

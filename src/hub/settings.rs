@@ -11,7 +11,7 @@ use jovis_actors::{
     domain::{Scope, Username, role::SERVER},
     janitor,
     logins::{self, Rules},
-    ports::Vault,
+    ports::{Keys, Vault},
     routes, spawner, spawners, store,
     tree::Settings,
 };
@@ -66,12 +66,11 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
     };
     settings.limits.store(limits.into());
     let (limit, concurrency) = checks(&slice.auth);
-    let vault = Sealed::new(&slice.crypt_keys).filter(|_| slice.auth.enable_auth_state);
     let logins = logins::Settings {
         rules: rules(&slice.auth),
         limit,
         concurrency,
-        vault: vault.map(|vault| Arc::new(vault) as Arc<dyn Vault>),
+        vault: vault(slice),
         accounts: slice.accounts(),
         refresh_age: slice.auth.auth_refresh_age.duration(),
         refresh_grace: slice.auth.auth_refresh_grace.duration(),
@@ -79,6 +78,12 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
     settings.logins.store(logins.into());
     settings.routes.fixed.store(site::extra_routes(&slice.extra_routes).into());
     settings.activity_resolution.store(slice.hub.activity_resolution.duration().into());
+}
+
+/// What seals what is kept about people, if anything is.
+fn vault(slice: &HubSlice) -> Option<Arc<dyn Vault>> {
+    let vault = Sealed::new(&slice.crypt_keys).filter(|_| slice.auth.enable_auth_state);
+    vault.map(|vault| Arc::new(vault) as Arc<dyn Vault>)
 }
 
 /// How long a check may take, and how many there are at once: as much as the most patient way needs.
@@ -113,6 +118,8 @@ fn spawner(slice: &HubSlice) -> spawner::Settings {
         debug: from.debug,
         disable_user_config: from.disable_user_config,
         environment: from.environment.clone(),
+        from_auth_state: from.auth_state_environment.clone(),
+        keys: Keys(vault(slice)),
         profiles: from.profiles.clone(),
         admin_access: slice.hub.admin_access,
         server_token_scopes: server_token_scopes(slice),

@@ -107,6 +107,7 @@ pub const FIELDS: &[(&str, &str)] = &[
         "kind",
         "what kind of cause, always in the same words: `exit code`, `signal`, `out of memory`, `stopped` (by its owner), `stopped by another user`, `stopped by a service`, `culled`, `shutdown`, `start timeout`, …",
     ),
+    ("lasts", "does somebody stay signed in although nobody can be asked?"),
     ("limit_ms", "milliseconds that were allowed"),
     ("limit_s", "seconds that were allowed"),
     ("listeners", "how many sockets are listened at"),

@@ -17,6 +17,7 @@ use super::{
     api::progress::Watchers,
     doors::{Actors, Doors, Halt},
     look::Look,
+    spent::Spent,
     templates::Templates,
 };
 use crate::{
@@ -82,6 +83,8 @@ pub struct App {
     /// Processes of managed services.
     pub(crate) pids: Pids,
     /// Open streams per user.
+    /// Visits at providers that have ended.
+    pub(crate) visits: Spent,
     pub(crate) watchers: Arc<Watchers>,
 }
 
@@ -127,6 +130,7 @@ impl App {
             started: clock.moment(),
             pids: Pids::default(),
             watchers: Arc::default(),
+            visits: Spent::default(),
             doors,
             clock,
             entropy,

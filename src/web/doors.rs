@@ -44,6 +44,12 @@ pub(crate) trait Doors: Send + Sync {
     fn depart(&self, way: String, leave: Departure) -> Boxed<'_, Result<String, SignInRefused>>;
     /// See [`logins::Client::arrive`].
     fn arrive(&self, way: String, back: Return) -> Boxed<'_, Result<Arc<User>, SignInRefused>>;
+    /// See [`logins::Client::is_due`].
+    fn is_due(&self, image: &Image, user: UserId, now: Moment) -> bool;
+    /// See [`logins::Client::renew`].
+    fn renew(&self, user: Arc<User>) -> Boxed<'_, bool>;
+    /// See [`logins::Client::auth_state`].
+    fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value>;
     /// Ends the tokens given in this browser session.
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>>;
     /// Gives out an authorization code.
@@ -118,6 +124,18 @@ impl Doors for Actors {
 
     fn offers(&self) -> Vec<Offer> {
         self.logins.offers()
+    }
+
+    fn is_due(&self, image: &Image, user: UserId, now: Moment) -> bool {
+        self.logins.is_due(image, user, now)
+    }
+
+    fn renew(&self, user: Arc<User>) -> Boxed<'_, bool> {
+        Box::pin(self.logins.renew(user))
+    }
+
+    fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value> {
+        self.logins.auth_state(image, user)
     }
 
     fn depart(&self, way: String, leave: Departure) -> Boxed<'_, Result<String, SignInRefused>> {

@@ -112,6 +112,24 @@ impl Call {
         }
     }
 
+    /// Asks after whoever it is, if it is time: who has to sign in again is nobody, and what anybody may do is as it is now.
+    pub(crate) async fn renew(&mut self, proof: Proof) {
+        let Some(who) = &self.who else { return };
+        let Some(user) = who.user().cloned() else { return };
+        // A server's own word about itself is not its user's.
+        let own = who.token.as_ref().is_some_and(|token| token.is_servers_own());
+        if own || !self.app.doors.is_due(&self.image, user.id, self.now) {
+            return;
+        }
+        let goes_on = self.app.doors.renew(user).await;
+        self.image = self.fresh();
+        self.who = None;
+        if goes_on {
+            let by_token = (proof == Proof::Any).then(|| self.by_token()).flatten();
+            self.who = by_token.or_else(|| self.by_cookie());
+        }
+    }
+
     fn by_token(&self) -> Option<Who> {
         let secret = bearer(self.header("authorization")?)?;
         let hash = self.app.entropy.digest(secret);

@@ -30,6 +30,7 @@ mod router;
 mod serve;
 mod session;
 mod signed;
+mod spent;
 mod statics;
 mod table;
 mod templates;

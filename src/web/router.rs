@@ -258,9 +258,15 @@ async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
     let handler = row.deed(&call.method).ok_or_else(Error::method)?.handler;
     match row.door {
         Door::Open => {}
-        Door::Server => call.identify(Proof::Any, false),
+        Door::Server => {
+            call.identify(Proof::Any, false);
+            call.renew(Proof::Any).await;
+        }
         // A page that looks by itself whether something has changed is no activity of whoever has it open.
-        _ => call.identify(Proof::Cookie, call.query.get("live").is_none()),
+        _ => {
+            call.identify(Proof::Cookie, call.query.get("live").is_none());
+            call.renew(Proof::Cookie).await;
+        }
     }
     if row.door == Door::Person && call.who.is_none() {
         return match call.method {
@@ -283,6 +289,7 @@ async fn dispatch(row: &Row, names: &Names, call: &mut Call) -> Answer {
         _ => {}
     }
     call.identify(Proof::Any, true);
+    call.renew(Proof::Any).await;
     let by_token = call.who.as_ref().is_some_and(|who| who.token.is_some());
     if !by_token && (row.door == Door::ApiClient || !call.cookie_counts()) {
         call.who = None;

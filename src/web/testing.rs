@@ -207,6 +207,18 @@ fn digest(secret: &str) -> TokenHash {
 struct Fake(Arc<Doubles>);
 
 impl Doors for Fake {
+    fn is_due(&self, _: &Image, _: UserId, _: Moment) -> bool {
+        false
+    }
+
+    fn renew(&self, _: Arc<User>) -> Boxed<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn auth_state(&self, _: &Image, _: UserId) -> Option<serde_json::Value> {
+        None
+    }
+
     fn image(&self) -> Arc<Image> {
         self.0.image.load_full()
     }

@@ -38,6 +38,7 @@ mod operators;
 mod pam_faults;
 mod paused;
 mod people;
+mod providers;
 mod proxy_crash;
 mod reload;
 mod root;

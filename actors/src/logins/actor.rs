@@ -8,23 +8,27 @@
 //! Checks run beside each other, a bounded number at once: a slow one holds up nobody but those who wait for a place.
 //! The visitor hears one sentence for every refusal; the log has an event for each.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use actix::{ActorFutureExt, Context, ResponseActFuture, WrapFuture, fut};
+use actix::{ActorFutureExt, AsyncContext as _, Context, ResponseActFuture, WrapFuture, fut};
 use arc_swap::ArcSwap;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 use tracing::{error, warn};
 
 use super::{
     allow::Rules,
     enter,
-    messages::{Arrival, Attempt, SignInRefused},
+    messages::{Arrival, Attempt, Renew, SignInRefused},
+    renew::{self, Standings},
     throttle::Throttle,
     verdict,
     ways::{self, Way, Ways},
 };
 use crate::{
-    domain::{User, Username},
+    domain::{User, UserId, Username},
     ports::{Accounts, Clock, Credentials, Entropy, Flow, Identity, Need, Vault},
     store::{self, Image},
     supervise::{On, Quarantine, Unavailable, caught, faults, handles},
@@ -82,6 +86,8 @@ pub struct Kit {
     pub entropy: Arc<dyn Entropy>,
     /// What can be reloaded.
     pub settings: Arc<ArcSwap<Settings>>,
+    /// How it stands with those who were vouched for.
+    pub standings: Standings,
 }
 
 /// The actor.
@@ -93,6 +99,8 @@ pub struct Actor {
     /// Names over which attempts panicked.
     bad: Quarantine<String>,
     waiting: usize,
+    /// Who is being asked after, and who waits for what comes of it.
+    renewing: HashMap<UserId, Vec<oneshot::Sender<bool>>>,
 }
 
 impl Actor {
@@ -106,6 +114,7 @@ impl Actor {
             concurrency,
             bad,
             waiting: 0,
+            renewing: HashMap::new(),
         }
     }
 
@@ -128,7 +137,7 @@ impl actix::Actor for Actor {
     }
 }
 
-handles!(Actor as "logins": Attempt, Arrival);
+handles!(Actor as "logins": Attempt, Arrival, Renew);
 
 impl On<Attempt> for Actor {
     type Result = ResponseActFuture<Self, Result<Arc<User>, SignInRefused>>;
@@ -204,6 +213,32 @@ impl On<Arrival> for Actor {
             act.waiting -= 1;
             outcome
         }))
+    }
+}
+
+impl On<Renew> for Actor {
+    type Result = ResponseActFuture<Self, bool>;
+
+    fn on(&mut self, Renew(user): Renew, context: &mut Self::Context) -> Self::Result {
+        if self.kit.standings.is_over(user.id) {
+            return Box::pin(fut::ready(false));
+        }
+        let (tell, told) = oneshot::channel();
+        let waiting = self.renewing.entry(user.id).or_default();
+        waiting.push(tell);
+        if waiting.len() == 1 {
+            let (id, name) = (user.id, user.name.to_string());
+            let renewal = renew::renew(self.kit.clone(), user);
+            let renewal = contained(self.bad.clone(), name, async { Ok(renewal.await) });
+            context.spawn(renewal.into_actor(self).map(move |goes_on, act, _| {
+                // What fails for a reason of ours keeps nobody out.
+                let goes_on = goes_on.unwrap_or(true);
+                for waits in act.renewing.remove(&id).unwrap_or_default() {
+                    let _ = waits.send(goes_on);
+                }
+            }));
+        }
+        Box::pin(async move { told.await.unwrap_or(true) }.into_actor(self))
     }
 }
 

@@ -8,12 +8,14 @@ use tracing::error;
 
 use super::{
     Actor, Settings,
-    messages::{Arrival, Attempt, SignInRefused},
+    messages::{Arrival, Attempt, Renew, SignInRefused},
+    renew::Standings,
     ways::{self, Offer, Ways},
 };
 use crate::{
-    domain::User,
+    domain::{Moment, User, UserId},
     ports::{Credentials, Departure, Flow, Need, Return},
+    store::Image,
     supervise::Name,
 };
 
@@ -29,12 +31,18 @@ pub struct Client {
     pub(crate) name: Name<Actor>,
     settings: Arc<ArcSwap<Settings>>,
     pub(super) ways: Ways,
+    standings: Standings,
 }
 
 impl Client {
     /// The actor of this name, how it goes by (that tells how long to wait for it), and the ways to sign in.
-    pub fn new(name: Name<Actor>, settings: Arc<ArcSwap<Settings>>, ways: Ways) -> Self {
-        Self { name, settings, ways }
+    pub fn new(
+        name: Name<Actor>,
+        settings: Arc<ArcSwap<Settings>>,
+        ways: Ways,
+        standings: Standings,
+    ) -> Self {
+        Self { name, settings, ways, standings }
     }
 
     /// What a sign-in page offers now.
@@ -69,6 +77,25 @@ impl Client {
     /// Signs in somebody who comes back from the provider of this way.
     pub async fn arrive(&self, way: String, back: Return) -> Result<Arc<User>, SignInRefused> {
         self.name.ask(Arrival { way, back }, self.patience()).await?
+    }
+
+    /// Has this user to be asked after now?
+    pub fn is_due(&self, image: &Image, user: UserId, now: Moment) -> bool {
+        let age = self.settings.load().refresh_age;
+        image.external(user).is_some_and(|external| self.standings.is_due(external, age, now))
+    }
+
+    /// Asks after this user. False: they have to sign in again. Where nobody can be asked in time they go on.
+    pub async fn renew(&self, user: Arc<User>) -> bool {
+        self.name.ask(Renew(user), self.patience()).await.unwrap_or(true)
+    }
+
+    /// What is kept about a user (`auth_state`), a JSON object; none where nothing is, or no key opens it.
+    pub fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value> {
+        let settings = self.settings.load();
+        let sealed = image.external(user)?.kept.as_deref()?;
+        let open = settings.vault.as_ref()?.open(sealed)?;
+        serde_json::from_str(open.reveal()).ok()
     }
 
     /// A place, then the check itself, then the account.

@@ -62,11 +62,13 @@ pub(super) async fn enter(
         Ok(arrived) => Arrived { admin, ..arrived },
         Err(error) => {
             error!(user = shown(name.as_str()), %from, error, "authenticator failed");
-            return Err(refused(&name));
+            return Err(SignInRefused::Refused);
         }
     };
     account(kit, &name, known.is_some(), &from).await?;
-    record(kit, &image, arrived, known, &from).await
+    let user = record(kit, &image, arrived, known, &from).await?;
+    kit.standings.begin(user.id, kit.clock.moment());
+    Ok(user)
 }
 
 /// Somebody who may enter has an account of the machine, where that is needed. Who is known enters without, too: an

@@ -50,6 +50,11 @@ pub enum SignInRefused {
 #[rtype(result = "Result<std::sync::Arc<crate::domain::User>, SignInRefused>")]
 pub(crate) struct Attempt(pub(crate) crate::ports::Credentials);
 
+/// Ask after this user. False: they must sign in again.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "bool")]
+pub(crate) struct Renew(pub(crate) std::sync::Arc<crate::domain::User>);
+
 /// Sign in somebody who comes back from a provider.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "Result<std::sync::Arc<crate::domain::User>, SignInRefused>")]

@@ -11,7 +11,7 @@ use std::{
 use actix::{Actor as _, System};
 use arc_swap::ArcSwap;
 
-use super::{Actor, Client, OfferKind, Rules, Settings, SignInRefused, Way, actor::Kit};
+use super::{Actor, Client, OfferKind, Rules, Settings, SignInRefused, Standings, Way, actor::Kit};
 use crate::{
     domain::{Secret, Username},
     ports::{
@@ -77,12 +77,14 @@ fn hub_with(rules: Rules, need: Need, accounts: Arc<ScriptedAccounts>) -> (Clien
         clock: fixed.clone(),
         entropy: fixed,
         settings: Arc::new(ArcSwap::from_pointee(settings)),
+        standings: Standings::default(),
     };
     let (settings, ways) = (kit.settings.clone(), kit.ways.clone());
+    let standings = kit.standings.clone();
     let (publisher, name) = named("logins");
     let bad = Quarantine::new("logins", Duration::from_secs(60));
     publisher.publish(Some(Actor::new(kit, bad).start()));
-    (Client::new(name, settings, ways), gate)
+    (Client::new(name, settings, ways, standings), gate)
 }
 
 #[test]

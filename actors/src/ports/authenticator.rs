@@ -117,6 +117,8 @@ pub struct Return {
 pub trait Redirect: Send + Sync {
     /// What people call the provider: "GitHub".
     fn service(&self) -> &str;
+    /// Who vouches: the issuer of all its subjects.
+    fn issuer(&self) -> &str;
     /// Where the browser is to come back to, whole; empty: where the hub sees itself.
     fn callback(&self) -> &str {
         ""

@@ -27,7 +27,7 @@ pub use spawner::{
     Started, Stop,
 };
 pub use store::{Journal, Loaded, StoreError};
-pub use vault::Vault;
+pub use vault::{Keys, Vault};
 
 /// A future in a box: how traits that must be used as `dyn` are async.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -10,7 +10,7 @@ use crate::{
         ClientId, Facts, Scope, Secret, ServerName, Username,
         profile::{Overrides, Profile},
     },
-    ports::EnvVars,
+    ports::{EnvVars, Keys},
 };
 
 /// What can change on reload; it counts from the next start on.
@@ -38,6 +38,11 @@ pub struct Settings {
     pub disable_user_config: bool,
     /// Variables that go before all others.
     pub environment: BTreeMap<String, String>,
+    /// Variables out of what the authenticator keeps about the user: to each its field there (`access_token`,
+    /// `github_user.email`).
+    pub from_auth_state: BTreeMap<String, String>,
+    /// What opens that.
+    pub keys: Keys,
     /// What people choose from.
     pub profiles: Vec<Profile>,
     /// Sets `JUPYTERHUB_ADMIN_ACCESS`.
@@ -74,6 +79,8 @@ impl Default for Settings {
             debug: false,
             disable_user_config: false,
             environment: BTreeMap::new(),
+            from_auth_state: BTreeMap::new(),
+            keys: Keys::default(),
             profiles: Vec::new(),
             admin_access: false,
             server_token_scopes: accounts::SERVER_SCOPES.map(Scope::new).into(),
@@ -95,6 +102,31 @@ pub fn holes(facts: &Facts, user: &Username) -> BTreeMap<String, String> {
         .into()
 }
 
+/// The variables that `auth_state` is good for: texts as they are, anything else as JSON; what is not there is left out.
+pub fn from_auth_state(
+    wanted: &BTreeMap<String, String>,
+    keys: &Keys,
+    kept: Option<&str>,
+) -> BTreeMap<String, String> {
+    if wanted.is_empty() {
+        return BTreeMap::new();
+    }
+    let open = keys.0.as_ref().and_then(|vault| vault.open(kept?));
+    let state = open.and_then(|open| serde_json::from_str::<serde_json::Value>(open.reveal()).ok());
+    let Some(state) = state else { return BTreeMap::new() };
+    let value = |path: &str| {
+        let found = path.split('.').try_fold(&state, |value, step| value.get(step))?;
+        match found {
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    };
+    let found = wanted.iter().filter_map(|(name, path)| Some((name.clone(), value(path)?)));
+    // What cannot stand in an environment is not put there.
+    found.filter(|(_, value)| !value.contains('\0')).collect()
+}
+
 /// The environment of one user's server, with its API token in it. What was chosen for it goes before what holds for all.
 pub fn variables(
     facts: &Facts,
@@ -103,6 +135,7 @@ pub fn variables(
     server: &ServerName,
     token: &Secret,
     chosen: &Overrides,
+    kept: Option<&str>,
 ) -> Secret<EnvVars> {
     let access = json(&[Scope::access_server(user, server), Scope::access_user(user)]);
     let fill = |text: &str| {
@@ -157,6 +190,7 @@ pub fn variables(
             set(name, value);
         }
     }
+    vars.extend(from_auth_state(&settings.from_auth_state, &settings.keys, kept));
     vars.extend(settings.environment.clone());
     vars.extend(chosen.environment.clone());
     Secret::new(EnvVars(vars))
@@ -182,7 +216,7 @@ mod tests {
     fn vars(facts: &Facts, settings: &Settings, server: &str) -> BTreeMap<String, String> {
         let (bob, server) = (Username::new("bob").unwrap(), ServerName::new(server).unwrap());
         let chosen = Overrides::default();
-        variables(facts, settings, &bob, &server, &Secret::new("s3cret".to_owned()), &chosen)
+        variables(facts, settings, &bob, &server, &Secret::new("s3cret".to_owned()), &chosen, None)
             .reveal()
             .0
             .clone()
@@ -288,7 +322,7 @@ mod tests {
         };
         let (bob, server) = (Username::new("bob").unwrap(), ServerName::default_server());
         let token = Secret::new("x".to_owned());
-        let all = variables(&facts(), &settings, &bob, &server, &token, &chosen);
+        let all = variables(&facts(), &settings, &bob, &server, &token, &chosen, None);
         for (name, value) in [
             ("A", "1"),
             ("B", "2"),
@@ -298,5 +332,36 @@ mod tests {
         ] {
             assert_eq!(all.reveal().0.get(name).map(String::as_str), Some(value), "{name}");
         }
+    }
+
+    /// Seals nothing.
+    #[derive(Debug)]
+    struct Plain;
+
+    impl crate::ports::Vault for Plain {
+        fn seal(&self, open: &Secret) -> Option<String> {
+            Some(open.reveal().clone())
+        }
+        fn open(&self, sealed: &str) -> Option<Secret> {
+            Some(Secret::new(sealed.to_owned()))
+        }
+    }
+
+    #[test]
+    fn what_is_kept_about_a_user_reaches_the_server_where_that_is_wanted() {
+        let keys = Keys(Some(std::sync::Arc::new(Plain)));
+        let kept =
+            r#"{"access_token": "t0ken", "user": {"id": 7, "mail": null}, "odd": "a\u0000b"}"#;
+        let wanted = [("TOKEN", "access_token"), ("ID", "user.id"), ("MAIL", "user.mail")];
+        let more = [("ODD", "odd"), ("NONE", "user.id.x"), ("ALL", "user")];
+        let wanted = wanted.into_iter().chain(more).map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let wanted: BTreeMap<_, _> = wanted.collect();
+        let found = from_auth_state(&wanted, &keys, Some(kept));
+        let found: Vec<_> = found.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let all = r#"{"id":7,"mail":null}"#;
+        assert_eq!(found, [("ALL", all), ("ID", "7"), ("TOKEN", "t0ken")]);
+        assert!(from_auth_state(&wanted, &Keys::default(), Some(kept)).is_empty());
+        assert!(from_auth_state(&wanted, &keys, None).is_empty());
+        assert!(from_auth_state(&BTreeMap::new(), &keys, Some(kept)).is_empty());
     }
 }

@@ -160,6 +160,10 @@ impl ScriptedRedirect {
 }
 
 impl Redirect for ScriptedRedirect {
+    fn issuer(&self) -> &str {
+        "https://provider.example"
+    }
+
     fn service(&self) -> &str {
         &self.1
     }

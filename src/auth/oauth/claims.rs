@@ -94,6 +94,9 @@ pub(super) fn meets(
 
 /// Has the provider verified the address? (Some write it as a text.)
 pub(super) fn is_email_verified(claims: &Claims) -> bool {
+    if !claims.get("email").and_then(Value::as_str).is_some_and(|email| !email.is_empty()) {
+        return false;
+    }
     match claims.get("email_verified") {
         Some(Value::Bool(yes)) => *yes,
         Some(Value::String(text)) => text == "true",
@@ -171,9 +174,10 @@ mod tests {
             (json!(1), false),
             (json!("True "), false),
         ] {
-            let all = claims(json!({"email_verified": value}));
+            let all = claims(json!({"email": "a@b", "email_verified": value}));
             assert_eq!(is_email_verified(&all), good, "{all:?}");
         }
-        assert!(!is_email_verified(&claims(json!({}))));
+        assert!(!is_email_verified(&claims(json!({"email": "a@b"}))));
+        assert!(!is_email_verified(&claims(json!({"email_verified": true}))));
     }
 }

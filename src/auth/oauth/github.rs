@@ -272,6 +272,10 @@ fn state(tokens: &Tokens, facts: &Value) -> Secret {
 }
 
 impl Redirect for GitHub {
+    fn issuer(&self) -> &str {
+        &self.home
+    }
+
     fn service(&self) -> &str {
         &self.settings.login_service
     }

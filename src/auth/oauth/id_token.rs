@@ -1,7 +1,10 @@
 //! Is a provider's word good? (OpenID Connect Core 1.0, section 3.1.3.7.) Signature, issuer and audience are the library's;
 //! what it leaves to its callers, and what a hostile word could hold besides, is checked here on the same bytes. Pure.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openidconnect::{
@@ -15,7 +18,7 @@ use thiserror::Error;
 use super::{SKEW, claims::Claims};
 
 /// Longest token, in bytes.
-const LONGEST: usize = 32 << 10;
+const LONGEST: usize = 256 << 10;
 /// Longest subject (section 2).
 const SUBJECT: usize = 255;
 
@@ -76,7 +79,8 @@ pub(super) fn verify(
     let algorithms = expected.algorithms.iter().filter_map(|name| algorithm(name));
     let client = ClientId::new(expected.client.to_owned());
     let verifier = CoreIdTokenVerifier::new_public_client(client, issuer, keys.clone())
-        .set_allowed_algs(algorithms);
+        .set_allowed_algs(algorithms)
+        .set_time_fn(|| (SystemTime::now() - Duration::from_secs(SKEW.unsigned_abs())).into());
     let nonce = expected.nonce.map(|nonce| Nonce::new(nonce.to_owned()));
     let same = |given: Option<&Nonce>| match (&nonce, given) {
         (Some(ours), Some(_)) => openidconnect::NonceVerifier::verify(ours, given),

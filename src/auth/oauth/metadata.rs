@@ -8,9 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jovis_actors::ports::LoginError;
 use openidconnect::core::CoreJsonWebKeySet;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::asking::{Shared, json};
@@ -60,6 +62,14 @@ pub(super) struct Provider {
 struct State {
     known: Option<Known>,
     failed: Option<(Instant, LoginError)>,
+}
+
+/// Is it an RSA key that could be broken? (RFC 7518, section 3.3: 2048 bits or more.)
+fn is_short(key: &Value) -> bool {
+    let modulus = key.get("n").and_then(Value::as_str).unwrap_or_default();
+    let modulus = URL_SAFE_NO_PAD.decode(modulus).unwrap_or_default();
+    let length = modulus.iter().skip_while(|byte| **byte == 0).count();
+    key.get("kty").and_then(Value::as_str) == Some("RSA") && length < 256
 }
 
 impl Provider {
@@ -148,6 +158,12 @@ impl Provider {
     }
 
     async fn keys(&self, address: &str) -> Result<CoreJsonWebKeySet, LoginError> {
-        json("the provider's keys", &self.asking.get(address, None).await?)
+        let answer = self.asking.get(address, None).await?;
+        let mut set: Value = json("the provider's keys", &answer)?;
+        if let Some(keys) = set.get_mut("keys").and_then(Value::as_array_mut) {
+            keys.retain(|key| !is_short(key));
+        }
+        serde_json::from_value(set)
+            .map_err(|_| LoginError::Failed("the provider's keys cannot be read".to_owned()))
     }
 }

@@ -267,6 +267,10 @@ fn nonce(challenge: &str) -> String {
 }
 
 impl Redirect for Oidc {
+    fn issuer(&self) -> &str {
+        &self.settings.issuer
+    }
+
     fn service(&self) -> &str {
         &self.settings.login_service
     }

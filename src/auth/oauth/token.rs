@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::asking::{Asking, word};
 
 /// Longest token, in bytes.
-const LONGEST: usize = 32 << 10;
+const LONGEST: usize = 256 << 10;
 
 /// What comes beside the tokens of OAuth.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -164,7 +164,11 @@ fn tokens(
         }
     };
     let secret = |text: &str| fits(text).then(|| Secret::new(text.to_owned()));
-    let unfit = || LoginError::Failed("a token that is too long, or no word".to_owned());
+    let unfit = || LoginError::Refused("a token that is too long, or no word".to_owned());
+    // RFC 6749, section 7.1: who does not understand the type must not use the token.
+    if *answer.token_type() != BasicTokenType::Bearer {
+        return Err(LoginError::Refused("a token of a type we do not know".to_owned()));
+    }
     Ok(Tokens {
         access: secret(answer.access_token().secret()).ok_or_else(unfit)?,
         refresh: answer

@@ -45,8 +45,6 @@ pub struct Auth {
     pub enable_auth_state: bool,
     /// Seconds after which a provider is asked again whether somebody is still who they were, when they come. 0: never.
     pub auth_refresh_age: Seconds,
-    /// Ask before each start of a server, too? Unset: true exactly with `enable_auth_state`.
-    pub refresh_pre_spawn: Option<bool>,
     /// Seconds for which people stay signed in whose provider cannot be asked after them. Nobody new comes in meanwhile.
     pub auth_refresh_grace: Seconds,
     /// Other names for some users, looked up after lower-casing.
@@ -81,7 +79,6 @@ impl Default for Auth {
             admin_groups: BTreeSet::new(),
             enable_auth_state: false,
             auth_refresh_age: Seconds::new(300),
-            refresh_pre_spawn: None,
             auth_refresh_grace: Seconds::new(24 * 3600),
             username_map: BTreeMap::new(),
             create_system_users: false,

@@ -30,6 +30,10 @@ pub struct Spawner {
     /// Further environment variables for servers; they go before all others.
     #[serde(alias = "env")]
     pub environment: BTreeMap<String, String>,
+    /// Variables that a user's server gets out of what the provider gave us for that user, each with its field there:
+    /// `{"GITHUB_TOKEN": "access_token", "MAIL": "github_user.email"}`. It needs `auth.enable_auth_state`. Whoever can run
+    /// something in the server can read them.
+    pub auth_state_environment: BTreeMap<String, String>,
     /// Variables servers inherit from the environment jovis was started with.
     pub env_keep: Vec<String>,
     /// What people choose from when they start a server, in the order of the form. Each is a
@@ -83,6 +87,7 @@ impl Default for Spawner {
             port: 0,
             ports: (20_000, 32_767),
             environment: BTreeMap::new(),
+            auth_state_environment: BTreeMap::new(),
             env_keep: names(&[
                 "CONDA_DEFAULT_ENV",
                 "CONDA_ROOT",

@@ -21,6 +21,12 @@ super::events! {
     "A sign-in failed. A name that looks like a password is not shown." "Many from one address: somebody guesses; the throttle holds them."
     "provider refused" [warn] [hub] (way from error)
     "Somebody came back from a provider with nothing that lets them in: they said no there, took too long, or what came is not good." "Many: `error` says whether the provider has changed, or somebody tries things out."
+    "provider not asked" [warn] [hub] (user way error lasts)
+    "A provider was to be asked whether somebody is still who they were, and could not be. `lasts`: they stay signed in for now." "Look at the way to the provider."
+    "sign-in is over" [info] [hub] (user way)
+    "The provider does not vouch for this user any more: they have to sign in again." ""
+    "user not allowed any more" [warn] [hub] (user from error)
+    "No rule lets this user in since the provider was asked again: they have to sign in again, and cannot." ""
     "name taken" [warn] [hub] (user from error)
     "A provider vouches for somebody whose name is already somebody else's of the same provider: names are given again there." "If it is the same person after all: rename or delete the old user."
     "authenticator unusable" [error] [hub] (way error)

@@ -81,7 +81,12 @@ fn view<'a>(call: &'a Call, granted: &'a Granted) -> View<'a> {
 pub(crate) async fn show(call: &Call, name: &str) -> Answer {
     let who = call.known()?;
     let user = user(call, name)?;
-    let model = view(call, &who.granted).model(&call.image, &user).ok_or_else(Error::hidden)?;
+    let view = view(call, &who.granted);
+    let mut model = view.model(&call.image, &user).ok_or_else(Error::hidden)?;
+    // In this answer alone it is told; whether it may be, the model knows.
+    if model.get("auth_state").is_some() {
+        model["auth_state"] = json!(call.app.doors.auth_state(&call.image, user.id));
+    }
     Ok(answer::json(StatusCode::OK, &model))
 }
 

@@ -92,7 +92,9 @@ pub(crate) async fn depart(call: &mut Call) -> Answer {
 pub(crate) async fn arrive(call: &mut Call) -> Answer {
     let secret = call.settings.cookie_secret.reveal();
     let now = call.now.unix_seconds();
-    let given = call.query.get("state").unwrap_or_default().to_owned();
+    // Twice the same word would be two answers: which of them counts?
+    let states: Vec<_> = call.query.pairs().filter(|(name, _)| *name == "state").collect();
+    let given = if let [(_, one)] = states.as_slice() { (*one).to_owned() } else { String::new() };
     let name = cookie(&given).unwrap_or_default();
     let ticket = call
         .cookies
@@ -104,7 +106,8 @@ pub(crate) async fn arrive(call: &mut Call) -> Answer {
         call.set.push(gone);
     }
     let ticket = ticket.filter(|it| bool::from(it.state.as_bytes().ct_eq(given.as_bytes())));
-    let Some(ticket) = ticket else {
+    let spend = |it: &Ticket| call.app.visits.spend(&it.state, now, now + PATIENCE);
+    let Some(ticket) = ticket.filter(spend) else {
         return Err(Error::bad(
             "this sign-in was not begun in this browser, or took too long: please begin again",
         ));

@@ -1,0 +1,172 @@
+//! Asking after people whom a provider vouched for: are they still who they were, and what may they do now?
+//!
+//! Asked when they come, once a while, by one for all who wait. Whom the provider does not know any more has to sign in
+//! again. Where it cannot be asked, who is signed in stays for a while ([`Settings::refresh_grace`]); nobody new comes in.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::{
+    actor::{Kit, Settings},
+    enter::arrived,
+    ways,
+};
+use crate::{
+    accounts::{self, Arrived},
+    domain::{External, Moment, User, UserId},
+    ports::{Flow, Identity, Refresh},
+};
+
+/// How it stands with people who were vouched for.
+#[derive(Debug, Clone, Default)]
+pub struct Standings(Arc<Mutex<HashMap<UserId, Standing>>>);
+
+#[derive(Debug, Clone, Copy)]
+enum Standing {
+    /// Asked after then, and well, or not to be had.
+    Asked(Moment),
+    /// Must sign in again.
+    Over,
+}
+
+impl Standings {
+    fn set(&self, user: UserId, standing: Standing) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(user, standing);
+    }
+
+    fn get(&self, user: UserId) -> Option<Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&user).copied()
+    }
+
+    /// Has just signed in.
+    pub(super) fn begin(&self, user: UserId, now: Moment) {
+        self.set(user, Standing::Asked(now));
+    }
+
+    /// Has this user to be asked after now?
+    pub(super) fn is_due(&self, external: &External, age: Duration, now: Moment) -> bool {
+        // Without what the provider gave us nobody can be asked.
+        if age.is_zero() || external.kept.is_none() {
+            return false;
+        }
+        match self.get(external.user) {
+            Some(Standing::Asked(then)) => now.since(then) >= age,
+            Some(Standing::Over) | None => true,
+        }
+    }
+
+    /// Has this user to sign in again?
+    pub(super) fn is_over(&self, user: UserId) -> bool {
+        matches!(self.get(user), Some(Standing::Over))
+    }
+}
+
+/// Asks. True: they may go on.
+pub(super) async fn renew(kit: Kit, user: Arc<User>) -> bool {
+    let now = kit.clock.moment();
+    let image = kit.store.image();
+    let Some(external) = image.external(user.id).cloned() else { return true };
+    let settings = kit.settings.load_full();
+    let asked = match ask(&kit, &settings, &user, &external).await {
+        Ok(asked) => asked,
+        Err(why) => {
+            let lasts = now.since(external.checked) < settings.refresh_grace;
+            warn!(user = %user.name, way = external.way, error = why, lasts, "provider not asked");
+            if lasts {
+                kit.standings.begin(user.id, now);
+            } else {
+                kit.standings.set(user.id, Standing::Over);
+            }
+            return lasts;
+        }
+    };
+    let Some(arrived) = asked else {
+        info!(user = %user.name, way = external.way, "sign-in is over");
+        kit.standings.set(user.id, Standing::Over);
+        return false;
+    };
+    let write = kit.store.change(move |image| accounts::sign_in(image, &arrived, now));
+    if let Err(error) = write.await {
+        warn!(user = %user.name, from = "", %error, "user info not recorded");
+    }
+    kit.standings.begin(user.id, now);
+    true
+}
+
+/// What is known now; none: they have to sign in again. The text: why nobody could be asked.
+async fn ask(
+    kit: &Kit,
+    settings: &Settings,
+    user: &User,
+    external: &External,
+) -> Result<Option<Arrived>, String> {
+    // A way that is gone, or what no key opens, is no trouble of the provider's: sign in again.
+    let Some(way) = ways::find(&kit.ways.load(), &external.way) else { return Ok(None) };
+    let kept = external.kept.as_deref().zip(settings.vault.as_ref());
+    let Some(state) = kept.and_then(|(kept, vault)| vault.open(kept)) else { return Ok(None) };
+    let subject = match way.authenticator.flow() {
+        Flow::Redirect(redirect) => external.of(redirect.issuer()).cloned(),
+        Flow::Password(_) => None,
+    };
+    let before = Identity {
+        subject,
+        auth_state: Some(state),
+        // What is not told anew stays as it was: who was let in by a rule of the provider's still is.
+        allowed: true,
+        ..Identity::named(user.name.to_string())
+    };
+    let word = timeout(settings.limit, way.authenticator.refresh(&before)).await;
+    let now = match word {
+        Ok(Ok(Refresh::Same)) => before,
+        Ok(Ok(Refresh::Changed(now))) => now,
+        Ok(Ok(Refresh::Expired)) => return Ok(None),
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err("no answer in time".to_owned()),
+    };
+    // The name stays, whatever it is there now.
+    let admin = match settings.rules.decide(&user.name, Some(user), &now) {
+        Ok(admin) => admin,
+        Err(denied) => {
+            warn!(user = %user.name, from = "", error = %denied, "user not allowed any more");
+            return Ok(None);
+        }
+    };
+    let arrived = arrived(kit, settings, now, user.name.clone(), &way)?;
+    Ok(Some(Arrived { admin, ..arrived }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_asked_after_and_when() {
+        let standings = Standings::default();
+        let mut external = External {
+            user: UserId(1),
+            subjects: Vec::new(),
+            way: String::new(),
+            kept: Some("sealed".to_owned()),
+            checked: Moment(0),
+        };
+        let age = Duration::from_secs(300);
+        let at = |seconds: i64| Moment(seconds * 1_000_000);
+        assert!(standings.is_due(&external, age, at(0)), "not since this hub began");
+        standings.begin(UserId(1), at(0));
+        assert!(!standings.is_due(&external, age, at(299)));
+        assert!(standings.is_due(&external, age, at(300)));
+        assert!(!standings.is_due(&external, Duration::ZERO, at(300)), "never");
+        standings.set(UserId(1), Standing::Over);
+        assert!(standings.is_due(&external, age, at(0)) && standings.is_over(UserId(1)));
+        standings.begin(UserId(1), at(9));
+        assert!(!standings.is_over(UserId(1)));
+        external.kept = None;
+        assert!(!standings.is_due(&external, age, at(1000)), "there is nothing to ask with");
+    }
+}
