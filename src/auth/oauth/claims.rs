@@ -94,7 +94,7 @@ pub(super) fn meets(
 
 /// Has the provider verified the address? (Some write it as a text.)
 pub(super) fn is_email_verified(claims: &Claims) -> bool {
-    if !claims.get("email").and_then(Value::as_str).is_some_and(|email| !email.is_empty()) {
+    if claims.get("email").and_then(Value::as_str).is_none_or(str::is_empty) {
         return false;
     }
     match claims.get("email_verified") {

@@ -235,7 +235,11 @@ impl Oidc {
             let before = state.get("oauth_user").and_then(Value::as_object).cloned();
             Ok(before.unwrap_or_default())
         };
-        match self.identity(&known, claims?, &tokens).await {
+        let now = match claims {
+            Ok(claims) => self.identity(&known, claims, &tokens).await,
+            Err(error) => Err(error),
+        };
+        match now {
             Ok(now) if now.subject == who.subject => Ok(Refresh::Changed(now)),
             Ok(_) | Err(LoginError::Refused(_)) => Ok(Refresh::Expired),
             Err(error) => Err(error),
