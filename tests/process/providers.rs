@@ -16,6 +16,7 @@ const GITHUB: &str = "client_id: \"Iv1.hub\", client_secret: \"github-secret-012
 /// A hub with this section `auth`, which somebody may ask for its users.
 fn hub(auth: &str) -> Site {
     let mut site = Plan::quick()
+        .without_accounts()
         .set("auth", auth)
         .set("services", &format!("[(name: \"probe\", api_token: {TOKEN:?}, admin: true)]"))
         .prepare();
