@@ -82,6 +82,15 @@ impl Busy {
                 })
                 .await;
             }
+            "logins:Renew" => {
+                let eve = insist(count, || sign_in(tree, "Eve")).await;
+                // Who cannot be asked after goes on; so it is always an answer.
+                insist(count, || async {
+                    assert!(tree.logins.renew(eve.clone()).await);
+                    Ok::<_, logins::SignInRefused>(())
+                })
+                .await;
+            }
             "routes:Set" | "routes:Remove" | "spawners:Start" | "spawners:Stop"
             | "spawner:Start" | "spawner:Stop" => {
                 let eves = self.eves().await;
