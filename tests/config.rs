@@ -30,7 +30,7 @@ fn hub_ron_shows_every_setting_at_its_default() {
         load::parse(&catalogue::default_file()).unwrap_or_else(|faults| panic!("{}", faults[0]));
     assert_eq!(config, Config::default());
     for one in catalogue::settings() {
-        let others = [".Dummy.", ".GitHub.", ".Oidc.", ".Simple."];
+        let others = [".Docker.", ".Dummy.", ".GitHub.", ".Oidc.", ".Simple."];
         let of_another_class = others.iter().any(|class| one.path.contains(class));
         assert_eq!(places.iter().any(|at| at.path == one.path), !of_another_class, "{}", one.path);
     }
@@ -123,7 +123,7 @@ fn broken_files_are_refused_with_line_column_and_words() {
         ),
         ("(auth: (class: Pan()))", 1, 16, "did you mean `Pam`"),
         ("(auth: (class: Ldap()))", 1, 16, "not built yet"),
-        ("(spawner: (class: Docker()))", 1, 19, "not built yet"),
+        ("(spawner: (class: Kubernetes()))", 1, 19, "not built yet"),
         ("(spawner: (restart: Sometimes))", 1, 21, "Never, OnFailure, Always"),
         ("(shutdown: (servers: Leave))", 1, 22, "Keep, Stop"),
         ("(log: (format: Xml))", 1, 16, "Text, Json"),

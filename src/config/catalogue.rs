@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::{
     change,
     sections::{
-        Certificate, Choice, Config, CustomScope, Dummy, GitHub, Image, LoadGroup, Local, Number,
-        Offer, Oidc, OtherAuth, Pam, Profile, ProfileOption, Role, Service, Simple, Text,
+        Certificate, Choice, Config, CustomScope, Docker, Dummy, GitHub, Image, LoadGroup, Local,
+        Number, Offer, Oidc, OtherAuth, Pam, Profile, ProfileOption, Role, Service, Simple, Text,
     },
 };
 
@@ -80,6 +80,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         include_str!("sections/auth.rs"),
         include_str!("sections/providers.rs"),
         include_str!("sections/spawner.rs"),
+        include_str!("sections/docker.rs"),
         include_str!("../../actors/src/domain/profile.rs"),
         include_str!("sections/roles.rs"),
         include_str!("sections/services.rs"),
@@ -233,7 +234,7 @@ macro_rules! defaults {
 #[rustfmt::skip]
 fn default_of(kind: &str) -> Value {
     defaults!(
-        kind, Pam, Dummy, GitHub, Oidc, OtherAuth, Local, Simple, Role, Service, LoadGroup, CustomScope,
+        kind, Pam, Dummy, GitHub, Oidc, OtherAuth, Local, Simple, Docker, Role, Service, LoadGroup, CustomScope,
         Profile, ProfileOption, Choice, Number, Text, Image, Offer, Certificate
     )
 }
@@ -486,8 +487,12 @@ mod tests {
         }
         for one in settings() {
             assert!(one.doc.len() > 8, "{}", one.path);
-            let optional =
-                ["shutdown.servers", "auth.allow_existing_users", "hub.cookie_host_prefix_enabled"];
+            let optional = [
+                "shutdown.servers",
+                "auth.allow_existing_users",
+                "hub.cookie_host_prefix_enabled",
+                "spawner.class.Docker.use_internal_ip",
+            ];
             let optional = optional.contains(&one.path.as_str());
             assert_eq!(one.default == "None", optional, "{}", one.path);
         }

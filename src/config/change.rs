@@ -180,6 +180,33 @@ const TABLE: &[(&str, Class)] = &[
     ("spawner.class", NextStart),
     ("spawner.class.Simple.user", NextStart),
     ("spawner.class.Simple.home_dir_template", NextStart),
+    ("spawner.class.Docker.socket", NextStart),
+    ("spawner.class.Docker.image", NextStart),
+    ("spawner.class.Docker.allowed_images", NextStart),
+    ("spawner.class.Docker.pull_policy", NextStart),
+    ("spawner.class.Docker.pull_timeout", NextStart),
+    ("spawner.class.Docker.prefix", NextStart),
+    ("spawner.class.Docker.name_template", NextStart),
+    ("spawner.class.Docker.volumes", NextStart),
+    ("spawner.class.Docker.network_name", NextStart),
+    ("spawner.class.Docker.use_internal_ip", NextStart),
+    ("spawner.class.Docker.host_ip", NextStart),
+    ("spawner.class.Docker.port", NextStart),
+    ("spawner.class.Docker.hub_connect_url", NextStart),
+    ("spawner.class.Docker.extra_hosts", NextStart),
+    ("spawner.class.Docker.cmd", NextStart),
+    ("spawner.class.Docker.mem_limit", NextStart),
+    ("spawner.class.Docker.mem_guarantee", NextStart),
+    ("spawner.class.Docker.cpu_limit", NextStart),
+    ("spawner.class.Docker.cpu_guarantee", NextStart),
+    ("spawner.class.Docker.pids_limit", NextStart),
+    ("spawner.class.Docker.remove", NextStart),
+    ("spawner.class.Docker.labels", NextStart),
+    ("spawner.class.Docker.user", NextStart),
+    ("spawner.class.Docker.no_new_privileges", NextStart),
+    ("spawner.class.Docker.cap_drop", NextStart),
+    ("spawner.class.Docker.cap_add", NextStart),
+    ("spawner.class.Docker.read_only", NextStart),
     ("spawner.cmd", NextStart),
     ("spawner.args", NextStart),
     ("spawner.notebook_dir", NextStart),
@@ -296,7 +323,7 @@ pub fn without_restart(old: &Config, new: &Config) -> Config {
 /// A configuration with this setting in it, and one that differs in nothing else; for tests.
 #[cfg(test)]
 pub(super) fn another(path: &str) -> Option<(Config, Config)> {
-    use super::sections::{AuthClass, Dummy, Simple, SpawnerClass};
+    use super::sections::{AuthClass, Docker, Dummy, Simple, SpawnerClass};
     let mut old = Config::default();
     if path.starts_with("auth.class.Dummy") {
         old.auth.class = AuthClass::Dummy(Dummy::default());
@@ -310,6 +337,9 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
     if path.starts_with("spawner.class.Simple") {
         old.spawner.class = SpawnerClass::Simple(Simple::default());
     }
+    if path.starts_with("spawner.class.Docker") {
+        old.spawner.class = SpawnerClass::Docker(Docker::default());
+    }
     let mut value = serde_json::to_value(&old).ok()?;
     let place = value.pointer_mut(&format!("/{}", path.replace('.', "/")))?;
     *place = match &*place {
@@ -317,6 +347,7 @@ pub(super) fn another(path: &str) -> Option<(Config, Config)> {
         Value::Number(number) if number.is_f64() => (number.as_f64()? + 1.0).into(),
         Value::Number(number) => (number.as_u64()? + 1).into(),
         Value::String(_) if path == "log.format" => "Json".into(),
+        Value::String(_) if path.ends_with(".pull_policy") => "Always".into(),
         Value::String(_) if path == "spawner.restart" => "Never".into(),
         Value::String(_) if path == "proxy.acme.challenge" => "Http01".into(),
         Value::String(_) if path == "proxy.tls_min" => "Tls13".into(),

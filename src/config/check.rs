@@ -16,6 +16,7 @@ use super::{
 };
 
 mod acme;
+mod docker;
 mod folders;
 mod guard;
 mod network;
@@ -88,6 +89,7 @@ pub fn check(effective: &Effective, world: &dyn World) -> Vec<Finding> {
     services::services(&mut say, config, world);
     spawner(&mut say, config);
     profiles::profiles(&mut say, config);
+    docker::docker(&mut say, config);
     waits(&mut say, config);
     folders::of_roots_files(&mut say, config, world);
     guard::guard(&mut say, config, world);

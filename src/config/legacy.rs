@@ -15,6 +15,7 @@ const CLASSES: &[(&str, &str)] = &[
     ("Spawner", "spawner"),
     ("LocalProcessSpawner", "spawner"),
     ("SimpleLocalProcessSpawner", "spawner.class.Simple"),
+    ("DockerSpawner", "spawner.class.Docker"),
     ("Proxy", "proxy"),
     ("ConfigurableHTTPProxy", "proxy"),
 ];
@@ -28,7 +29,7 @@ const MOVED: &[(&str, &str)] = &[
     ),
     (
         "JupyterHub.spawner_class",
-        "spawner.class: Local() or Simple(..); Docker and others are not built yet",
+        "spawner.class: Local(), Docker(..) or Simple(..); others are not built yet",
     ),
     ("JupyterHub.bind_url", "hub.ip, hub.port, hub.base_url"),
     ("JupyterHub.hub_bind_url", "hub.hub_ip, hub.hub_port"),

@@ -447,8 +447,7 @@ fn kind_of(code: &ron::Error) -> String {
 }
 
 /// Authenticators and spawners that are meant to come.
-const PLANNED: &[&str] =
-    &["Google", "OAuth", "Ldap", "SharedPassword", "Docker", "Kubernetes", "Slurm"];
+const PLANNED: &[&str] = &["Google", "OAuth", "Ldap", "SharedPassword", "Kubernetes", "Slurm"];
 
 /// The line, unless some of it may belong to a secret.
 fn excerpt(text: &str, places: &[Place], line: usize) -> Option<String> {

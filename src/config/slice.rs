@@ -109,7 +109,7 @@ impl HubSlice {
         Self {
             hub: config.hub.clone(),
             auth: config.auth.clone(),
-            spawner: config.spawner.clone(),
+            spawner: config.spawner.as_offered(),
             roles: config.roles.clone(),
             services: config.services.clone(),
             load_groups: config.load_groups.clone(),
@@ -139,7 +139,7 @@ impl HubSlice {
             _ if !self.privileged => Need::Nobody,
             _ if self.auth.create_system_users => Need::Made,
             sections::SpawnerClass::Local(_) => Need::New,
-            sections::SpawnerClass::Simple(_) => Need::Nobody,
+            sections::SpawnerClass::Simple(_) | sections::SpawnerClass::Docker(_) => Need::Nobody,
         }
     }
 

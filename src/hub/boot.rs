@@ -46,11 +46,7 @@ use crate::{
     },
     os::{fd, process},
     spawn::{
-        listeners::Expected,
-        local::{Local, Maker},
-        output::Outputs,
-        probe::HttpProbe,
-        usage::LocalMeter,
+        listeners::Expected, local::Maker, output::Outputs, probe::HttpProbe, usage::LocalMeter,
     },
     store::{self, DiskJournal},
     telemetry::logs::{self, LogHandle, LogsError, Output},
@@ -176,20 +172,22 @@ impl Hub {
         let makes = Arc::new(AtomicBool::new(slice.accounts() == Need::Made));
         let journal = DiskJournal::new(folder.clone());
         let backups = journal.backups();
-        let local = Local::new(
-            root.clone(),
-            spawner.clone(),
-            slice.hub.base_url.clone(),
-            outputs.clone(),
-            expected.clone(),
-            entropy.clone(),
-        );
-        let maker = Maker { accounts: accounts.clone(), wanted: makes.clone() };
+        let kit = registry::Kit {
+            root: root.clone(),
+            settings: spawner.clone(),
+            base_url: slice.hub.base_url.clone(),
+            outputs: outputs.clone(),
+            expected: expected.clone(),
+            entropy: entropy.clone(),
+            maker: Maker { accounts: accounts.clone(), wanted: makes.clone() },
+        };
+        let servers = registry::spawner(kit, &folder)
+            .map_err(|error| BootError::Io("the hub's id for containers", error))?;
         let ports = Ports {
             journal: Box::new(journal),
             ways: ways.clone(),
             accounts: accounts.clone(),
-            spawner: Arc::new(local.with(maker)),
+            spawner: servers,
             probe: Arc::new(HttpProbe::new(expected)),
             clock: clock.clone(),
             entropy: entropy.clone(),

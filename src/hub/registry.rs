@@ -1,16 +1,27 @@
 //! From a name in the configuration to what it stands for. One line each.
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
-use jovis_actors::{logins::Way, ports::Authenticator};
+use arc_swap::ArcSwap;
+use jovis_actors::{
+    logins::Way,
+    ports::{Authenticator, Entropy, Spawner},
+};
 use tracing::error;
 
 #[cfg(feature = "oidc")]
 use crate::auth::oauth;
+#[cfg(feature = "docker")]
+use crate::spawn::{docker, either::Either};
 use crate::{
     auth::{absent::Absent, dummy::Dummy, pam::Pam},
-    config::sections::{Auth, AuthClass},
+    config::sections::{self, Auth, AuthClass},
     link::root::Root,
+    spawn::{
+        listeners::Expected,
+        local::{Local, Maker},
+        output::Outputs,
+    },
 };
 
 fn authenticator(class: &AuthClass, auth: &Auth, root: &Arc<Root>) -> Arc<dyn Authenticator> {
@@ -44,6 +55,54 @@ fn provider<T: Authenticator + 'static>(
             Arc::new(Absent::new(service, why))
         }
     }
+}
+
+/// What spawners are made of.
+pub struct Kit {
+    /// For processes.
+    pub root: Arc<Root>,
+    /// They may change.
+    pub settings: Arc<ArcSwap<sections::Spawner>>,
+    /// Everything's prefix.
+    pub base_url: String,
+    /// Where servers' output goes.
+    pub outputs: Outputs,
+    /// Whose each address must be.
+    pub expected: Arc<Expected>,
+    /// For ports and pauses.
+    pub entropy: Arc<dyn Entropy>,
+    /// Makes the accounts that local servers need.
+    pub maker: Maker,
+}
+
+/// The spawner, whichever class the settings name now and later. `state`: the state directory.
+///
+/// # Errors
+///
+/// The hub's id for containers can be neither read nor written there.
+pub fn spawner(kit: Kit, state: &Path) -> io::Result<Arc<dyn Spawner>> {
+    let Kit { root, settings, base_url, outputs, expected, entropy, maker } = kit;
+    let local = Local::new(
+        root,
+        settings.clone(),
+        base_url,
+        outputs.clone(),
+        expected.clone(),
+        entropy.clone(),
+    )
+    .with(maker);
+    #[cfg(feature = "docker")]
+    let spawner = {
+        let hub = docker::hub_id(state, &*entropy)?;
+        let docker = docker::Docker::begin(settings.clone(), hub, outputs, expected, entropy);
+        Either::new(settings, Arc::new(local), docker)
+    };
+    #[cfg(not(feature = "docker"))]
+    let spawner = {
+        _ = state;
+        local
+    };
+    Ok(Arc::new(spawner))
 }
 
 /// The ways to sign in that the configuration names.

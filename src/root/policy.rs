@@ -133,6 +133,7 @@ pub(super) fn spawn(
         return refuse("spawner.cmd is empty");
     }
     let run_as = match &spawner.class {
+        SpawnerClass::Docker(_) => return refuse("servers run in containers, none as a process"),
         SpawnerClass::Local(_) => RunAs::Local(user.as_str().to_owned()),
         SpawnerClass::Simple(simple) => {
             let part = user.as_str();

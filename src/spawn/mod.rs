@@ -3,6 +3,10 @@
 //! To add one: a file here; its section in `config/sections/spawner.rs` and a variant of `SpawnerClass`; its line in
 //! `hub/registry.rs`; a feature in `Cargo.toml` if it brings a dependency; a line in the contract suite; an example.
 
+#[cfg(feature = "docker")]
+pub mod docker;
+#[cfg(feature = "docker")]
+pub mod either;
 pub mod listeners;
 pub mod local;
 pub mod output;

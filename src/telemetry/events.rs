@@ -83,6 +83,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("cause", "why a server ended, in words: the same that its user reads"),
     ("child", "which of root's own processes: `hub` or `proxy`"),
     ("connections", "how many connections are open"),
+    ("container", "the name of a container"),
     ("count", "how many"),
     ("days", "how many days"),
     ("delay_ms", "milliseconds until it is tried again"),
@@ -101,6 +102,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("groups", "how many groups"),
     ("hard", "at once, nothing is waited for"),
     ("id", "the number of a question between two processes"),
+    ("image", "the name of a container's image"),
     ("input", "what an actor failed on: never its content, only which"),
     ("kept", "how many settings stay as they were"),
     (
@@ -153,6 +155,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("setting", "the name of a setting: `section.name`"),
     ("silence", "since when there was no sign of life"),
     ("sink", "which proxy"),
+    ("socket", "the path of a Unix socket"),
     ("status", "the HTTP status of the answer"),
     ("supervisor", "who restarts the actor"),
     ("template", "the name of a page's template"),

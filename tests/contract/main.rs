@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `store.rs` | `Journal` | disk, memory |
 //! | `authenticator.rs` | `Authenticator` | PAM (root by script, real helper), dummy, scripted |
-//! | `spawner.rs` | `Spawner` | local processes, scripted |
+//! | `spawner.rs` | `Spawner` | local processes, containers (`docker.rs`, `docker_faults.rs`), scripted |
 //! | `routes.rs` | `RouteSink` | the link to a proxy (in-test peer, real proxy), memory |
 //!
 //! The disk under `Journal` has files of its own: `anomalies.rs` (the k-th call fails, for all k), `power.rs` (power
@@ -21,6 +21,10 @@ mod anomalies;
 mod authenticator;
 #[cfg(feature = "faults")]
 mod damage;
+#[cfg(feature = "docker")]
+mod docker;
+#[cfg(feature = "docker")]
+mod docker_faults;
 #[cfg(feature = "faults")]
 mod memory;
 #[cfg(feature = "faults")]

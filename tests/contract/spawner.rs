@@ -25,7 +25,7 @@ use crate::root::{Pam, TestRoot};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where servers live; it outlives the spawners that look at it.
-trait World {
+pub(crate) trait World {
     /// A fresh spawner, as a hub has after a restart.
     fn spawner(&self) -> impl Future<Output = Arc<dyn Spawner>>;
     /// How many servers were really started for this order.
@@ -38,12 +38,13 @@ trait World {
     fn make_stubborn(&self);
 }
 
-fn order(n: u8) -> Order {
+pub(crate) fn order(n: u8) -> Order {
     Order {
         id: OrderId::from_bytes([n; 16]),
         user: Username::new("ünal").unwrap(),
-        server: ServerName::default_server(),
-        prefix: "/user/%C3%BCnal/".to_owned(),
+        // A server each: two orders of one server are never in hand at once.
+        server: ServerName::new(&format!("n{n}")).unwrap(),
+        prefix: format!("/user/%C3%BCnal/n{n}/"),
         env: Secret::new(EnvVars::default()),
         options: None,
         chosen: None,
@@ -51,33 +52,37 @@ fn order(n: u8) -> Order {
     }
 }
 
-fn quiet() -> Progress {
+pub(crate) fn quiet() -> Progress {
     Progress::new(|_| {})
 }
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it ends in time")
 }
 
-async fn started(spawner: &Arc<dyn Spawner>, order: &Order) -> Started {
+pub(crate) async fn started(spawner: &Arc<dyn Spawner>, order: &Order) -> Started {
     let started = soon(spawner.start(order, quiet())).await.unwrap();
     let port = started.url.strip_prefix("http://").and_then(|it| it.rsplit_once(':'));
     assert!(port.is_some_and(|(_, port)| port.parse::<u16>().is_ok()), "{}", started.url);
     started
 }
 
-async fn fate(spawner: &Arc<dyn Spawner>, order: &Order, handle: Option<&Handle>) -> Recovered {
+pub(crate) async fn fate(
+    spawner: &Arc<dyn Spawner>,
+    order: &Order,
+    handle: Option<&Handle>,
+) -> Recovered {
     soon(spawner.recover(&order.id, handle)).await.unwrap()
 }
 
-async fn inventory(spawner: &Arc<dyn Spawner>) -> Vec<OrderId> {
+pub(crate) async fn inventory(spawner: &Arc<dyn Spawner>) -> Vec<OrderId> {
     let mut all = soon(spawner.inventory()).await.unwrap();
     all.sort();
     all
 }
 
 /// Runs the suite on a fresh world.
-async fn contract(world: impl World) {
+pub(crate) async fn contract(world: impl World) {
     let spawner = world.spawner().await;
     assert_eq!(inventory(&spawner).await, []);
     once(&world, &spawner).await;
@@ -361,6 +366,6 @@ fn a_hub_that_goes_in_the_middle_of_a_start_leaves_one_server_or_none() {
     assert!(found > 0, "no start came so far as to leave a server");
 }
 
-fn hub() -> tokio::runtime::Runtime {
+pub(crate) fn hub() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

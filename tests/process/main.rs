@@ -25,6 +25,8 @@ mod crowd;
 #[cfg(feature = "faults")]
 mod disk;
 mod disk_full;
+#[cfg(feature = "docker")]
+mod docker;
 mod documents;
 #[cfg(feature = "faults")]
 mod effects;

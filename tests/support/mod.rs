@@ -16,6 +16,7 @@
 //! | `ledger.rs` | what was acknowledged, and whether it is there |
 //! | `load.rs` | [`load::Load`]: sockets, requests and downloads that go on while something breaks |
 //! | `scale.rs` | scaled down in `make test`, whole in `make chaos` |
+//! | `engine.rs` | [`engine::Engine`]: a Docker engine of our own; `container.py`: what runs in it |
 //! | `fake_singleuser.py` | a user server that is quick and misbehaves on request |
 //!
 //! Tests wait for conditions ([`wait_until`]), never for a time. Everything started here is ended here, by pid.
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant};
 
 mod account;
 pub mod crowd;
+#[cfg(feature = "docker")]
+pub mod engine;
 #[cfg(feature = "faults")]
 mod faults;
 mod http;

@@ -116,6 +116,38 @@ fn each_mistake_is_found_under_its_setting() {
     for (text, path) in [
         ("(hub: (ip: \"localhost\"))", "hub.ip"),
         ("(hub: (hub_ip: \"10.0.0.256\"))", "hub.hub_ip"),
+        ("(spawner: (class: Docker(name_template: \"x\")))", "spawner.class.Docker.name_template"),
+        (
+            "(spawner: (class: Docker(name_template: \"x{username}-{servername}\")))",
+            "spawner.class.Docker.name_template",
+        ),
+        ("(spawner: (class: Docker(prefix: \"-\")))", "spawner.class.Docker.name_template"),
+        ("(spawner: (class: Docker(image: \"a b\")))", "spawner.class.Docker.image"),
+        (
+            "(spawner: (class: Docker(allowed_images: [\"\"])))",
+            "spawner.class.Docker.allowed_images",
+        ),
+        ("(spawner: (class: Docker(mem_limit: \"much\")))", "spawner.class.Docker.mem_limit"),
+        ("(spawner: (class: Docker(mem_limit: \"1\")))", "spawner.class.Docker.mem_limit"),
+        (
+            "(spawner: (class: Docker(mem_limit: \"1G\", mem_guarantee: \"2G\")))",
+            "spawner.class.Docker.mem_guarantee",
+        ),
+        ("(spawner: (class: Docker(cpu_limit: -1.0)))", "spawner.class.Docker.cpu_limit"),
+        ("(spawner: (class: Docker(volumes: {\"a\": \"b\"})))", "spawner.class.Docker.volumes"),
+        (
+            "(spawner: (class: Docker(volumes: {\"/run/docker.sock\": \"/s\"})))",
+            "spawner.class.Docker.volumes",
+        ),
+        ("(spawner: (class: Docker(network_name: \"host\")))", "spawner.class.Docker.network_name"),
+        ("(spawner: (class: Docker(host_ip: \"x\")))", "spawner.class.Docker.host_ip"),
+        ("(spawner: (class: Docker(port: 0)))", "spawner.class.Docker.port"),
+        ("(spawner: (class: Docker(socket: \"tcp://x\")))", "spawner.class.Docker.socket"),
+        (
+            "(spawner: (class: Docker(hub_connect_url: \"x\")))",
+            "spawner.class.Docker.hub_connect_url",
+        ),
+        ("(spawner: (class: Docker(pull_timeout: 0)))", "spawner.class.Docker.pull_timeout"),
         ("(hub: (port: 0))", "hub.port"),
         ("(hub: (hub_port: 8000))", "hub.hub_port"),
         ("(hub: (base_url: \"/a b/\"))", "hub.base_url"),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod acme;
 mod auth;
+mod docker;
 mod hub;
 mod log;
 mod providers;
@@ -25,6 +26,7 @@ pub use jovis_actors::domain::profile::{
 
 pub use acme::{Acme, AcmeChallenge};
 pub use auth::{Auth, AuthClass, Dummy, OtherAuth, Pam};
+pub use docker::{Docker, PullPolicy};
 pub use hub::{HostLabels, Hub, SameSite, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};
 pub use providers::{GitHub, Oidc, claims_in};

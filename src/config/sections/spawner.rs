@@ -6,11 +6,14 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
+use super::docker::Docker;
+
 /// How user servers are started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spawner {
-    /// The spawner: `Local()` (as the user) or `Simple(..)` (all as one account, for development).
+    /// The spawner: `Local()` (as the user), `Docker(..)` (in a container) or `Simple(..)` (all as one account, for
+    /// development).
     pub class: SpawnerClass,
     /// The program, looked up in PATH after dropping privilege, and its first arguments.
     #[serde(deserialize_with = "one_or_many")]
@@ -118,6 +121,19 @@ impl Default for Spawner {
     }
 }
 
+impl Spawner {
+    /// With a profile made of the images people may choose from, where nothing else is offered to choose from.
+    pub fn as_offered(&self) -> Self {
+        let mut offered = self.clone();
+        if let SpawnerClass::Docker(docker) = &self.class
+            && self.profiles.is_empty()
+        {
+            offered.profiles.extend(docker.as_profile());
+        }
+        offered
+    }
+}
+
 /// When a server that ended by itself is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
@@ -131,11 +147,17 @@ pub enum Restart {
 
 /// The spawner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, and its fields make the reference"
+)]
 pub enum SpawnerClass {
     /// A process of this machine, as the user.
     Local(Local),
     /// A process of this machine, all as one account. For development.
     Simple(Simple),
+    /// A container each, of a Docker or podman engine.
+    Docker(Docker),
 }
 
 impl Default for SpawnerClass {

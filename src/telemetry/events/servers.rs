@@ -15,6 +15,18 @@ super::events! {
     "The process of a server has ended; the hub's `server ended` says why." ""
     "server process known" [debug] [hub] (user server order pid port)
     "The hub has heard of the process that root made." ""
+    "server container started" [debug] [hub] (user server order container)
+    "The container of a server runs." ""
+    "image fetch begins" [info] [hub] (image)
+    "A server's image is not there, or is fetched before each start; the engine gets it." ""
+    "image not fetched" [warn] [hub] (image error)
+    "The engine could not get an image; the start that needs it has failed." "Look at the image's name, the registry and the network; or fetch it by hand and set `pull_policy: Never`."
+    "engine not answering" [warn] [hub] (socket error)
+    "The container engine cannot be reached: nothing is known of its containers, so nothing about them changes." "Does the engine run, and may the hub's account open its socket?"
+    "engine answers again" [info] [hub] (socket)
+    "The container engine can be reached again; what happened meanwhile is being found out." ""
+    "container not removed" [warn] [hub] (order error)
+    "A container that is over is still there; it is tried again." "When it repeats: remove it by hand."
     "server of another version" [info] [hub] (user server order version)
     "A server says it comes from another JupyterHub than the one whose wire is spoken here. Most work all the same." "If it does not: bring its environment to the hub's version."
     "usage measured" [debug] [hub] (servers processes elapsed_ms)

@@ -21,6 +21,7 @@ pub(crate) async fn info(call: &Call) -> Answer {
     let spawner = match call.settings.spawner.class {
         SpawnerClass::Local(_) => "Local",
         SpawnerClass::Simple(_) => "Simple",
+        SpawnerClass::Docker(_) => "Docker",
     };
     let authenticator = match call.settings.auth.class {
         AuthClass::Pam(_) => "Pam",

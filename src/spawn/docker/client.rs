@@ -1,0 +1,419 @@
+//! The engine's API: bollard's words over connections of our own, so that every answer is bounded in size and every call
+//! in time, and nothing an engine does can hold the hub up or fill its memory.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    io,
+    path::PathBuf,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bollard::{
+    BollardRequest,
+    container::LogOutput,
+    errors::Error,
+    models::{ContainerInspectResponse, ContainerSummary, CreateImageInfo, EventMessage},
+    query_parameters::{
+        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
+        KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    },
+};
+use futures_core::Stream;
+use http::{HeaderValue, Response, Uri, header::HOST};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use thiserror::Error as ThisError;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::UnixStream,
+    time::timeout,
+};
+
+use super::fate::short;
+
+/// How long an engine may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long a question may take. Below what actors give a look (10 s).
+const LOOK: Duration = Duration::from_secs(8);
+/// How long making, starting or removing a container may take.
+const ACT: Duration = Duration::from_secs(60);
+/// Most bytes of one connection: 5,000 containers make a list of about 10 MB.
+const MOST: usize = 64 << 20;
+/// Most bytes of its own words that an engine's error has here.
+const WORDS: usize = 500;
+
+/// Why the engine has not done it.
+#[derive(Debug, ThisError)]
+pub enum EngineError {
+    /// It does not know such a container or image.
+    #[error("{0}")]
+    Missing(String),
+    /// It stands in the way of something else: a name, a state.
+    #[error("{0}")]
+    Conflict(String),
+    /// It will not, for a reason that somebody can mend.
+    #[error("the container engine refuses: {0}")]
+    Refused(String),
+    /// It tried and failed.
+    #[error("the container engine failed: {0}")]
+    Broken(String),
+    /// Nobody knows: it did not answer, or not what can be understood.
+    #[error("the container engine does not answer: {0}")]
+    Away(String),
+}
+
+impl EngineError {
+    /// Did it answer, so that it is known what has not happened?
+    pub fn is_answer(&self) -> bool {
+        !matches!(self, Self::Away(_))
+    }
+}
+
+impl From<Error> for EngineError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::DockerResponseServerError { status_code, message } => {
+                let message = short(&message, WORDS);
+                match status_code {
+                    404 => Self::Missing(message),
+                    409 => Self::Conflict(message),
+                    500.. => Self::Broken(message),
+                    _ => Self::Refused(message),
+                }
+            }
+            Error::DockerStreamError { error } => Self::Refused(short(&error, WORDS)),
+            other => Self::Away(short(&chain(&other), WORDS)),
+        }
+    }
+}
+
+/// An error with what is behind it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+/// An engine behind a Unix socket.
+#[derive(Debug)]
+pub struct Engine {
+    api: bollard::Docker,
+    /// Whose process listens there; unknown until it has been reached.
+    uid: Arc<AtomicU32>,
+}
+
+/// No such user.
+const NOBODY_YET: u32 = u32::MAX;
+
+impl Engine {
+    /// Behind this socket (a path, with or without `unix://`). Connects when it is asked something.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the library's.
+    pub fn new(socket: &str) -> Result<Self, EngineError> {
+        let path = PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket));
+        let uid = Arc::new(AtomicU32::new(NOBODY_YET));
+        let owner = uid.clone();
+        let transport = move |request| exchange(path.clone(), owner.clone(), request);
+        // Each call has its own deadline; the library's own covers only the head of an answer.
+        let api = bollard::Docker::connect_with_custom_transport(
+            transport,
+            Some("http://engine"),
+            ACT.as_secs() * 2,
+            bollard::API_DEFAULT_VERSION,
+        )?;
+        Ok(Self { api, uid })
+    }
+
+    /// Whose process the engine is, and so who publishes its ports.
+    pub fn uid(&self) -> Option<u32> {
+        Some(self.uid.load(Ordering::Relaxed)).filter(|uid| *uid != NOBODY_YET)
+    }
+
+    /// All containers with these labels; only those that run, or all.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is known then.
+    pub async fn list(
+        &self,
+        labels: &[String],
+        all: bool,
+    ) -> Result<Vec<ContainerSummary>, EngineError> {
+        let filters = HashMap::from([("label", labels.to_vec())]);
+        let options = ListContainersOptionsBuilder::new().all(all).filters(&filters).build();
+        within(LOOK, self.api.list_containers(Some(options))).await
+    }
+
+    /// One container, by its id or name.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Missing`], or nothing is known.
+    pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
+        within(LOOK, self.api.inspect_container(id, None)).await
+    }
+
+    /// The command an image runs by itself; an error if there is no such image.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Missing`], or nothing is known.
+    pub async fn image_command(&self, image: &str) -> Result<Vec<String>, EngineError> {
+        let image = within(LOOK, self.api.inspect_image(image)).await?;
+        Ok(image.config.and_then(|it| it.cmd).unwrap_or_default())
+    }
+
+    /// Makes a container; its id.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub async fn create(
+        &self,
+        name: &str,
+        body: bollard::models::ContainerCreateBody,
+    ) -> Result<String, EngineError> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        Ok(within(ACT, self.api.create_container(Some(options), body)).await?.id)
+    }
+
+    /// Starts a container. Starting what runs is no error.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub async fn start(&self, id: &str) -> Result<(), EngineError> {
+        settled(ACT, self.api.start_container(id, None)).await
+    }
+
+    /// Asks its process to end and, after `grace` seconds, kills it; returns when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said; also [`EngineError::Missing`].
+    pub async fn stop(&self, id: &str, grace: i32) -> Result<(), EngineError> {
+        let options = StopContainerOptionsBuilder::new().t(grace).build();
+        let limit = ACT + Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        settled(limit, self.api.stop_container(id, Some(options))).await
+    }
+
+    /// Kills its process.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said: [`EngineError::Conflict`] if it does not run, [`EngineError::Missing`].
+    pub async fn kill(&self, id: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        within(LOOK, self.api.kill_container(id, Some(options))).await
+    }
+
+    /// Removes a container with its nameless volumes. Removing what is gone is no error. `force`: also if it runs.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub async fn remove(&self, id: &str, force: bool) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();
+        match within(ACT, self.api.remove_container(id, Some(options))).await {
+            Err(EngineError::Missing(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The end of what a container has said, at least its last `bytes` as far as they are in its last thousand lines.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub async fn log(&self, id: &str, bytes: usize) -> Result<String, EngineError> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("1000").build();
+        let most = bytes.saturating_mul(2).clamp(4096, MOST);
+        let read = async {
+            let mut lines = pin!(self.api.logs(id, Some(options)));
+            let mut all = Vec::new();
+            while let Some(output) = next(&mut lines).await {
+                let output: LogOutput = output?;
+                all.extend_from_slice(output.as_ref());
+                if all.len() > most {
+                    all.drain(..all.len() - most / 2);
+                }
+            }
+            Ok(String::from_utf8_lossy(&all).into_owned())
+        };
+        within(LOOK, read).await
+    }
+
+    /// Fetches an image; each line of its progress goes to `heard`. `patience`: the longest silence.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub async fn pull(
+        &self,
+        repository: &str,
+        tag: Option<&str>,
+        patience: Duration,
+        mut heard: impl FnMut(&CreateImageInfo),
+    ) -> Result<(), EngineError> {
+        let mut options = CreateImageOptionsBuilder::new().from_image(repository);
+        if let Some(tag) = tag {
+            options = options.tag(tag);
+        }
+        let mut lines = pin!(self.api.create_image(Some(options.build()), None, None));
+        while let Some(line) = timeout(patience, next(&mut lines)).await.map_err(late)? {
+            heard(&line?);
+        }
+        Ok(())
+    }
+
+    /// What happens to containers with this label, from this second of Unix time on; each end of one goes to `heard`. Ends
+    /// with an error, or after `patience` without a word, which says nothing: then it is worth connecting again.
+    ///
+    /// # Errors
+    ///
+    /// The stream was cut.
+    pub async fn ends(
+        &self,
+        label: &str,
+        since: i64,
+        patience: Duration,
+        mut heard: impl FnMut(EventMessage),
+    ) -> Result<(), EngineError> {
+        let filters = HashMap::from([
+            ("type", vec!["container"]),
+            ("label", vec![label]),
+            ("event", vec!["die", "destroy"]),
+        ]);
+        let options =
+            EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
+        let mut events = pin!(self.api.events(Some(options)));
+        loop {
+            match timeout(patience, next(&mut events)).await {
+                Ok(Some(event)) => heard(event?),
+                Ok(None) => return Err(EngineError::Away("the stream of events ended".to_owned())),
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+fn late(_: tokio::time::error::Elapsed) -> EngineError {
+    EngineError::Away("no answer in time".to_owned())
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, EngineError> {
+    Ok(timeout(limit, call).await.map_err(late)??)
+}
+
+/// As [`within`]; "not modified" is what the engine says to what is so already.
+async fn settled(
+    limit: Duration,
+    call: impl Future<Output = Result<(), Error>>,
+) -> Result<(), EngineError> {
+    match timeout(limit, call).await.map_err(late)? {
+        Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+async fn next<S: Stream>(stream: &mut Pin<&mut S>) -> Option<S::Item> {
+    poll_fn(|cx| stream.as_mut().poll_next(cx)).await
+}
+
+/// One request over a connection of its own.
+async fn exchange(
+    socket: PathBuf,
+    owner: Arc<AtomicU32>,
+    request: BollardRequest,
+) -> Result<Response<Incoming>, Error> {
+    let failed = |error: io::Error| {
+        let words = format!("{}: {error}", socket.display());
+        Error::from(io::Error::new(error.kind(), words))
+    };
+    let stream = timeout(CONNECT, UnixStream::connect(&socket)).await;
+    let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
+    if let Ok(peer) = stream.peer_cred() {
+        owner.store(peer.uid(), Ordering::Relaxed);
+    }
+    let stream = TokioIo::new(Bounded { stream, left: MOST });
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    // It ends with the answer, or when nobody reads that any more.
+    tokio::spawn(connection);
+    Ok(sender.send_request(plain(request)?).await?)
+}
+
+/// As the engine takes it: a path without a version (it then speaks its own, whichever that is) and a host.
+fn plain(request: BollardRequest) -> Result<BollardRequest, Error> {
+    let (mut head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("/", |it| it.as_str());
+    let versioned = path.strip_prefix("/v").and_then(|rest| {
+        let at = rest.find('/')?;
+        rest[..at].bytes().all(|it| it.is_ascii_digit() || it == b'.').then(|| &rest[at..])
+    });
+    head.uri = Uri::try_from(versioned.unwrap_or(path)).map_err(http::Error::from)?;
+    head.headers.insert(HOST, HeaderValue::from_static("engine"));
+    Ok(BollardRequest::from_parts(head, body))
+}
+
+/// A stream that gives out so many bytes and then fails.
+struct Bounded {
+    stream: UnixStream,
+    left: usize,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if outcome.is_ready() {
+            let read = buffer.filled().len() - before;
+            match self.left.checked_sub(read) {
+                Some(left) => self.left = left,
+                None => return Poll::Ready(Err(io::Error::other("the answer is too long"))),
+            }
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
