@@ -125,10 +125,10 @@ fn a_real_notebook_server_runs_in_a_container() {
     let (mut visitor, name) = sign_in(&site);
     visitor.get("/hub/spawn");
     wait_until("the server answers", 4 * PATIENCE, || ready(&mut visitor, &name));
-    // By the hub's consent: the server asks it over the engine's network.
-    let (answer, _) = visitor.follow(&format!("/user/{name}/tree"));
-    // That environment has no page there, but its own words for that.
-    assert!(answer.text().contains("<title>Jupyter Server</title>"), "{}", answer.text());
+    // By the hub's consent: the server asks it over the engine's network. (There is nothing in that folder; who is not let
+    // in does not hear even that.)
+    let (answer, _) = visitor.follow(&format!("/user/{name}/files/none"));
+    assert_eq!(answer.status, 404, "{}", answer.text());
     let status = visitor.get(&format!("/user/{name}/api/status"));
     assert_eq!(status.status, 200, "{}", status.text());
     assert!(status.json()["started"].is_string(), "{}", status.text());
