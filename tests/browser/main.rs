@@ -11,6 +11,7 @@ mod home;
 mod hosts;
 mod look;
 mod own;
+mod providers;
 mod secure;
 mod start;
 
