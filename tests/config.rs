@@ -65,8 +65,8 @@ impl World for Ready {
             path.to_str().and_then(|path| self.0.get(path)).ok_or(io::ErrorKind::NotFound)?;
         Ok(text.as_bytes().to_vec())
     }
-    fn variable(&self, _: &str) -> Option<String> {
-        None
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "JUPYTERHUB_CRYPT_KEY").then(|| "ab".repeat(32))
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) trait Doors: Send + Sync {
     fn is_due(&self, image: &Image, user: UserId, now: Moment) -> bool;
     /// See [`logins::Client::renew`].
     fn renew(&self, user: Arc<User>) -> Boxed<'_, bool>;
+    /// See [`logins::Client::farewell`].
+    fn farewell(&self, image: &Image, user: UserId) -> Option<String>;
     /// See [`logins::Client::auth_state`].
     fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value>;
     /// Ends the tokens given in this browser session.
@@ -132,6 +134,10 @@ impl Doors for Actors {
 
     fn renew(&self, user: Arc<User>) -> Boxed<'_, bool> {
         Box::pin(self.logins.renew(user))
+    }
+
+    fn farewell(&self, image: &Image, user: UserId) -> Option<String> {
+        self.logins.farewell(image, user)
     }
 
     fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value> {

@@ -215,6 +215,15 @@ impl Doors for Fake {
         Box::pin(std::future::ready(true))
     }
 
+    fn farewell(&self, image: &Image, user: UserId) -> Option<String> {
+        let way = &image.external(user)?.way;
+        let ways = self.0.ways.lock().unwrap();
+        match ways.iter().find(|it| it.name == *way)?.authenticator.flow() {
+            Flow::Redirect(redirect) => Some(redirect.farewell().to_owned()),
+            Flow::Password(_) => None,
+        }
+    }
+
     fn auth_state(&self, _: &Image, _: UserId) -> Option<serde_json::Value> {
         None
     }

@@ -20,6 +20,7 @@ fn an_administrator_keeps_users_groups_and_the_hub() {
     tool.args(["-c", "printf '%s' \"$0\" | chpasswd", &line]);
     assert!(tool.status().expect("there is a shell").success(), "both have one password");
     let site = Plan::quick()
+        .without_accounts()
         .set("auth.admin_users", &format!("[{:?}]", boss.name))
         .set("auth.allowed_users", &format!("[{:?}]", ann.name))
         .set("hub.allow_named_servers", "true")

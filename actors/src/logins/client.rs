@@ -19,6 +19,8 @@ use crate::{
     supervise::Name,
 };
 
+/// So long somebody waits to be asked after.
+const RENEWAL: Duration = Duration::from_secs(5);
 /// On top of what an attempt may take.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -85,9 +87,17 @@ impl Client {
         image.external(user).is_some_and(|external| self.standings.is_due(external, age, now))
     }
 
-    /// Asks after this user. False: they have to sign in again. Where nobody can be asked in time they go on.
+    /// Asks after this user. False: they have to sign in again. Where there is no answer soon they go on, and what comes of
+    /// it counts from then on.
     pub async fn renew(&self, user: Arc<User>) -> bool {
-        self.name.ask(Renew(user), self.patience()).await.unwrap_or(true)
+        self.name.ask(Renew(user), RENEWAL).await.unwrap_or(true)
+    }
+
+    /// Where this user goes after signing out; none: to our own page.
+    pub fn farewell(&self, image: &Image, user: UserId) -> Option<String> {
+        let way = ways::find(&self.ways.load(), &image.external(user)?.way)?;
+        let Flow::Redirect(redirect) = way.authenticator.flow() else { return None };
+        Some(redirect.farewell().to_owned()).filter(|target| !target.is_empty())
     }
 
     /// What is kept about a user (`auth_state`), a JSON object; none where nothing is, or no key opens it.

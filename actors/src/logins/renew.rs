@@ -121,6 +121,7 @@ async fn ask(
         allowed: true,
         ..Identity::named(user.name.to_string())
     };
+    let before_state = before.auth_state.clone();
     let word = timeout(settings.limit, way.authenticator.refresh(&before)).await;
     let now = match word {
         Ok(Ok(Refresh::Same)) => before,
@@ -137,7 +138,12 @@ async fn ask(
             return Ok(None);
         }
     };
-    let arrived = arrived(kit, settings, now, user.name.clone(), &way)?;
+    let same = now.auth_state == before_state;
+    let mut arrived = arrived(kit, settings, now, user.name.clone(), &way)?;
+    if let Some(outside) = arrived.outside.as_mut().filter(|_| same) {
+        // Sealed anew it would be other bytes, and a change to be written.
+        outside.kept.clone_from(&external.kept);
+    }
     Ok(Some(Arrived { admin, ..arrived }))
 }
 

@@ -123,6 +123,10 @@ pub trait Redirect: Send + Sync {
     fn callback(&self) -> &str {
         ""
     }
+    /// Where people go after signing out here; empty: nowhere else.
+    fn farewell(&self) -> &str {
+        ""
+    }
     /// Where the browser goes.
     fn depart<'a>(&'a self, departure: &'a Departure) -> Boxed<'a, Result<String, LoginError>>;
     /// Who came back?

@@ -160,6 +160,10 @@ impl ScriptedRedirect {
 }
 
 impl Redirect for ScriptedRedirect {
+    fn farewell(&self) -> &str {
+        "https://provider.example/goodbye"
+    }
+
     fn issuer(&self) -> &str {
         "https://provider.example"
     }

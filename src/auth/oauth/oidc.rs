@@ -283,6 +283,10 @@ impl Redirect for Oidc {
         &self.settings.oauth_callback_url
     }
 
+    fn farewell(&self) -> &str {
+        &self.settings.logout_redirect_url
+    }
+
     fn depart<'a>(&'a self, departure: &'a Departure) -> Boxed<'a, Result<String, LoginError>> {
         Box::pin(self.target(departure))
     }

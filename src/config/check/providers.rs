@@ -27,7 +27,6 @@ pub(super) fn providers(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             }
             AuthClass::Oidc(oidc) => {
                 one.oidc(oidc);
-                lets_in |= !oidc.required_claims.is_empty();
             }
             AuthClass::Pam(_) | AuthClass::Dummy(_) => {}
         }

@@ -820,3 +820,61 @@ fn who_may_only_start_it_can_change_nothing_that_root_reads() {
     world.root = false;
     assert!(guarded(&world, file, state, false)[0].contains("started as root"));
 }
+
+#[cfg(feature = "oidc")]
+#[test]
+fn providers_are_asked_safely_and_know_us() {
+    let paths = |class: &str| -> Vec<String> {
+        let text = format!("(auth: (class: {class}, allow_all: true))");
+        errors(&text, &Fake::usual()).into_iter().map(|(path, _)| path).collect()
+    };
+    let good = "client_id: \"i\", client_secret: \"s\"";
+    assert!(paths(&format!("GitHub({good})")).is_empty());
+    let issuer = |issuer: &str| format!("Oidc({good}, issuer: {issuer:?})");
+    assert!(paths(&issuer("https://idp.test/realms/x")).is_empty());
+    assert!(paths(&issuer("http://127.0.0.1:9000")).is_empty(), "on this machine itself");
+    for bad in ["", "idp.test", "http://idp.test", "http://127.0.0.1.evil.test", "ftp://idp.test"] {
+        assert_eq!(paths(&issuer(bad)), ["auth.class.Oidc.issuer"], "{bad}");
+    }
+    let oidc = |more: &str| paths(&format!("Oidc({good}, issuer: \"https://idp.test\", {more})"));
+    for (more, field) in [
+        ("username_template: \"bob\"", "username_template"),
+        ("username_template: \"{email\"", "username_template"),
+        ("algorithms: [\"HS256\"]", "algorithms"),
+        ("algorithms: [\"none\"]", "algorithms"),
+        ("algorithms: []", "algorithms"),
+        ("oauth_callback_url: \"/hub/oauth_callback\"", "oauth_callback_url"),
+        ("ca_file: \"/nowhere.pem\"", "ca_file"),
+    ] {
+        assert_eq!(oidc(more), [format!("auth.class.Oidc.{field}")], "{more}");
+    }
+    assert_eq!(
+        paths("GitHub()"),
+        ["auth.class.GitHub.client_id", "auth.class.GitHub.client_secret"]
+    );
+    let of = |more: &str| paths(&format!("GitHub({good}, {more})"));
+    for bad in ["a/b", ":", "a:", ":b", "a:b:c", "a b"] {
+        let more = format!("allowed_organizations: [{bad:?}]");
+        assert_eq!(of(&more), ["auth.class.GitHub.allowed_organizations"], "{bad}");
+    }
+    assert!(of("allowed_organizations: [\"a\", \"a:b\"]").is_empty());
+    let groups = "(auth: (allowed_groups: [\"a\"], admin_groups: [\"b\"]))";
+    let found: Vec<_> = errors(groups, &Fake::usual()).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(found, ["auth.allowed_groups", "auth.admin_groups"]);
+    let nobody = findings(&format!("(auth: (class: GitHub({good})))"), &Fake::usual());
+    assert!(nobody.iter().any(|one| one.words.starts_with("nobody may sign in")), "{nobody:?}");
+}
+
+#[test]
+fn what_is_kept_needs_a_key() {
+    let mut world = Fake::usual();
+    let paths = |world: &Fake| -> Vec<String> {
+        let all = errors("(auth: (enable_auth_state: true))", world);
+        all.into_iter().map(|(path, _)| path).collect()
+    };
+    assert_eq!(paths(&world), ["auth.enable_auth_state"]);
+    for (key, good) in [("ab".repeat(32), true), ("short".to_owned(), false)] {
+        world.variables.insert("JUPYTERHUB_CRYPT_KEY", key);
+        assert_eq!(paths(&world).is_empty(), good);
+    }
+}

@@ -115,10 +115,6 @@ pub(crate) async fn arrive(call: &mut Call) -> Answer {
     // From here on only where the visitor wanted to go counts: neither code nor state get into an address.
     let next = Form::parse(&format!("next={}", quote::query(&ticket.next)))?;
     let query = std::mem::replace(&mut call.query, next);
-    if query.get("error").is_some() {
-        // `error_description` is for the client's developers, and anybody can write it.
-        return login::refused(call, SignInRefused::Refused);
-    }
     let back = Return {
         callback: callback(call),
         verifier: Secret::new(ticket.verifier),

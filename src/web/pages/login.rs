@@ -205,7 +205,7 @@ pub(super) fn refused(call: &mut Call, refused: SignInRefused) -> Answer {
     let message = match &refused {
         SignInRefused::NotAllowed { name } => {
             let name = [("name", name.as_str())];
-            call.words().fill("You are {name} there, and {name} may not enter here.", &name)
+            call.words().fill("You signed in as {name}, who may not enter here. Please ask whoever runs this hub.", &name)
         }
         SignInRefused::Refused => {
             call.words().say("Signing in there did not work, or you may not enter here.").to_owned()
@@ -286,6 +286,9 @@ pub(crate) async fn logout(call: &mut Call) -> Answer {
     }
     call.set = call.with_jar(|jar| jar.clear(sent.is_some(), call.now));
     tracing::info!(user = %user.name, "user signed out");
+    if let Some(target) = call.app.doors.farewell(&call.image, user.id) {
+        return Ok(answer::found(&target));
+    }
     // Who is sent to the provider at once would be back at once, too.
     if call.settings.auth.auto_login {
         return page(call, "logout.html", StatusCode::OK, json!({ "no_login": false }));

@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jovis_actors::{logins::Way, ports::LoginError, testing::ScriptedRedirect};
+use jovis_actors::{
+    domain::{External, Moment},
+    logins::Way,
+    ports::LoginError,
+    store::Write,
+    testing::ScriptedRedirect,
+};
 
 use crate::web::testing::{Browser, Hub};
 
@@ -116,6 +122,26 @@ async fn two_tabs_at_once_both_arrive() {
     }
     let visits = browser.cookies.keys().filter(|name| name.starts_with("jovis-departure"));
     assert!(visits.count() <= 9, "those before are forgotten");
+}
+
+#[tokio::test]
+async fn who_signs_out_goes_where_their_provider_wants_them() {
+    let (hub, _) = hub();
+    let mut bob = hub.browser("bob").await;
+    let user = hub.doubles.image.load().user_named("bob").unwrap().id;
+    let external = |way: &str| External {
+        user,
+        subjects: Vec::new(),
+        way: way.to_owned(),
+        kept: None,
+        checked: Moment(0),
+    };
+    hub.doubles.write(Write::External(Arc::new(external("elsewhere"))));
+    assert_eq!(bob.get("/hub/logout").await.location(), "https://provider.example/goodbye");
+    assert_eq!(bob.get("/hub/home").await.status, 302, "and is signed out");
+    let mut bob = hub.browser("bob").await;
+    hub.doubles.write(Write::External(Arc::new(external("gone"))));
+    assert_eq!(bob.get("/hub/logout").await.location(), "/hub/login");
 }
 
 #[tokio::test]
