@@ -216,12 +216,9 @@ impl Doors for Fake {
     }
 
     fn farewell(&self, image: &Image, user: UserId) -> Option<String> {
-        let way = &image.external(user)?.way;
-        let ways = self.0.ways.lock().unwrap();
-        match ways.iter().find(|it| it.name == *way)?.authenticator.flow() {
-            Flow::Redirect(redirect) => Some(redirect.farewell().to_owned()),
-            Flow::Password(_) => None,
-        }
+        let way = logins::ways::find(&self.0.ways.lock().unwrap(), &image.external(user)?.way)?;
+        let Flow::Redirect(redirect) = way.authenticator.flow() else { return None };
+        Some(redirect.farewell().to_owned())
     }
 
     fn auth_state(&self, _: &Image, _: UserId) -> Option<serde_json::Value> {
