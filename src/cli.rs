@@ -413,6 +413,27 @@ mod tests {
     }
 
     #[test]
+    fn options_of_jupyterhub_are_taken_or_refused() {
+        let (_dir, path) = file("hub.ron", "()");
+        let said =
+            jovis(&["show-config", "-f", &path, "--base-url", "/lab/x/", "--log-level=warn"]);
+        for line in [
+            "base_url: \"/lab/x/\", // command line, --base-url",
+            "level: \"warn\", // command line, --log-level",
+        ] {
+            assert!(said.out.contains(line), "{line}: {}", said.out);
+        }
+        for gone in
+            ["--no-db", "--upgrade-db", "--show-config", "--pid-file=x", "--url=http://:8000"]
+        {
+            assert_eq!(code(&jovis(&["-f", &path, gone])), EXIT_USAGE, "{gone}");
+        }
+        for gone in ["token", "upgrade-db"] {
+            assert_eq!(code(&jovis(&[gone, "-f", &path])), EXIT_USAGE, "{gone}");
+        }
+    }
+
+    #[test]
     fn certificate_and_key_can_be_given() {
         let (dir, path) = file("hub.ron", "()");
         let (cert, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));

@@ -112,6 +112,8 @@ fn broken_files_are_refused_with_line_column_and_words() {
         ("(nothing_like_it: 1)", 1, 2, "there are: hub, proxy"),
         ("(auth: (alow_all: true))", 1, 9, "`allow_all`"),
         ("(auth: (white_list: []))", 1, 9, "`whitelist`"),
+        ("(auth: (blacklist: [\"a\"]))", 1, 9, "no setting `blacklist`"),
+        ("(auth: (group_whitelist: [\"a\"]))", 1, 9, "no setting `group_whitelist`"),
         ("(auth: (class: Pam(servise: \"login\")))", 1, 20, "`service`"),
         ("(auth: (class: Dummy(pasword: \"x\")))", 1, 22, "`password`"),
         ("(spawner: (class: Simple(home: \"/x\")))", 1, 26, "there is no setting `home`"),

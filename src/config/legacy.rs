@@ -25,7 +25,7 @@ const MOVED: &[(&str, &str)] = &[
     ("JupyterHub.admin_users", "auth.admin_users"),
     (
         "JupyterHub.authenticator_class",
-        "auth.class: Pam(..) or Dummy(..); OAuth (GitHub and others) is not built yet",
+        "auth.class: Pam(..), GitHub(..), Oidc(..) or Dummy(..); others are not built yet",
     ),
     (
         "JupyterHub.spawner_class",
@@ -44,6 +44,13 @@ const MOVED: &[(&str, &str)] = &[
     ("JupyterHub.proxy_cmd", "nothing: the proxy is built in"),
     ("JupyterHub.proxy_class", "nothing: the proxy is built in"),
     ("JupyterHub.cleanup_proxy", "nothing: the proxy is built in"),
+    ("JupyterHub.proxy_check_interval", "nothing: the proxy is built in"),
+    ("JupyterHub.debug_proxy", "log.level"),
+    ("JupyterHub.api_tokens", "services[].api_token; people make theirs by page or API"),
+    ("JupyterHub.service_tokens", "services[].api_token"),
+    ("Authenticator.blacklist", "auth.blocked_users"),
+    ("LocalAuthenticator.group_whitelist", "auth.allowed_groups"),
+    ("PAMAuthenticator.group_whitelist", "auth.allowed_groups"),
     ("ConfigurableHTTPProxy.command", "nothing: the proxy is built in"),
     ("ConfigurableHTTPProxy.should_start", "nothing: the proxy is built in"),
     ("Proxy.should_start", "nothing: the proxy is built in"),
@@ -165,6 +172,24 @@ mod tests {
         assert!(place("GitHubOAuthenticator.oauth_callback_url").is_some());
         assert!(place("JupyterHub.authenticator_class").is_some());
         assert_eq!(place("Nobody.knows"), None);
+    }
+
+    #[test]
+    fn old_options_are_named_with_what_has_become_of_them() {
+        for (name, words) in [
+            ("JupyterHub.proxy_cmd", "built in"),
+            ("JupyterHub.proxy_auth_token", "CONFIGPROXY_AUTH_TOKEN"),
+            ("JupyterHub.proxy_check_interval", "built in"),
+            ("JupyterHub.debug_proxy", "log.level"),
+            ("JupyterHub.api_tokens", "services[].api_token"),
+            ("JupyterHub.extra_log_file", "log.file"),
+            ("Authenticator.blacklist", "auth.blocked_users"),
+            ("LocalAuthenticator.group_whitelist", "auth.allowed_groups"),
+        ] {
+            let told = explain("x.py", &format!("c.{name} = 1\n"));
+            assert!(told.contains(&format!("line 1: c.{name} -> ")), "{told}");
+            assert!(told.contains(words), "{name}: {told}");
+        }
     }
 
     #[test]

@@ -180,7 +180,7 @@ mod tests {
                     (name: "plain"),
                     (name: "other", oauth_client_id: "service-o", oauth_redirect_uri: "https://o.example/back"),
                 ],
-                load_groups: {"g": (users: ["Bob"])},
+                load_groups: {"g": (users: ["Bob"], properties: {"a": 1})},
             )"#,
         );
         let policy = policy(&slice).unwrap();
@@ -192,6 +192,7 @@ mod tests {
         let wanted = wanted(&slice, &entropy);
         assert!(wanted.only_admins && wanted.admins.iter().any(|it| it.as_str() == "root2"));
         assert_eq!(wanted.groups[0].users[0].as_str(), "bob");
+        assert_eq!(wanted.groups[0].properties.as_ref().unwrap()["a"], 1);
         let [first, plain, other] = &wanted.services[..] else { panic!() };
         let client = first.client.as_ref().unwrap();
         assert_eq!(client.redirect_uri, "/x/services/a%20b/oauth_callback");

@@ -633,6 +633,27 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_home_begins_as_near_to_it_as_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, elsewhere) = (fs::canonicalize(dir.path()).unwrap(), Path::new("/tmp"));
+        for (home, lands) in [
+            (here.clone(), here.as_path()),
+            (here.join("gone/deeper"), here.as_path()),
+            ("/nonexistent/bob".into(), elsewhere),
+            ("relative".into(), elsewhere),
+            ("/".into(), elsewhere),
+        ] {
+            let act = || {
+                enter(&home);
+                unistd::getcwd().unwrap().into_os_string().into_encoded_bytes()
+            };
+            let forked = fork(act).unwrap();
+            assert_eq!(String::from_utf8(report(&forked)).unwrap(), lands.to_str().unwrap());
+            ended(forked.pid);
+        }
+    }
+
+    #[test]
     fn a_child_reports_or_becomes_another_program() {
         let failed =
             fork(|| exec("no/such", &["x".to_owned()], &[]).to_string().into_bytes()).unwrap();

@@ -107,7 +107,43 @@ fn process() -> Vec<Gauge<'static>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use jovis_actors::{
+        domain::{User, UserId, Username},
+        store::Write,
+    };
+
     use super::*;
+
+    #[test]
+    fn users_are_active_for_a_day_a_week_or_a_month() {
+        const HOUR: i64 = 3_600_000_000;
+        let present = Moment(HOUR * 24 * 365 * 50);
+        let mut image = Image::default();
+        let (day, week, month) = (24, 24 * 7, 24 * 30);
+        let ago = [0, day, day + 1, week, week + 1, month, month + 1].map(Some);
+        for (n, hours) in (1..).zip(ago.into_iter().chain([None])) {
+            image.apply(&Write::User(Arc::new(User {
+                id: UserId(n),
+                name: Username::new(&format!("u{n}")).unwrap(),
+                admin: false,
+                created: Moment(0),
+                last_activity: hours.map(|hours| Moment(present.0 - hours * HOUR)),
+                cookie_id: String::new(),
+                user_info: None,
+            })));
+        }
+        let all = now(&image, present);
+        let active = all.iter().find(|it| it.name == "jupyterhub_active_users").unwrap();
+        let told: Vec<_> =
+            active.values.iter().map(|(labels, count)| (labels.as_slice(), *count)).collect();
+        let wanted = [("24h", 2.0), ("7d", 4.0), ("30d", 6.0)];
+        let wanted = wanted.map(|(period, count)| ([("period", period)], count));
+        let wanted: Vec<_> =
+            wanted.iter().map(|(labels, count)| (labels.as_slice(), *count)).collect();
+        assert_eq!(told, wanted);
+    }
 
     #[test]
     fn every_state_has_a_name() {

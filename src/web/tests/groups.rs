@@ -9,7 +9,7 @@ use jovis_actors::{
 use serde_json::{Value, json};
 
 use super::people::{ask, group, token};
-use crate::web::testing::Hub;
+use crate::{config::slice::HubSlice, web::testing::Hub};
 
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect()
@@ -135,6 +135,27 @@ async fn members_are_added_and_taken_out_together() {
     assert_eq!(ask(&hub, &who, "POST", "/groups/other/users", "{}").await.status, 404);
     let eve = token(&hub, "eve", &["inherit"]);
     assert_eq!(ask(&hub, &eve, "POST", path, "{}").await.status, 403);
+}
+
+#[tokio::test]
+async fn groups_that_providers_tell_of_can_be_changed_by_request_too() {
+    let hub = Hub::new();
+    let mut settings = HubSlice::clone(&hub.app.settings.load());
+    settings.auth.manage_groups = true;
+    hub.app.settings.store(Arc::new(settings));
+    let root = token(&hub, "root", &["inherit"]);
+    for (method, path, body, status) in [
+        ("POST", "/groups/staff", json!({"users": ["bob"]}), 201),
+        ("POST", "/groups/staff/users", json!({"users": ["eve"]}), 200),
+        ("DELETE", "/groups/staff/users", json!({"users": ["bob"]}), 200),
+        ("PUT", "/groups/staff/properties", json!({"a": 1}), 200),
+    ] {
+        let reply = ask(&hub, &root, method, path, &body.to_string()).await;
+        assert_eq!(reply.status, status, "{method} {path} {}", reply.text);
+    }
+    let staff = ask(&hub, &root, "GET", "/groups/staff", "").await.json();
+    assert_eq!((&staff["users"], &staff["properties"]), (&json!(["eve"]), &json!({"a": 1})));
+    assert_eq!(ask(&hub, &root, "DELETE", "/groups/staff", "").await.status, 204);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jovis_actors::{
     domain::{
-        ClientId, OAuthClient, Policy, Scope, Service, ServiceName, oauth::ClientOf,
+        ClientId, OAuthClient, Policy, Scope, Seconds, Service, ServiceName, oauth::ClientOf,
         role::RoleEntry,
     },
     store::Write,
@@ -18,7 +18,10 @@ const URL: &str = "/hub/api/oauth2/authorize?client_id=service-grader&response_t
 
 /// A hub with the service `grader`, which bob may use and eve may not.
 fn hub(oauth_no_confirm: bool) -> Hub {
-    let hub = Hub::new();
+    with_grader(Hub::new(), oauth_no_confirm)
+}
+
+fn with_grader(hub: Hub, oauth_no_confirm: bool) -> Hub {
     let name = ServiceName::new("grader").unwrap();
     hub.doubles.write(Write::Service(Arc::new(Service {
         name: name.clone(),
@@ -118,6 +121,20 @@ async fn a_trusted_service_asks_nobody() {
     let mut bob = hub.browser("bob").await;
     assert!(!code(&bob.get(URL).await).is_empty());
     assert_eq!(hub.browser("eve").await.get(URL).await.status, 403, "but lets nobody in for that");
+}
+
+#[tokio::test]
+async fn tokens_of_visitors_live_as_long_as_the_operator_says() {
+    for (seconds, days, wanted) in [(0, 14.0, 1_209_600), (0, 0.5, 43_200), (3_600, 14.0, 3_600)] {
+        let hub = Hub::with(|hub| {
+            hub.oauth_token_expires_in = Seconds::new(seconds);
+            hub.cookie_max_age_days = days;
+        });
+        let hub = with_grader(hub, true);
+        let code = code(&hub.browser("bob").await.get(URL).await);
+        let body = exchange(&hub, &code, SECRET, &[]).await.json();
+        assert_eq!(body["expires_in"], wanted, "{seconds} s, {days} days");
+    }
 }
 
 #[tokio::test]

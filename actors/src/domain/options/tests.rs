@@ -210,6 +210,7 @@ fn amounts_are_read_as_jupyterhub_reads_them() {
         (bytes("1024"), bytes("2K"), bytes("0.5G")),
         (Ok(Some(1024)), Ok(Some(2048)), Ok(Some(1 << 29)))
     );
+    assert_eq!((bytes("3M"), bytes("1T")), (Ok(Some(3 << 20)), Ok(Some(1 << 40))));
     for bad in ["G", "-1G", "1X", "nan", "1e400", "{memory}G"] {
         assert_eq!(bytes(bad), Err(Wrong::NoAmount("mem_limit")), "{bad}");
     }
