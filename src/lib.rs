@@ -10,7 +10,7 @@
 //! | [`channel`] | a link between processes, for roles with a runtime | `ipc` |
 //! | [`config`] | the file, its checks, the slice of each role | |
 //! | [`telemetry`] | logs | `config` |
-//! | `fetch` | one request to a provider or an authority, one answer | |
+//! | `fetch` | one request to a provider or an authority, one answer | `config` |
 //! | [`root`], [`helper`] | privilege; one thread, no runtime | `ipc`, `os`, `config` |
 //! | [`proxy`] | every byte of every user | `channel`, `config` |
 //! | [`link`] | the hub's ends of its links | `channel` |

@@ -102,7 +102,7 @@ const CONFIG_FILE: &[&str] =
 const EDGES: &[(&str, &[&str], &str)] = &[
     ("os", &[], "os is the floor"),
     ("broken", &[], "it only breaks"),
-    ("fetch", &[], "it asks at an address and knows nobody's meaning"),
+    ("fetch", &["config"], "it asks at an address and knows nobody's meaning"),
     ("ipc", &["os"], "ipc stands on os alone"),
     ("channel", &["ipc", "os"], "a link that waits knows what it carries"),
     ("config", &["ipc", "os"], "config knows no adapter, so root can read all of it"),

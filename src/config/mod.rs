@@ -14,6 +14,7 @@
 //! | [`runtime`] | where a running jovis is found |
 //! | [`secret`] | cookie secret and TLS key: read by root, made if missing |
 //! | [`slice`] | what each role gets |
+//! | [`address`] | where others may be asked |
 //! | [`certificate`] | certificate and key: do they belong together, until when are they good |
 //! | [`change`] | old and new compared: when each setting takes effect |
 //! | [`legacy`] | where the settings of a JupyterHub configuration have their place here |
@@ -22,6 +23,7 @@
 //! where it is used, take it from the slice; if it can change live, say so in `change.rs`; a row in
 //! `docs/compatibility.md` if JupyterHub has it.
 
+pub mod address;
 pub mod catalogue;
 pub mod certificate;
 pub mod change;

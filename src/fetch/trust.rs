@@ -167,3 +167,95 @@ impl ServerCertVerifier for Anybody {
         ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(all(test, feature = "acme"))]
+mod tests {
+    use std::{io, time::Duration};
+
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::Empty;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    };
+    use rustls::{CertificateError, ServerConfig};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::fetch::{Fetch, FetchError};
+
+    type Authority = CertifiedIssuer<'static, KeyPair>;
+
+    fn authority(name: &str) -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// What is asked for one thing at a server that shows a certificate for this name, good until that year.
+    async fn asked(
+        trusted: &Authority,
+        by: &Authority,
+        name: &str,
+        year: i32,
+    ) -> Result<u16, FetchError> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let chain = vec![params.signed_by(&key, by).unwrap().der().clone()];
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/token", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            let mut stream = TlsAcceptor::from(Arc::new(server)).accept(stream).await?;
+            // Whoever gets so far has said what it knows.
+            let size = stream.read(&mut [0; 4096]).await?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?;
+            Ok::<_, io::Error>(size)
+        });
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.as_ref().der().clone()).unwrap();
+        let trust = Arc::new(trusting(roots).with_no_client_auth());
+        let patience = Duration::from_secs(10);
+        let fetch = Fetch { trust, patience, longest: 1_000, plain_to_itself: true };
+        let answer = fetch.ask(Request::get(url).body(Empty::<Bytes>::new()).unwrap()).await;
+        let heard = serving.await.unwrap().unwrap_or(0);
+        assert_eq!(heard > 0, answer.is_ok(), "no word is said to whom nobody vouches for");
+        answer.map(|answer| answer.status().as_u16())
+    }
+
+    /// Why a certificate was not taken.
+    fn why(error: FetchError) -> CertificateError {
+        let FetchError::Connect(_, error) = error else { panic!("{error:?}") };
+        match error.into_inner().and_then(|error| error.downcast::<Error>().ok()).map(|it| *it) {
+            Some(Error::InvalidCertificate(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// `security: an identity provider's word counts only when every check of it holds`: the first is who it is.
+    #[tokio::test]
+    async fn who_shows_a_certificate_that_is_not_theirs_is_told_nothing() {
+        let (ours, theirs) = (authority("ours"), authority("theirs"));
+        assert_eq!(asked(&ours, &ours, "127.0.0.1", 2090).await.unwrap(), 200);
+        let stranger = why(asked(&ours, &theirs, "127.0.0.1", 2090).await.unwrap_err());
+        assert_eq!(stranger, CertificateError::UnknownIssuer);
+        let other = why(asked(&ours, &ours, "login.example.org", 2090).await.unwrap_err());
+        assert!(matches!(other, CertificateError::NotValidForNameContext { .. }), "{other:?}");
+        let old = why(asked(&ours, &ours, "127.0.0.1", 2021).await.unwrap_err());
+        assert!(matches!(old, CertificateError::ExpiredContext { .. }), "{old:?}");
+    }
+}

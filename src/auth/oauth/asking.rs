@@ -9,8 +9,9 @@ use jovis_actors::{domain::Seconds, ports::LoginError};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    config::address::may_be_asked,
     fetch::{
-        Fetch, FetchError, is_loopback, short,
+        Fetch, FetchError, short,
         trust::{self, Trust},
     },
     telemetry::logs::chain,
@@ -40,8 +41,10 @@ impl Asking {
             let authorities = std::fs::read(authorities).map_err(|error| failed(&error))?;
             Trust { authorities, ..Trust::default() }.config().map_err(|error| failed(&error))?
         };
-        let plain = home.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http"));
-        let plain_to_itself = plain.is_some_and(|uri| uri.host().is_some_and(is_loopback));
+        // One that is reached by TLS does not lead on to where there is none.
+        let plain_to_itself = home
+            .parse()
+            .is_ok_and(|home: Uri| may_be_asked(&home, true) && !may_be_asked(&home, false));
         let patience = timeout.duration();
         Ok(Self { fetch: Fetch { trust, patience, longest: LONGEST, plain_to_itself } })
     }

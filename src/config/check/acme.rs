@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use http::Uri;
+
 use super::Say;
 use crate::config::{
     Config,
+    address::may_be_asked,
     sections::{Acme, AcmeChallenge},
     world::World,
 };
@@ -42,8 +45,7 @@ pub(super) fn acme(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             format!("`{}` is no address like admin@example.org", acme.email),
         );
     }
-    let host = acme.directory.strip_prefix("https://").map(|rest| rest.split('/').next());
-    if host.flatten().is_none_or(str::is_empty) || acme.directory.parse::<http::Uri>().is_err() {
+    if !acme.directory.parse().is_ok_and(|uri: Uri| may_be_asked(&uri, false)) {
         say.error(
             "proxy.acme.directory",
             format!("`{}` is no address that begins with https://", acme.directory),

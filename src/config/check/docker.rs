@@ -5,6 +5,7 @@ use jovis_actors::domain::profile::Overrides;
 use super::Say;
 use crate::config::{
     Config,
+    address::is_loopback,
     sections::{Docker, SpawnerClass},
 };
 
@@ -135,9 +136,9 @@ fn network(say: &mut Say<'_>, config: &Config, docker: &Docker) {
     if !docker.socket.trim_start_matches("unix://").starts_with('/') {
         say.error(&path("socket"), "the path of a Unix socket is needed, such as /run/docker.sock");
     }
-    let here =
-        |address: &str| address.starts_with("127.") || address == "::1" || address == "localhost";
-    if here(&config.hub.hub_ip) || (url.is_empty() && here(&config.hub.hub_connect_ip)) {
+    if is_loopback(&config.hub.hub_ip)
+        || (url.is_empty() && is_loopback(&config.hub.hub_connect_ip))
+    {
         say.warn(
             "hub.hub_ip",
             "containers cannot reach the hub at an address of this machine alone: set it to the engine's, such as 172.17.0.1",

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use super::Say;
-use crate::config::{Config, secret, world::World};
+use crate::config::{Config, address::is_loopback, secret, world::World};
 
 /// What an answer says of itself, and nobody else can: a configured one would break it.
 const OWN_HEADERS: &[&str] = &[
@@ -163,10 +163,6 @@ fn is_network(text: &str) -> bool {
         bits.bytes().all(|b| b.is_ascii_digit())
             && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
     })
-}
-
-pub(super) fn is_loopback(ip: &str) -> bool {
-    ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What only makes sense with a certificate.

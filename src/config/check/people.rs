@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::{Say, guard::exposed, network, providers};
+use super::{Say, guard::exposed, providers};
 use crate::config::{
-    Config, pam_stack,
+    Config,
+    address::is_loopback,
+    pam_stack,
     sections::{AuthClass, SpawnerClass},
     world::World,
 };
@@ -14,7 +16,7 @@ pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     others(say, config, world);
     match &auth.class {
         AuthClass::Dummy(dummy) => {
-            if !network::is_loopback(&config.hub.ip) && !dummy.allow_remote {
+            if !is_loopback(&config.hub.ip) && !dummy.allow_remote {
                 say.error(
                     "auth.class.Dummy.allow_remote",
                     "Dummy lets anybody in under any name and hub.ip is no loopback address; set hub.ip to \"127.0.0.1\", or allow_remote if that is really meant",
@@ -123,7 +125,7 @@ fn others(say: &mut Say<'_>, config: &Config, world: &dyn World) {
         }
         match &other.class {
             AuthClass::Dummy(dummy) => {
-                if !network::is_loopback(&config.hub.ip) && !dummy.allow_remote {
+                if !is_loopback(&config.hub.ip) && !dummy.allow_remote {
                     let words =
                         "Dummy lets anybody in under any name and hub.ip is no loopback address";
                     say.error_in("auth.others.class", &entry, words);

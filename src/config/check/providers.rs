@@ -4,7 +4,9 @@ use http::Uri;
 
 use super::Say;
 use crate::config::{
-    Config, secret,
+    Config,
+    address::may_be_asked,
+    secret,
     sections::{Auth, AuthClass, GitHub, Oidc, claims_in},
     world::World,
 };
@@ -156,18 +158,7 @@ impl One<'_, '_> {
 
     /// Only by TLS, but for a provider on this machine itself.
     fn address(&mut self, path: &'static str, address: &str) {
-        let uri = address.parse::<Uri>().ok().filter(|uri| uri.host().is_some());
-        let safe = uri.is_some_and(|uri| {
-            let host = uri.host().unwrap_or_default();
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let loopback = bare.eq_ignore_ascii_case("localhost")
-                || bare.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback());
-            match uri.scheme_str() {
-                Some("https") => true,
-                Some("http") => loopback,
-                _ => false,
-            }
-        });
+        let safe = address.parse().is_ok_and(|uri: Uri| may_be_asked(&uri, true));
         if !safe {
             self.error(path, "an address that begins with https:// is needed");
         }
