@@ -1,5 +1,6 @@
-//! People who sign in at GitHub, in a real browser: `providers.py`; and the long example of JupyterHub's first
-//! documentation, as it stands in `examples/`: `classroom.py`.
+//! People who sign in elsewhere, in a real browser: at GitHub, `providers.py`; at an OpenID provider that others have
+//! certified, `certified.py`; and the long example of JupyterHub's first documentation, as it stands in `examples/`:
+//! `classroom.py`.
 
 use std::{
     fs,
@@ -36,10 +37,47 @@ fn a_person_signs_in_with_github_and_a_stranger_does_not() {
     Script::start("providers.py", &story, "").done(MINUTES);
 }
 
+/// `security: an identity provider's word counts only when every check of it holds`: of a provider that is none of our
+/// making, by TLS.
+#[test]
+fn people_sign_in_at_a_certified_provider_and_leave_with_it() {
+    as_root!();
+    let _alone = alone();
+    let class = r#"Oidc(issuer: "ISSUER", client_id: "hub", client_secret: "hub-secret-0123456789",
+        scope: ["profile", "email", "groups"], groups_claim: "groups", require_verified_email: true,
+        login_service: "Campus", ca_file: "FOLDER/provider-cert.pem")"#;
+    let mut site = Plan::quick()
+        .without_accounts()
+        .set("auth.class", class)
+        .set("auth.manage_groups", "true")
+        .set("auth.allowed_groups", "[\"everybody\"]")
+        .set("auth.admin_groups", "[\"staff\"]")
+        .set("auth.enable_auth_state", "true")
+        .set("auth.auth_refresh_age", "1")
+        .prepare();
+    let (cert, key) = certificate(site.folder(), "provider");
+    let callback = format!("{}hub/oauth_callback", address(&site));
+    let provider = Provider::certified(&callback, &["--cert", &cert, "--key", &key]);
+    let issuer = provider.url().replace("http://", "https://");
+    let text = fs::read_to_string(&site.file).expect("it was made");
+    fs::write(&site.file, text.replace("ISSUER", &issuer)).expect("the folder is ours");
+    let keys = "00112233445566778899aabbccddeeff".repeat(2);
+    site.variables.push(("JUPYTERHUB_CRYPT_KEY", keys.clone()));
+    site.start();
+    let story: [&str; 3] = [&address(&site), &issuer, &pictures("certified")];
+    Script::start("certified.py", &story, "").done(MINUTES);
+    // Whoever ended the session there was asked after, and is out here.
+    site.log.event(0, "sign-in is over", crate::PATIENCE);
+    let log = site.log.tail(usize::MAX);
+    for secret in ["hub-secret-0123456789", &keys] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
 /// A certificate for this machine's own address, and its key.
-fn certificate(folder: &Path) -> (String, String) {
-    let file = |name: &str| folder.join(name).display().to_string();
-    let (cert, key) = (file("github-cert.pem"), file("github-key.pem"));
+fn certificate(folder: &Path, name: &str) -> (String, String) {
+    let file = |what: &str| folder.join(format!("{name}-{what}.pem")).display().to_string();
+    let (cert, key) = (file("cert"), file("key"));
     let made = Command::new("openssl")
         .args([
             "req",
@@ -50,7 +88,7 @@ fn certificate(folder: &Path) -> (String, String) {
             "-days",
             "2",
             "-subj",
-            "/CN=github",
+            "/CN=provider",
         ])
         .args(["-addext", "subjectAltName=IP:127.0.0.1"])
         .args(["-addext", "basicConstraints=critical,CA:FALSE"])
@@ -116,7 +154,7 @@ fn the_example_of_the_first_documents_runs_as_it_stands() {
     let mut account = Account::to_come();
     let mut site = Plan::quick().notebooks().tls().prepare();
     let folder = site.folder().to_owned();
-    let (cert, key) = certificate(&folder);
+    let (cert, key) = certificate(&folder, "github");
     let github = Provider::start("github.py", &["--cert", &cert, "--key", &key]);
     let github = github.url().replace("http://", "https://");
     let skeleton = skeleton(&folder).display().to_string();

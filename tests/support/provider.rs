@@ -31,14 +31,27 @@ pub struct Provider {
 impl Provider {
     /// Starts this script.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(python())
-            .arg("-u")
-            .arg(script(name))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python starts");
+        let mut command = Command::new(python());
+        command.arg("-u").arg(script(name)).args(arguments);
+        Self::run(command)
+    }
+
+    /// Starts the provider that others have certified. `callback`: where its one client sends people back to.
+    pub fn certified(callback: &str, arguments: &[&str]) -> Self {
+        let (node, modules) = ("bench/bin/node", "certified/node_modules");
+        let [node, modules] = [node, modules].map(|it| python_home().join(it));
+        for it in [&node, &modules] {
+            assert!(it.exists(), "{} is missing: run .ci/install", it.display());
+        }
+        let mut command = Command::new(node);
+        command.arg(script("certified/provider.mjs")).arg("--modules").arg(modules);
+        command.args(["--callback", callback]).args(arguments);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("it starts");
         let mut said = String::new();
         let out = child.stdout.take().expect("it is piped");
         BufReader::new(out).read_line(&mut said).expect("it says where it listens");
