@@ -167,7 +167,11 @@ class Browser:
     async def who(self):
         """Who the hub takes this browser for; none."""
         page = await self.follow(await self.ask(f"{self.hub}home"), lambda url: not url.startswith(self.hub))
-        return (page.user or None) if isinstance(page, Page) and page.status == 200 else None
+        if not isinstance(page, Page) or page.status != 200:
+            return None
+        # JupyterHub's own pages say it in a script
+        told = re.search(r'window\.jhdata = \{.*?\buser: "([^"]+)"', page.text, re.S)
+        return page.user or (told and told[1]) or None
 
 
 class Failed(Exception):
