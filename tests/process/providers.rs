@@ -28,7 +28,8 @@ fn hub(auth: &str) -> Site {
 /// All cases of a set, each at the issuer of its own name. Says what went wrong, all of it.
 fn settle(set: &str, more: &str, limit: u64) {
     let provider = Provider::start("openid.py", &[]);
-    let auth = provider.get(&format!("/_ron?set={set}&timeout=2{more}"));
+    // Longer than the provider, one for all of them, needs for its largest answers.
+    let auth = provider.get(&format!("/_ron?set={set}&timeout=5{more}"));
     // Whom a provider vouches for may enter: what is refused here is refused for another reason.
     let auth = auth.trim_end().strip_suffix(')').expect("a section in brackets");
     let open = if set == "groups" { "" } else { "allow_all: true" };
