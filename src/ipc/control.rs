@@ -73,6 +73,18 @@ pub enum Part {
     Proxy,
 }
 
+impl Part {
+    /// As it stands in messages and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Hub => "hub",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 /// What becomes of user servers when jovis goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

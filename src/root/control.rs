@@ -276,6 +276,16 @@ impl Root {
         }
     }
 
+    /// What root knows, into the log (SIGUSR1): for whom a signal is nearer than the control socket.
+    pub(super) fn tell_status(&self, now: Instant) {
+        let RootStatus { stage, processes, children, .. } = self.status(now);
+        info!(state = stage, servers = children, "status told");
+        for ProcessStatus { role, state, pid, build, up_s, restarts, last_exit, .. } in processes {
+            let child = role.name();
+            info!(child, state, pid, build, up_s, restarts, exit = last_exit, "process described");
+        }
+    }
+
     /// The log of all roles, as it happens. All tell it into the same socket, each whole lines.
     fn follow(&mut self, follower: Follower) {
         self.control.followers.retain(|follower| !follower.asker.is_gone());

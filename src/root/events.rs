@@ -100,7 +100,14 @@ impl Root {
     ) -> Result<Self, StartError> {
         let secrets = Secrets::read(&setup.config, state.as_fd())
             .map_err(|error| StartError::Refused(chain(&error).to_string()))?;
-        let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR2];
+        let caught = [
+            libc::SIGCHLD,
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGHUP,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+        ];
         let signals = Signals::catch(&caught).map_err(|e| StartError::Failed(e.to_string()))?;
         let now = Instant::now();
         Ok(Self {
@@ -147,6 +154,7 @@ impl Root {
             for signal in self.signals.take() {
                 match signal {
                     libc::SIGHUP => self.begin_reload(None),
+                    libc::SIGUSR1 => self.tell_status(Instant::now()),
                     // Refused, it has been logged.
                     libc::SIGUSR2 => _ = self.upgrade(None, Instant::now()),
                     libc::SIGTERM | libc::SIGINT => self.stop(signal, Instant::now()),

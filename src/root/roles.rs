@@ -122,10 +122,7 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Hub => "hub",
-            Self::Proxy => "proxy",
-        }
+        self.part().name()
     }
 
     /// As operators call it.

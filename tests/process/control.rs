@@ -67,6 +67,30 @@ fn a_reload_tells_its_outcome_and_its_exit_code_too() {
     assert_eq!(site.visitor().get("/hub/api").status, 200);
 }
 
+/// A signal whose usual meaning is the end of a process.
+#[test]
+fn sigusr1_tells_how_jovis_is_and_ends_nothing() {
+    as_root!();
+    let account = Account::make();
+    let site = Plan::quick().start();
+    let _visitor = with_server(&site, &account);
+    let (root, hub, proxy) = (site.root(), site.hub(), site.proxy());
+    let mark = site.log.mark();
+    site.signal(Signal::SIGUSR1);
+    let told = site.log.event(mark, "status told", PATIENCE);
+    let of = |line: &Line, name| line.text(name).unwrap_or_default();
+    assert_eq!((of(&told, "state"), of(&told, "servers")), ("serving".into(), "1".into()));
+    for (child, process) in [("root", root), ("hub", hub), ("proxy", proxy)] {
+        let its = |line: &Line| line.is("process described") && of(line, "child") == child;
+        let line = site.log.find(mark, PATIENCE, its).expect("each is described");
+        let pid = process.pid.to_string();
+        let seen = ["pid", "state", "restarts"].map(|name| of(&line, name));
+        assert_eq!(seen, [pid, "ready".to_owned(), "0".to_owned()], "{}", line.raw);
+    }
+    assert_eq!((site.root(), site.hub(), site.proxy()), (root, hub, proxy));
+    assert_eq!(site.servers().len(), 1, "and its server runs");
+}
+
 #[test]
 fn roles_are_restarted_on_request_and_servers_do_not_notice() {
     as_root!();

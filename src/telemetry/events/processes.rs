@@ -57,6 +57,10 @@ super::events! {
     "Somebody's `jovis events` does not hear this process." "Mend what `error` names: at most eight may follow."
     "reload asked for" [info] [root] ()
     "Somebody has said `jovis reload`." ""
+    "status told" [info] [root] (state servers)
+    "Somebody has sent SIGUSR1: how far jovis is (`serving`, or a step of its end), and how many servers run. A line for each process of its own follows." ""
+    "process described" [info] [root] (child state pid build up_s restarts exit)
+    "One of jovis's own processes, root among them, after `status told`; `jovis status` tells the same and more." ""
     "restart asked for" [info] [root] (child)
     "Somebody has said `jovis restart`: hub or proxy is told to go, and another one is begun." ""
     "stop asked for" [info] [root] (servers hard)
