@@ -334,8 +334,20 @@ async fn hubs_on_one_engine_leave_each_others_containers_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_started_says_why_and_leaves_nothing() {
     let Some(engine) = Engine::shared() else { return };
-    type Change = fn(&mut sections::Docker);
-    let cases: [(Change, &str); 5] = [
+    let folder: Failure = (
+        |it| {
+            it.volumes.insert("/none/there".to_owned(), "/data".to_owned());
+        },
+        "/none/there",
+    );
+    failures(&engine, &[folder]).await;
+}
+
+/// A change of the settings, and what is said to it.
+type Failure = (fn(&mut sections::Docker), &'static str);
+
+async fn failures(engine: &Arc<Engine>, more: &[Failure]) {
+    let cases: [Failure; 4] = [
         (|it| it.image = "jovis-test:none".to_owned(), "the image jovis-test:none is not there"),
         (
             |it| {
@@ -345,20 +357,14 @@ async fn what_cannot_be_started_says_why_and_leaves_nothing() {
             "the image 127.0.0.1:1/x/y:2 cannot be fetched",
         ),
         (|it| it.cmd = vec!["/no/program".to_owned()], "/no/program"),
-        (
-            |it| {
-                it.volumes.insert("/none/there".to_owned(), "/data".to_owned());
-            },
-            "/none/there",
-        ),
         (|it| it.network_name = "nowhere".to_owned(), "nowhere"),
     ];
-    for (change, words) in cases {
-        let world = Containers::with(&engine, change);
+    for (change, words) in cases.iter().chain(more) {
+        let world = Containers::with(engine, *change);
         let spawner = world.make();
         let order = order(70);
         let error = soon(spawner.start(&order, quiet())).await.unwrap_err();
-        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.to_string().contains(*words), "{error}");
         assert_eq!(fate(&spawner, &order, None).await, Recovered::Unknown, "{words}");
         soon(spawner.forget(&order.id)).await;
         assert_eq!(world.births(&order.id), 0, "{words}");
@@ -391,6 +397,66 @@ async fn limits_hold_and_their_breach_is_told() {
     engine.ask(&["kill", "--signal", "USR1", &id]);
     assert_eq!(soon(spawner.wait(&order.id, &born.handle)).await.unwrap(), Exit::OutOfMemory);
     soon(spawner.forget(&order.id)).await;
+}
+
+/// Podman's socket speaks the same in most things; this is what it says otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn podmans_containers_keep_the_contract() {
+    let Some(engine) = Engine::podman() else { return };
+    contract(Containers::new(&engine)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn podmans_containers_have_limits_and_outlive_hub_and_service() {
+    let Some(engine) = Engine::podman() else { return };
+    let world = Containers::with(&engine, |it| {
+        it.mem_limit = "32M".to_owned();
+        it.cpu_limit = 0.5;
+        it.pids_limit = 50;
+        it.use_internal_ip = None;
+        it.user = "1000:100".to_owned();
+        it.read_only = true;
+        it.volumes.insert("work-{username}".to_owned(), "/home/jovyan".to_owned());
+    });
+    let order = order(80);
+    let born = world.make();
+    let born = started(&born, &order).await;
+    assert!(born.url.starts_with("http://10.213.") && born.url.ends_with(":8888"), "{}", born.url);
+    let address = born.url.strip_prefix("http://").unwrap().to_owned();
+    wait_until("it answers", PATIENCE, || answers(&address));
+    let id = world.one(&order.id);
+    let form = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.Config.User}} \
+                {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}}";
+    assert_eq!(
+        engine.ask(&["inspect", "--format", form, &id]),
+        "33554432 500000000 50 1000:100 true false"
+    );
+
+    // The service is only a mouth: what it has started lives without it.
+    engine.crash();
+    let next = world.make();
+    assert!(soon(next.recover(&order.id, Some(&born.handle))).await.is_err());
+    assert!(answers(&address), "it lives");
+    engine.revive();
+    for handle in [None, Some(&born.handle)] {
+        assert_eq!(fate(&next, &order, handle).await, Recovered::Alive(born.clone()));
+    }
+    assert_eq!(inventory(&next).await, std::slice::from_ref(&order.id));
+    engine.ask(&["kill", "--signal", "USR1", &id]);
+    // Nobody else kills it. (Debian's conmon leaves the word about memory where podman does not look for it.)
+    let exit = soon(next.wait(&order.id, &born.handle)).await.unwrap();
+    assert!(matches!(exit, Exit::OutOfMemory | Exit::Signal(9)), "{exit:?}");
+    assert!(soon(next.log_tail(&order.id, 100)).await.ends_with("last line"));
+    soon(next.forget(&order.id)).await;
+    assert_eq!(world.births(&order.id), 0);
+    assert!(soon(next.log_tail(&order.id, 100)).await.ends_with("last line"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_podman_cannot_start_says_why_and_leaves_nothing() {
+    let Some(engine) = Engine::podman() else { return };
+    // It makes a missing folder itself (docs/how-to/docker.md).
+    failures(&engine, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

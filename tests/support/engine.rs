@@ -1,4 +1,5 @@
-//! A Docker engine of our own: in a folder of its own, with a network of its own, ended with the last test that uses it.
+//! A Docker or podman engine of our own: in a folder of its own, with a network of its own, ended with the last test that
+//! uses it.
 //! Its one image has nothing in it but links into `/usr`, which servers get as a read-only volume from this machine.
 
 use std::{
@@ -21,7 +22,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::wait_until;
+use super::{podman, wait_until};
 
 /// The image.
 pub const IMAGE: &str = "jovis-test:1";
@@ -32,8 +33,18 @@ pub const NETWORK: &str = "jovis-test";
 /// How long the engine may take to begin or end.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A running engine.
+/// What an engine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Debian's docker.io.
+    Docker,
+    /// Debian's podman.
+    Podman,
+}
+
+/// A running engine. It is asked by Docker's program, whichever it is.
 pub struct Engine {
+    kind: Kind,
     folder: TempDir,
     daemon: Mutex<Child>,
     gateway: String,
@@ -46,47 +57,68 @@ static RUNNING: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
 impl Engine {
     /// The one of these tests. None where there is no Docker, or we are not root.
     pub fn shared() -> Option<Arc<Self>> {
-        if !Self::possible() {
+        if !Self::possible(Kind::Docker) {
             return None;
         }
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(engine) = running.upgrade() {
             return Some(engine);
         }
-        let engine = Arc::new(Self::begin());
+        let engine = Arc::new(Self::begin(Kind::Docker));
         *running = Arc::downgrade(&engine);
         Some(engine)
     }
 
     /// One that a test may kill.
     pub fn alone() -> Option<Arc<Self>> {
-        Self::possible().then(|| Arc::new(Self::begin()))
+        Self::possible(Kind::Docker).then(|| Arc::new(Self::begin(Kind::Docker)))
     }
 
-    fn possible() -> bool {
-        let possible = nix::unistd::geteuid().is_root() && Path::new("/usr/sbin/dockerd").exists();
+    /// Podman's, for one test alone.
+    pub fn podman() -> Option<Arc<Self>> {
+        Self::possible(Kind::Podman).then(|| Arc::new(Self::begin(Kind::Podman)))
+    }
+
+    fn possible(kind: Kind) -> bool {
+        let there = |program: &str| Path::new(program).exists();
+        let possible = nix::unistd::geteuid().is_root()
+            && there("/usr/sbin/dockerd")
+            && (kind == Kind::Docker || there(podman::PROGRAM));
         if !possible {
-            eprintln!("skipped: it needs root and Debian's docker.io");
+            eprintln!("skipped: it needs root and Debian's docker.io (and podman)");
         }
         possible
     }
 
-    fn begin() -> Self {
+    fn begin(kind: Kind) -> Self {
         let folder = tempfile::Builder::new().prefix("jovis-engine-").tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let (pid, nth) = (std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed));
         let bridge = format!("jovis{pid}-{nth}");
         let subnet = format!("10.213.{}", (pid * 7 + nth) % 250);
+        if kind == Kind::Podman {
+            podman::enter();
+            podman::prepare(folder.path(), &bridge, &subnet);
+        }
         let engine = Self {
-            daemon: Mutex::new(daemon(folder.path())),
+            kind,
+            daemon: Mutex::new(daemon(kind, folder.path())),
             folder,
             gateway: format!("{subnet}.1"),
             bridge,
         };
         engine.wait();
-        let options = format!("com.docker.network.bridge.name={}", engine.bridge);
-        let (subnet, gateway) = (format!("{subnet}.0/24"), engine.gateway.clone());
-        engine.ask(&[
+        if kind == Kind::Docker {
+            engine.make_network(&subnet);
+        }
+        engine.make_image();
+        engine
+    }
+
+    fn make_network(&self, subnet: &str) {
+        let options = format!("com.docker.network.bridge.name={}", self.bridge);
+        let (subnet, gateway) = (format!("{subnet}.0/24"), self.gateway.clone());
+        self.ask(&[
             "network",
             "create",
             "--opt",
@@ -97,8 +129,6 @@ impl Engine {
             &gateway,
             NETWORK,
         ]);
-        engine.make_image();
-        engine
     }
 
     fn make_image(&self) {
@@ -193,33 +223,47 @@ impl Engine {
 
     /// It comes back.
     pub fn revive(&self) {
-        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = daemon(self.folder.path());
+        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) =
+            daemon(self.kind, self.folder.path());
         self.wait();
     }
 }
 
 /// Begins it. It is to end with this process however that ends, and not with the thread that began it.
-fn daemon(folder: &Path) -> Child {
+fn daemon(kind: Kind, folder: &Path) -> Child {
     let below = |name: &str| folder.join(name).display().to_string();
-    let words = [
-        format!("--host=unix://{}", below("docker.sock")),
-        format!("--data-root={}", below("data")),
-        format!("--exec-root={}", below("exec")),
-        format!("--pidfile={}", below("pid")),
-        "--group=jovis".to_owned(),
-        "--bridge=none".to_owned(),
-        "--iptables=false".to_owned(),
-        "--ip6tables=false".to_owned(),
-        "--ip-forward=false".to_owned(),
-        "--shutdown-timeout=1".to_owned(),
-    ];
+    let docker = || {
+        vec![
+            "/usr/sbin/dockerd".to_owned(),
+            format!("--host=unix://{}", below("docker.sock")),
+            format!("--data-root={}", below("data")),
+            format!("--exec-root={}", below("exec")),
+            format!("--pidfile={}", below("pid")),
+            "--group=jovis".to_owned(),
+            "--bridge=none".to_owned(),
+            "--iptables=false".to_owned(),
+            "--ip6tables=false".to_owned(),
+            "--ip-forward=false".to_owned(),
+            "--shutdown-timeout=1".to_owned(),
+        ]
+    };
+    let words = match kind {
+        Kind::Docker => docker(),
+        Kind::Podman => podman::service(folder, &folder.join("docker.sock")),
+    };
+    let settings = folder.join("containers.conf");
     _ = fs::remove_file(folder.join("pid"));
     let log =
         fs::File::options().append(true).create(true).open(folder.join("log")).expect("it is ours");
+    let place = folder.to_owned();
     let (told, begun) = mpsc::channel();
     thread::spawn(move || {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "/usr/sbin/dockerd"]).args(words);
+        command
+            .args(["--pdeathsig", "TERM"])
+            .args(words)
+            .env("CONTAINERS_CONF", settings)
+            .current_dir(&place);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         _ = told.send(command.spawn());
         loop {
@@ -241,6 +285,10 @@ impl Drop for Engine {
         _ = kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM);
         _ = daemon.wait();
         _ = Command::new("ip").args(["link", "del", &self.bridge]).stderr(Stdio::null()).status();
+        podman::unmount(self.folder.path());
+        if self.kind == Kind::Podman {
+            podman::leave();
+        }
         if thread::panicking() {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             let last: Vec<_> = log.lines().rev().take(20).collect();

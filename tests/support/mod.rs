@@ -16,7 +16,7 @@
 //! | `ledger.rs` | what was acknowledged, and whether it is there |
 //! | `load.rs` | [`load::Load`]: sockets, requests and downloads that go on while something breaks |
 //! | `scale.rs` | scaled down in `make test`, whole in `make chaos` |
-//! | `engine.rs` | [`engine::Engine`]: a Docker engine of our own; `container.py`: what runs in it |
+//! | `engine.rs`, `podman.rs` | [`engine::Engine`]: a Docker or podman engine of our own; `container.py`: what runs in it |
 //! | `fake_singleuser.py` | a user server that is quick and misbehaves on request |
 //!
 //! Tests wait for conditions ([`wait_until`]), never for a time. Everything started here is ended here, by pid.
@@ -34,6 +34,8 @@ pub mod ledger;
 pub mod load;
 mod log;
 mod operator;
+#[cfg(feature = "docker")]
+mod podman;
 pub mod process;
 mod provider;
 pub mod scale;

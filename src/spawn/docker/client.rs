@@ -4,49 +4,39 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
-    io,
     path::PathBuf,
     pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bollard::{
-    BollardRequest,
     container::LogOutput,
     errors::Error,
-    models::{ContainerInspectResponse, ContainerSummary, CreateImageInfo, EventMessage},
+    models::{ContainerInspectResponse, CreateImageInfo, EventMessage},
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
-        KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+        StopContainerOptionsBuilder,
     },
 };
 use futures_core::Stream;
-use http::{HeaderValue, Response, Uri, header::HOST};
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use thiserror::Error as ThisError;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::UnixStream,
-    time::timeout,
+use tokio::time::timeout;
+
+use super::{
+    fate::{self, short},
+    transport::{self, MOST, exchange},
 };
 
-use super::fate::short;
-
-/// How long an engine may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(3);
 /// How long a question may take. Below what actors give a look (10 s).
 const LOOK: Duration = Duration::from_secs(8);
 /// How long making, starting or removing a container may take.
 const ACT: Duration = Duration::from_secs(60);
-/// Most bytes of one connection: 5,000 containers make a list of about 10 MB.
-const MOST: usize = 64 << 20;
 /// Most bytes of its own words that an engine's error has here.
 const WORDS: usize = 500;
 
@@ -109,10 +99,21 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What we want to know of a container in a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listed {
+    /// Its id.
+    pub id: Option<String>,
+    /// Its labels.
+    pub labels: Option<HashMap<String, String>>,
+}
+
 /// An engine behind a Unix socket.
 #[derive(Debug)]
 pub struct Engine {
     api: bollard::Docker,
+    socket: PathBuf,
     /// Whose process listens there; unknown until it has been reached.
     uid: Arc<AtomicU32>,
 }
@@ -130,6 +131,7 @@ impl Engine {
         let path = PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket));
         let uid = Arc::new(AtomicU32::new(NOBODY_YET));
         let owner = uid.clone();
+        let socket = path.clone();
         let transport = move |request| exchange(path.clone(), owner.clone(), request);
         // Each call has its own deadline; the library's own covers only the head of an answer.
         let api = bollard::Docker::connect_with_custom_transport(
@@ -138,7 +140,7 @@ impl Engine {
             ACT.as_secs() * 2,
             bollard::API_DEFAULT_VERSION,
         )?;
-        Ok(Self { api, uid })
+        Ok(Self { api, socket, uid })
     }
 
     /// Whose process the engine is, and so who publishes its ports.
@@ -151,14 +153,14 @@ impl Engine {
     /// # Errors
     ///
     /// Nothing is known then.
-    pub async fn list(
-        &self,
-        labels: &[String],
-        all: bool,
-    ) -> Result<Vec<ContainerSummary>, EngineError> {
-        let filters = HashMap::from([("label", labels.to_vec())]);
-        let options = ListContainersOptionsBuilder::new().all(all).filters(&filters).build();
-        within(LOOK, self.api.list_containers(Some(options))).await
+    pub async fn list(&self, labels: &[String], all: bool) -> Result<Vec<Listed>, EngineError> {
+        let filters = serde_json::json!({ "label": labels }).to_string();
+        let filters: String = filters.bytes().map(|it| format!("%{it:02X}")).collect();
+        within(LOOK, self.ask(&format!("/containers/json?all={all}&filters={filters}"))).await
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        transport::ask(self.socket.clone(), self.uid.clone(), path).await
     }
 
     /// One container, by its id or name.
@@ -167,7 +169,12 @@ impl Engine {
     ///
     /// [`EngineError::Missing`], or nothing is known.
     pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
-        within(LOOK, self.api.inspect_container(id, None)).await
+        let mut it: serde_json::Value =
+            within(LOOK, self.ask(&format!("/containers/{id}/json"))).await?;
+        fate::in_dockers_words(&mut it);
+        let strange =
+            |error: serde_json::Error| EngineError::Away(short(&error.to_string(), WORDS));
+        serde_json::from_value(it).map_err(strange)
     }
 
     /// The command an image runs by itself; an error if there is no such image.
@@ -299,7 +306,8 @@ impl Engine {
         let filters = HashMap::from([
             ("type", vec!["container"]),
             ("label", vec![label]),
-            ("event", vec!["die", "destroy"]),
+            // Docker's words and podman's own: each knows only its own.
+            ("event", vec!["die", "destroy", "died", "remove"]),
         ]);
         let options =
             EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
@@ -338,82 +346,4 @@ async fn settled(
 
 async fn next<S: Stream>(stream: &mut Pin<&mut S>) -> Option<S::Item> {
     poll_fn(|cx| stream.as_mut().poll_next(cx)).await
-}
-
-/// One request over a connection of its own.
-async fn exchange(
-    socket: PathBuf,
-    owner: Arc<AtomicU32>,
-    request: BollardRequest,
-) -> Result<Response<Incoming>, Error> {
-    let failed = |error: io::Error| {
-        let words = format!("{}: {error}", socket.display());
-        Error::from(io::Error::new(error.kind(), words))
-    };
-    let stream = timeout(CONNECT, UnixStream::connect(&socket)).await;
-    let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
-    if let Ok(peer) = stream.peer_cred() {
-        owner.store(peer.uid(), Ordering::Relaxed);
-    }
-    let stream = TokioIo::new(Bounded { stream, left: MOST });
-    let (mut sender, connection) = http1::handshake(stream).await?;
-    // It ends with the answer, or when nobody reads that any more.
-    tokio::spawn(connection);
-    Ok(sender.send_request(plain(request)?).await?)
-}
-
-/// As the engine takes it: a path without a version (it then speaks its own, whichever that is) and a host.
-fn plain(request: BollardRequest) -> Result<BollardRequest, Error> {
-    let (mut head, body) = request.into_parts();
-    let path = head.uri.path_and_query().map_or("/", |it| it.as_str());
-    let versioned = path.strip_prefix("/v").and_then(|rest| {
-        let at = rest.find('/')?;
-        rest[..at].bytes().all(|it| it.is_ascii_digit() || it == b'.').then(|| &rest[at..])
-    });
-    head.uri = Uri::try_from(versioned.unwrap_or(path)).map_err(http::Error::from)?;
-    head.headers.insert(HOST, HeaderValue::from_static("engine"));
-    Ok(BollardRequest::from_parts(head, body))
-}
-
-/// A stream that gives out so many bytes and then fails.
-struct Bounded {
-    stream: UnixStream,
-    left: usize,
-}
-
-impl AsyncRead for Bounded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if outcome.is_ready() {
-            let read = buffer.filled().len() - before;
-            match self.left.checked_sub(read) {
-                Some(left) => self.left = left,
-                None => return Poll::Ready(Err(io::Error::other("the answer is too long"))),
-            }
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for Bounded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -27,6 +27,26 @@ pub fn fate(state: &ContainerState) -> Option<Fate> {
     })
 }
 
+/// Podman has states of its own, which nobody expects who knows only Docker's.
+pub fn in_dockers_words(it: &mut serde_json::Value) {
+    let Some(status) = it.pointer_mut("/State/Status") else { return };
+    let usual = match status.as_str().unwrap_or_default() {
+        "configured" | "initialized" => "created",
+        // It has ended, and is being cleaned up.
+        "stopped" => "exited",
+        known @ ("created" | "running" | "paused" | "restarting" | "stopping" | "exited"
+        | "removing" | "dead") => known,
+        _ => "",
+    };
+    *status = usual.into();
+}
+
+/// Has it been given a port of this machine? (What is only exposed has no place there.)
+pub fn is_published(it: &ContainerInspectResponse) -> bool {
+    let asked = it.host_config.as_ref().and_then(|it| it.port_bindings.as_ref());
+    asked.is_some_and(|all| all.values().flatten().any(|places| !places.is_empty()))
+}
+
 fn exit(state: &ContainerState) -> Exit {
     match state.exit_code {
         _ if state.oom_killed == Some(true) => Exit::OutOfMemory,
@@ -138,6 +158,37 @@ mod tests {
             (serde_json::json!({}), None),
         ] {
             assert_eq!(fate(&state(json.clone())), wanted, "{json}");
+        }
+    }
+
+    #[test]
+    fn podmans_states_are_read_too() {
+        for (podmans, wanted) in [
+            ("configured", Some(Fate::Made)),
+            ("initialized", Some(Fate::Made)),
+            ("running", Some(Fate::Alive)),
+            ("stopping", Some(Fate::Alive)),
+            ("stopped", Some(Fate::Ended(Exit::Code(3)))),
+            ("improper", None),
+            ("unknown", None),
+        ] {
+            let mut it = serde_json::json!({"State": {"Status": podmans, "ExitCode": 3}});
+            in_dockers_words(&mut it);
+            let it: ContainerInspectResponse = serde_json::from_value(it).unwrap();
+            assert_eq!(fate(&it.state.unwrap()), wanted, "{podmans}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_only_exposed_is_not_published() {
+        for (bindings, wanted) in [
+            (serde_json::json!({"8888/tcp": null}), false),
+            (serde_json::json!({"8888/tcp": []}), false),
+            (serde_json::json!({}), false),
+            (serde_json::json!({"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}), true),
+        ] {
+            let it = serde_json::json!({"HostConfig": {"PortBindings": bindings}});
+            assert_eq!(is_published(&serde_json::from_value(it).unwrap()), wanted, "{bindings}");
         }
     }
 

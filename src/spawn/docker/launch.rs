@@ -94,18 +94,24 @@ impl Inner {
         let plan =
             plan::plan(settings, docker, order, &self.hub, &own).map_err(SpawnError::Refused)?;
         tell.tell(format!("Making the container {}", plan.name));
+        let named = |error| no_image(error, &plan.image);
         match engine.create(&plan.name, plan.body.clone()).await {
-            Err(EngineError::Conflict(_)) => {}
-            other => return other.map_err(|error| no_image(error, &plan.image)),
+            // Docker says so when the name is taken; podman says only that it has failed.
+            Err(error @ (EngineError::Conflict(_) | EngineError::Broken(_))) => {
+                let was_in_the_way = self.clear(engine, &plan.name).await?;
+                if !was_in_the_way && matches!(error, EngineError::Broken(_)) {
+                    return Err(named(error));
+                }
+            }
+            other => return other.map_err(named),
         }
-        self.clear(engine, &plan.name).await?;
-        engine.create(&plan.name, plan.body).await.map_err(|error| no_image(error, &plan.image))
+        engine.create(&plan.name, plan.body.clone()).await.map_err(named)
     }
 
-    /// Removes what has this name, if it is ours.
-    async fn clear(&self, engine: &Engine, name: &str) -> Result<(), SpawnError> {
+    /// Removes what has this name, if it is ours. Was there anything?
+    async fn clear(&self, engine: &Engine, name: &str) -> Result<bool, SpawnError> {
         let it = match engine.inspect(name).await {
-            Err(EngineError::Missing(_)) => return Ok(()),
+            Err(EngineError::Missing(_)) => return Ok(false),
             other => other.map_err(failed)?,
         };
         let labels = it.config.and_then(|it| it.labels).unwrap_or_default();
@@ -116,7 +122,8 @@ impl Inner {
         }
         // The hub starts a server only when none of its starts before is in hand: whatever this is, it is over.
         let id = it.id.unwrap_or_else(|| name.to_owned());
-        engine.remove(&id, true).await.map_err(failed)
+        engine.remove(&id, true).await.map_err(failed)?;
+        Ok(true)
     }
 
     /// Sees to it that the image is there, as far as the settings want that.

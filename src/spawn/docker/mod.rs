@@ -40,6 +40,7 @@ mod listen;
 pub mod names;
 pub mod plan;
 pub mod pull;
+mod transport;
 pub mod watch;
 
 use client::{Engine, EngineError};
@@ -255,7 +256,7 @@ impl Inner {
     ) -> Result<Started, SpawnError> {
         // By what it was made with, not by settings that may have changed since.
         let host = it.host_config.as_ref();
-        let internal = host.and_then(|it| it.port_bindings.as_ref()).is_none_or(HashMap::is_empty);
+        let internal = !fate::is_published(it);
         let network = host.and_then(|it| it.network_mode.as_deref()).unwrap_or_default();
         let exposed = it.config.as_ref().and_then(|it| it.env.as_ref());
         let port = exposed.and_then(|env| own_port(env)).unwrap_or(docker.port);
@@ -364,7 +365,13 @@ impl Inner {
         match outcome {
             // It ended in between.
             Ok(()) | Err(EngineError::Conflict(_) | EngineError::Missing(_)) => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => {
+                // Podman fails to end what has just ended.
+                let now = self.find(&engine, order).await.map_err(failed)?;
+                if now.is_some_and(|(_, it)| it.fate == Fate::Alive) {
+                    return Err(failed(error));
+                }
+            }
         }
         let patience = settings.kill_timeout.duration().max(Duration::from_secs(5));
         match tokio::time::timeout(patience, self.ended(order, handle)).await {
@@ -444,7 +451,7 @@ async fn look(engine: &Engine, id: &str) -> Result<Option<Found>, EngineError> {
     Ok(Some(Found { fate, it }))
 }
 
-fn order_of(it: &bollard::models::ContainerSummary) -> Option<OrderId> {
+fn order_of(it: &client::Listed) -> Option<OrderId> {
     it.labels.as_ref()?.get(plan::ORDER)?.clone().try_into().ok()
 }
 
