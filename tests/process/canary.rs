@@ -4,6 +4,7 @@
 use std::{
     fs,
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -341,4 +342,73 @@ fn nobody_reads_the_environment_of_another_users_processes() {
     let mut look = Command::new("ls");
     look.arg(&state).stdout(Stdio::null()).stderr(Stdio::null()).uid(other.uid).gid(other.gid);
     assert!(!look.status().expect("it is installed").success(), "the state can be read");
+}
+
+/// All that somebody with these ids is shown of processes and files: what `/proc` opens to him, and each file below
+/// `folder` and where hubs have their sockets and shared memory.
+pub(crate) fn seen_by(uid: u32, gid: u32, folder: &Path) -> String {
+    let script = r#"
+        for place in /proc/[0-9]*; do
+            for what in environ cmdline comm status; do cat "$place/$what"; echo; done
+            ls -l "$place/fd" "$place/cwd"
+        done
+        find "$1" /run/jovis /dev/shm -type f -readable -exec cat {} +
+        find "$1" /run/jovis -ls"#;
+    let mut look = Command::new("sh");
+    look.args(["-c", script, "sh"]).arg(folder).uid(uid).gid(gid).stderr(Stdio::null());
+    // Processes come and go meanwhile; what could be read is what counts.
+    let out = look.output().expect("there is a shell");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[test]
+fn no_secret_is_readable_by_another_user() {
+    as_root!();
+    let (account, other) = (Account::make(), Account::make());
+    let (key, proxy) = (format!("{:c>64}", unique()), format!("{:d>64}", unique()));
+    let (github, mut secrets) = (format!("gh-{:0>40}", unique()), Secrets(Vec::new()));
+    secrets.keep("JUPYTERHUB_CRYPT_KEY", &key);
+    secrets.keep("CONFIGPROXY_AUTH_TOKEN", &proxy);
+    secrets.keep("GITHUB_CLIENT_SECRET", &github);
+    let mut site = Plan::quick()
+        .set("auth.others", r#"[(name: "github", class: GitHub(client_id: "Iv1.hub"))]"#)
+        .set("auth.enable_auth_state", "true")
+        .set("auth.allow_all", "true")
+        .prepare();
+    site.variables.extend([
+        ("JUPYTERHUB_CRYPT_KEY", key),
+        ("CONFIGPROXY_AUTH_TOKEN", proxy),
+        ("GITHUB_CLIENT_SECRET", github),
+    ]);
+    site.start();
+    let state = site.file.parent().expect("it is in a folder").join("state");
+    let of_cookies = fs::read_to_string(state.join("cookie_secret")).expect("root has made it");
+    secrets.keep("the cookie secret", of_cookies.trim());
+    let mut visitor = site.visitor();
+    visitor.sign_in(&account);
+    secrets.keep("the password", &account.password);
+    for cookie in visitor.cookie_values().iter().filter(|value| value.len() >= 8) {
+        secrets.keep("a cookie", cookie);
+    }
+    visitor.api("POST", &format!("/hub/api/users/{}/server", account.name), "");
+    let server = site.server();
+    let token = crate::support::wait_for("its environment", PATIENCE, || {
+        variable(server, "JUPYTERHUB_API_TOKEN")
+    });
+    secrets.keep("the server's token", &token.0);
+
+    let shown = seen_by(other.uid, other.gid, site.folder());
+    for process in [site.root(), site.hub(), site.proxy(), server] {
+        assert!(shown.contains(&format!("Pid:\t{}\n", process.pid)), "it has looked everywhere");
+    }
+    let found: Vec<_> = secrets.in_text(&shown).collect();
+    assert!(found.is_empty(), "another user is shown {found:?}");
+    // The look finds what is there to be found: its owner's own, and all that root may see.
+    let own = seen_by(account.uid, account.gid, site.folder());
+    assert_eq!(secrets.in_text(&own).collect::<Vec<_>>(), ["the server's token"]);
+    let all = seen_by(0, 0, site.folder());
+    let found: Vec<_> = secrets.in_text(&all).collect();
+    for what in ["JUPYTERHUB_CRYPT_KEY", "CONFIGPROXY_AUTH_TOKEN", "the cookie secret"] {
+        assert!(found.contains(&what), "root finds only {found:?}");
+    }
 }

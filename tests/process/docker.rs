@@ -1,11 +1,16 @@
 //! A whole hub whose servers run in containers, of an engine that the test starts.
 
-use std::sync::Arc;
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use crate::{
     as_root,
+    canary::seen_by,
     support::{
-        PATIENCE, Plan, Site, Visitor,
+        Account, PATIENCE, Plan, Site, Visitor,
         engine::{Engine, IMAGE, NETWORK},
         python_home, unique, wait_until,
     },
@@ -134,4 +139,48 @@ fn a_real_notebook_server_runs_in_a_container() {
     assert!(status.json()["started"].is_string(), "{}", status.text());
     visitor.api("DELETE", &format!("/hub/api/users/{name}/server"), "");
     wait_until("its container is gone", PATIENCE, || containers(&engine, &name).is_empty());
+}
+
+#[test]
+fn containers_and_accounts_see_no_token_of_others() {
+    as_root!();
+    let Some(engine) = Engine::shared() else { return };
+    let site = plan(&engine, FAKE).start();
+    let both: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut visitor, name) = sign_in(&site);
+            visitor.get("/hub/spawn");
+            wait_until("the server answers", PATIENCE, || ready(&mut visitor, &name));
+            let container = containers(&engine, &name).remove(0);
+            let form = "{{range .Config.Env}}{{println .}}{{end}}";
+            let env = engine.ask(&["inspect", "--format", form, &container]);
+            let token = env.lines().find_map(|it| it.strip_prefix("JUPYTERHUB_API_TOKEN="));
+            (container, token.expect("it has one").to_owned())
+        })
+        .collect();
+    let look = r#"env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; find / -xdev -type s; hostname; ls /run /var/run"#;
+    for (nth, (container, token)) in both.iter().enumerate() {
+        let other = &both[1 - nth];
+        let seen =
+            engine.ask(&["exec", container, "/bin/sh", "-c", &format!("({look}) 2>&1; true")]);
+        assert!(seen.contains(token), "a server has its own token");
+        assert!(!seen.contains(&other.1), "another's token is seen in a container");
+        assert!(!seen.contains(".sock"), "a socket is seen in a container: {seen}");
+        // It is in the environment, and in nothing else that the engine tells of a container.
+        let told = engine.ask(&["inspect", container]);
+        let mut told: serde_json::Value = serde_json::from_str(&told).expect("it is JSON");
+        assert!(told.to_string().contains(token));
+        told[0]["Config"]["Env"] = serde_json::Value::Null;
+        assert!(!told.to_string().contains(token), "name, labels and command line are public");
+    }
+    // An account of this machine: no process, no file, and no engine.
+    let person = Account::make();
+    let shown = seen_by(person.uid, person.gid, engine.folder());
+    assert!(both.iter().all(|(_, token)| !shown.contains(token)), "an account is shown a token");
+    let all = seen_by(0, 0, site.folder());
+    assert!(both.iter().all(|(_, token)| all.contains(token)), "root is not shown it");
+    let mut asked = Command::new("docker");
+    asked.arg("--host").arg(format!("unix://{}", engine.socket().display())).arg("ps");
+    asked.uid(person.uid).gid(person.gid).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(!asked.status().expect("docker is there").success(), "anybody may use the engine");
 }
