@@ -6,7 +6,7 @@ use jovis_actors::{
     accounts::{self, NewCode, Redeemed, Redemption},
     activity,
     domain::{Moment, OrderId, Route, ServerKey, TokenId, User, UserId, Username},
-    logins::{self, Offer, SignInRefused},
+    logins::{self, KeepRefused, Offer, SignInRefused},
     ports::{AccountError, Accounts, Boxed, Clock, Credentials, Departure, Meter, Return},
     routes::{self, RouteError},
     spawners::{self, Ask, Begun, Place, Report, StartRefused, StopAsk, StopRefused, Trouble},
@@ -52,6 +52,8 @@ pub(crate) trait Doors: Send + Sync {
     fn farewell(&self, image: &Image, user: UserId) -> Option<String>;
     /// See [`logins::Client::auth_state`].
     fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value>;
+    /// See [`logins::Client::seal`].
+    fn seal(&self, state: &serde_json::Value) -> Result<String, KeepRefused>;
     /// Ends the tokens given in this browser session.
     fn sign_out(&self, user: UserId, session: String) -> Boxed<'_, Result<(), Error>>;
     /// Gives out an authorization code.
@@ -142,6 +144,10 @@ impl Doors for Actors {
 
     fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value> {
         self.logins.auth_state(image, user)
+    }
+
+    fn seal(&self, state: &serde_json::Value) -> Result<String, KeepRefused> {
+        self.logins.seal(state)
     }
 
     fn depart(&self, way: String, leave: Departure) -> Boxed<'_, Result<String, SignInRefused>> {

@@ -8,7 +8,7 @@ use jovis_actors::{
         CodeRefused, GroupRefused, NoticeRefused, ServerRefused, ServiceRefused, ShareRefused,
         TokenRefused, UserRefused,
     },
-    logins::SignInRefused,
+    logins::{KeepRefused, SignInRefused},
     ports::{AccountError, StoreError},
     routes::RouteError,
     spawners::{StartRefused, StopRefused},
@@ -314,6 +314,15 @@ impl From<SignInRefused> for Error {
 }
 
 /// Of somebody that an administrator adds.
+impl From<KeepRefused> for Error {
+    fn from(why: KeepRefused) -> Self {
+        match why {
+            KeepRefused::Off => Self::bad(why),
+            KeepRefused::Unsealed => Self::failed(why),
+        }
+    }
+}
+
 impl From<AccountError> for Error {
     fn from(why: AccountError) -> Self {
         match why {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use jovis_actors::{
         Server, ServerKey, ServerName, ServerState, Token, TokenHash, TokenId, User, UserId,
         Username, oauth::ClientOf, server::Handle,
     },
-    logins::{self, Offer, SignInRefused, Way},
+    logins::{self, KeepRefused, Offer, SignInRefused, Way},
     ports::{AccountError, Accounts, Boxed, Clock, Credentials, Departure, Entropy, Flow, Return},
     routes::RouteError,
     spawners::{
@@ -51,6 +51,9 @@ pub(crate) use browser::{Browser, Reply, request};
 pub(crate) const PASSWORD: &str = "correct horse";
 /// The server's own token, once it has been started.
 pub(crate) const SERVER_TOKEN: &str = "5e12ve12000000000000000000000000";
+
+/// What is sealed begins with it.
+pub(crate) const SEALED: &str = "sealed: ";
 
 /// What the next start does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,8 @@ pub(crate) struct Doubles {
     pub(crate) routes: Mutex<Vec<Route>>,
     /// What was asked of the machinery, in its order.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// Is anything kept about people?
+    pub(crate) keeps: AtomicBool,
     /// Accounts of the machine.
     pub(crate) accounts: ScriptedAccounts,
 }
@@ -221,8 +226,13 @@ impl Doors for Fake {
         Some(redirect.farewell().to_owned())
     }
 
-    fn auth_state(&self, _: &Image, _: UserId) -> Option<serde_json::Value> {
-        None
+    fn auth_state(&self, image: &Image, user: UserId) -> Option<serde_json::Value> {
+        serde_json::from_str(image.external(user)?.kept.as_deref()?.strip_prefix(SEALED)?).ok()
+    }
+
+    fn seal(&self, state: &serde_json::Value) -> Result<String, KeepRefused> {
+        let keeps = self.0.keeps.load(Ordering::SeqCst);
+        keeps.then(|| format!("{SEALED}{state}")).ok_or(KeepRefused::Off)
     }
 
     fn image(&self) -> Arc<Image> {
@@ -514,6 +524,7 @@ impl Hub {
             tail: Mutex::default(),
             routes: Mutex::default(),
             asked: Mutex::default(),
+            keeps: AtomicBool::new(false),
             accounts: ScriptedAccounts::default(),
         });
         for (name, admin) in [("bob", false), ("eve", false), ("root", true)] {

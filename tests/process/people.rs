@@ -2,7 +2,7 @@
 
 use crate::{
     as_root,
-    support::{PATIENCE, Plan, Site, Visitor},
+    support::{PATIENCE, Plan, Site, Visitor, wait_until},
 };
 
 const PASSWORD: &str = "a password for everybody";
@@ -70,4 +70,34 @@ fn administrators_of_the_file_are_there_from_the_first_start() {
     assert_eq!(vice.status, 200, "{}", vice.text());
     assert_eq!(vice.json()["admin"], true, "who has never signed in");
     assert_eq!(boss.api("GET", "/hub/api/users/ann", "").status, 404, "an allow list makes nobody");
+}
+
+/// What is put there by request (`auth_state`) is sealed and durable when the answer comes, and stands in no log.
+#[test]
+fn what_is_put_about_a_user_outlives_the_hub_and_lies_sealed() {
+    as_root!();
+    const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    const STATE: &str = r#"{"auth_state": {"token": "a-word-nobody-else-knows"}}"#;
+    let mut site = Plan::crowd()
+        .set("auth.class", &format!("Dummy(password: {PASSWORD:?})"))
+        .set("auth.admin_users", r#"["boss"]"#)
+        .set("auth.enable_auth_state", "true")
+        .prepare();
+    site.variables.push(("JUPYTERHUB_CRYPT_KEY", KEY.to_owned()));
+    site.start();
+    let mut boss = boss(&site);
+    let tom = "/hub/api/users/tom";
+    assert_eq!(boss.api("POST", tom, "{}").status, 201);
+    let set = boss.api("PATCH", tom, STATE);
+    let hub = site.hub();
+    hub.kill();
+    assert_eq!(set.status, 200, "{}", set.text());
+    let another = || site.role("@hub").is_some_and(|now| now != hub);
+    wait_until("there is another hub", PATIENCE, another);
+    let told = boss.api("GET", tom, "").json();
+    assert_eq!(told["auth_state"]["token"], "a-word-nobody-else-knows", "{told:#}");
+    let mut grep = std::process::Command::new("grep");
+    let found = grep.args(["-rqF", "a-word-nobody-else-knows"]).arg(site.state_dir()).status();
+    assert_eq!(found.expect("it is there").code(), Some(1), "it stands in the store");
+    assert!(!site.log.tail(usize::MAX).contains("a-word-nobody-else-knows"));
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{Decided, oauth, servers, shares};
 use crate::{
-    domain::{Moment, Owner, User, UserId, Username},
+    domain::{External, Moment, Owner, User, UserId, Username},
     store::{Image, Write},
 };
 
@@ -133,6 +133,8 @@ pub struct UserChange {
     pub name: Option<Username>,
     /// Administrator, or not any more.
     pub admin: Option<bool>,
+    /// What is kept about the user from now on, sealed (`auth_state`).
+    pub kept: Option<String>,
 }
 
 /// Changes a user; `by_admin`: an administrator asks. All that belongs to the user goes by number, so with another name
@@ -142,6 +144,7 @@ pub fn change_user(
     id: UserId,
     change: UserChange,
     by_admin: bool,
+    now: Moment,
 ) -> Decided<Arc<User>, UserRefused> {
     let known = image.user(id).ok_or(UserRefused::NoUser)?;
     if !by_admin && (known.admin || change.admin == Some(true)) {
@@ -158,11 +161,26 @@ pub fn change_user(
         }
         user.name = name;
     }
+    let mut writes = Vec::new();
+    if let Some(kept) = change.kept {
+        // Who they are elsewhere and when that was last asked stays; whom nobody has vouched for belongs to the first way.
+        let before = image.external(id).map(|it| External::clone(it));
+        let none = External {
+            user: id,
+            subjects: Vec::new(),
+            way: String::new(),
+            kept: None,
+            checked: now,
+        };
+        let external = External { kept: Some(kept), ..before.unwrap_or(none) };
+        writes.push(Write::External(Arc::new(external)));
+    }
     if user == **known {
-        return Ok((Vec::new(), known.clone()));
+        return Ok((writes, known.clone()));
     }
     let user = Arc::new(user);
-    Ok((vec![Write::User(user.clone())], user))
+    writes.insert(0, Write::User(user.clone()));
+    Ok((writes, user))
 }
 
 /// The end of a user, and of everything that is the user's: servers' records with their OAuth clients and what was given

@@ -8,12 +8,12 @@ use tracing::error;
 
 use super::{
     Actor, Settings,
-    messages::{Arrival, Attempt, Renew, SignInRefused},
+    messages::{Arrival, Attempt, KeepRefused, Renew, SignInRefused},
     renew::Standings,
     ways::{self, Offer, Ways},
 };
 use crate::{
-    domain::{Moment, User, UserId},
+    domain::{Moment, Secret, User, UserId},
     ports::{Credentials, Departure, Flow, Need, Return},
     store::Image,
     supervise::Name,
@@ -106,6 +106,17 @@ impl Client {
         let sealed = image.external(user)?.kept.as_deref()?;
         let open = settings.vault.as_ref()?.open(sealed)?;
         serde_json::from_str(open.reveal()).ok()
+    }
+
+    /// Seals what is to be kept about a user, as [`Self::auth_state`] opens it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is kept here, or it cannot be sealed.
+    pub fn seal(&self, state: &serde_json::Value) -> Result<String, KeepRefused> {
+        let settings = self.settings.load();
+        let vault = settings.vault.as_ref().ok_or(KeepRefused::Off)?;
+        vault.seal(&Secret::new(state.to_string())).ok_or(KeepRefused::Unsealed)
     }
 
     /// A place, then the check itself, then the account.

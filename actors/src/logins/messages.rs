@@ -45,6 +45,17 @@ pub enum SignInRefused {
     Unavailable(#[from] Unavailable),
 }
 
+/// Why nothing can be kept about a user (`auth_state`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum KeepRefused {
+    /// It is not meant to be.
+    #[error("auth_state is not kept: auth.enable_auth_state is off")]
+    Off,
+    /// The vault did not do it.
+    #[error("auth_state cannot be encrypted")]
+    Unsealed,
+}
+
 /// Sign in by name and password. Answered when the authenticator has, within its limit.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "Result<std::sync::Arc<crate::domain::User>, SignInRefused>")]

@@ -19,6 +19,6 @@ mod tests;
 pub use actor::{Actor, Settings};
 pub use allow::Rules;
 pub use client::Client;
-pub use messages::SignInRefused;
+pub use messages::{KeepRefused, SignInRefused};
 pub use renew::Standings;
 pub use ways::{Offer, OfferKind, Way, Ways};

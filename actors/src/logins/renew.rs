@@ -21,6 +21,7 @@ use crate::{
     accounts::{self, Arrived},
     domain::{External, Moment, User, UserId},
     ports::{Flow, Identity, Refresh},
+    store::Image,
 };
 
 /// How it stands with people who were vouched for.
@@ -91,12 +92,24 @@ pub(super) async fn renew(kit: Kit, user: Arc<User>) -> bool {
         kit.standings.set(user.id, Standing::Over);
         return false;
     };
-    let write = kit.store.change(move |image| accounts::sign_in(image, &arrived, now));
+    let write = kit.store.change(move |image| {
+        let arrived = unless_replaced(image, &external, arrived);
+        accounts::sign_in(image, &arrived, now)
+    });
     if let Err(error) = write.await {
         warn!(user = %user.name, from = "", %error, "user info not recorded");
     }
     kit.standings.begin(user.id, now);
     true
+}
+
+/// What somebody has put there meanwhile, by signing in anew or by request, is newer than what came of asking with the old.
+fn unless_replaced(image: &Image, before: &External, mut arrived: Arrived) -> Arrived {
+    let newest = image.external(before.user).map(|it| &it.kept).filter(|it| **it != before.kept);
+    if let (Some(outside), Some(newest)) = (&mut arrived.outside, newest) {
+        outside.kept.clone_from(newest);
+    }
+    arrived
 }
 
 /// What is known now; none: they have to sign in again. The text: why nobody could be asked.
@@ -150,6 +163,7 @@ async fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{accounts::Outside, domain::Username, store::Write};
 
     #[test]
     fn who_is_asked_after_and_when() {
@@ -174,5 +188,33 @@ mod tests {
         assert!(!standings.is_over(UserId(1)));
         external.kept = None;
         assert!(!standings.is_due(&external, age, at(1000)), "there is nothing to ask with");
+    }
+
+    #[test]
+    fn what_was_put_there_while_somebody_was_asked_after_stays() {
+        let before = External {
+            user: UserId(1),
+            subjects: Vec::new(),
+            way: String::new(),
+            kept: Some("old".to_owned()),
+            checked: Moment(0),
+        };
+        let fresh = || Arrived {
+            outside: Some(Outside {
+                subject: None,
+                way: String::new(),
+                kept: Some("fresh".to_owned()),
+            }),
+            ..Arrived::named(Username::new("bob").unwrap(), String::new())
+        };
+        for (now, wanted) in [(Some("old"), "fresh"), (Some("put"), "put"), (None, "fresh")] {
+            let mut image = Image::default();
+            let kept = now.map(ToOwned::to_owned);
+            if now.is_some() {
+                image.apply(&Write::External(Arc::new(External { kept, ..before.clone() })));
+            }
+            let arrived = unless_replaced(&image, &before, fresh());
+            assert_eq!(arrived.outside.unwrap().kept.as_deref(), Some(wanted), "{now:?}");
+        }
     }
 }

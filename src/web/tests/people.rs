@@ -1,6 +1,9 @@
 //! Users over the API: found, made, changed, deleted.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::body::Body;
 use jovis_actors::{
@@ -351,12 +354,54 @@ async fn what_cannot_be_changed_about_a_user_is_refused() {
         }
     }
     let told = ask(&hub, &root, "PATCH", "/users/bob", "{\"auth_state\": {}}").await;
-    assert!(told.text.contains("no key to encrypt it"), "{}", told.text);
+    assert!(told.text.contains("auth.enable_auth_state is off"), "{}", told.text);
     assert_eq!(ask(&hub, &root, "PATCH", "/users/nobody", "{}").await.status, 404);
     let few = token(&hub, "root", &["admin:users!user=bob"]);
     let reply = ask(&hub, &few, "PATCH", "/users/bob", "{\"name\": \"rob\"}").await;
     assert_eq!(reply.status, 200, "{}", reply.text);
     assert_eq!(reply.json(), json!({"kind": "user", "name": "rob", "auth_state": null}));
+}
+
+#[tokio::test]
+async fn what_is_kept_about_a_user_can_be_set_and_is_told_to_few() {
+    let hub = Hub::new();
+    hub.doubles.keeps.store(true, Ordering::SeqCst);
+    let root = token(&hub, "root", &["inherit"]);
+    for (body, status) in [
+        ("{\"auth_state\": null}", 400),
+        ("{\"auth_state\": []}", 400),
+        ("{\"auth_state\": \"x\"}", 400),
+        ("{\"auth_state\": {\"a\": 1}, \"name\": \"eve\"}", 400),
+    ] {
+        assert_eq!(ask(&hub, &root, "PATCH", "/users/bob", body).await.status, status, "{body}");
+    }
+    let image = hub.app.doors.image();
+    assert!(image.external(hub.key("bob").user).is_none(), "all of a change or nothing");
+    for state in [json!({"a": {"b": [1, "x"]}}), json!({})] {
+        let body = json!({"auth_state": state}).to_string();
+        let set = ask(&hub, &root, "PATCH", "/users/bob", &body).await;
+        assert_eq!((set.status, &set.json()["auth_state"]), (200, &state), "{}", set.text);
+        let told = ask(&hub, &root, "GET", "/users/bob", "").await;
+        assert_eq!(told.json()["auth_state"], state);
+    }
+    // Whoever changes anything is told, as it was; in lists, and to those without the scope, it is not.
+    let few = token(&hub, "root", &["admin:users!user=bob"]);
+    let state = json!({"a": 1});
+    let body = json!({"auth_state": state}).to_string();
+    assert_eq!(ask(&hub, &few, "PATCH", "/users/bob", &body).await.json()["auth_state"], state);
+    let told = ask(&hub, &few, "PATCH", "/users/bob", "{\"admin\": false}").await.json();
+    assert_eq!(told["auth_state"], state);
+    let all = ask(&hub, &root, "GET", "/users", "").await.json();
+    assert_eq!(all[0]["auth_state"], Value::Null);
+    assert!(all[0].get("auth_state").is_some());
+    let reader = token(&hub, "root", &["read:users"]);
+    let told = ask(&hub, &reader, "GET", "/users/bob", "").await;
+    assert_eq!((told.status, told.json().get("auth_state")), (200, None));
+    for scope in ["users", "admin:auth_state"] {
+        let other = token(&hub, "root", &[scope]);
+        let reply = ask(&hub, &other, "PATCH", "/users/bob", &body).await;
+        assert!(matches!(reply.status, 403 | 404), "{scope}: {}", reply.status);
+    }
 }
 
 #[tokio::test]

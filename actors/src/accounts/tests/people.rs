@@ -4,7 +4,8 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::domain::{
-    Group, GroupName, Share, ShareCode, ShareCodeId, ShareKey, SharedWith, scope::Membership,
+    External, Group, GroupName, Share, ShareCode, ShareCodeId, ShareKey, SharedWith, Subject,
+    scope::Membership,
 };
 
 fn new(text: &str) -> NewUser {
@@ -70,7 +71,7 @@ fn an_id_is_never_given_again() {
 fn only_administrators_make_or_change_administrators() {
     let mut image = Image::default();
     let (bob, root) = (join(&mut image, "bob", false), join(&mut image, "root", true));
-    let admin = |admin| UserChange { admin: Some(admin), name: None };
+    let admin = |admin| UserChange { admin: Some(admin), ..UserChange::default() };
     for (target, change, by_admin, wanted) in [
         (&bob, admin(true), false, Some(UserRefused::NotAdmin)),
         (&bob, admin(false), false, None),
@@ -79,15 +80,36 @@ fn only_administrators_make_or_change_administrators() {
         (&root, UserChange::default(), false, Some(UserRefused::NotAdmin)),
         (&root, admin(false), true, None),
     ] {
-        let decided = change_user(&image, target.id, change.clone(), by_admin);
+        let decided = change_user(&image, target.id, change.clone(), by_admin, NOW);
         assert_eq!(refused(decided), wanted, "{} {change:?} {by_admin}", target.name);
     }
-    let decided = change_user(&image, bob.id, admin(true), true);
+    let decided = change_user(&image, bob.id, admin(true), true, NOW);
     assert!(apply(&mut image, decided).admin);
-    let same = change_user(&image, bob.id, admin(true), true).unwrap();
+    let same = change_user(&image, bob.id, admin(true), true, NOW).unwrap();
     assert_eq!(same.0, [], "nothing to write");
-    let nobody = change_user(&image, UserId(99), admin(true), true);
+    let nobody = change_user(&image, UserId(99), admin(true), true, NOW);
     assert_eq!(refused(nobody), Some(UserRefused::NoUser));
+}
+
+#[test]
+fn what_is_kept_about_a_user_is_replaced_and_nothing_else() {
+    let mut image = Image::default();
+    let bob = join(&mut image, "bob", false);
+    let keep = |kept: &str| UserChange { kept: Some(kept.to_owned()), ..UserChange::default() };
+    let decided = change_user(&image, bob.id, keep("one"), true, NOW);
+    assert_eq!(apply(&mut image, decided), bob);
+    let first = External::clone(image.external(bob.id).unwrap());
+    assert_eq!((first.kept.as_deref(), &*first.way, first.checked), (Some("one"), "", NOW));
+    let subjects = vec![Subject { issuer: "https://idp".to_owned(), id: "7".to_owned() }];
+    let known = External { subjects, way: "school".to_owned(), checked: Moment(5), ..first };
+    image.apply(&Write::External(Arc::new(known.clone())));
+    let both = UserChange { admin: Some(true), ..keep("two") };
+    let decided = change_user(&image, bob.id, both.clone(), true, NOW);
+    assert!(apply(&mut image, decided).admin);
+    let kept = Some("two".to_owned());
+    assert_eq!(**image.external(bob.id).unwrap(), External { kept, ..known });
+    let decided = change_user(&image, bob.id, both, false, NOW);
+    assert_eq!(refused(decided), Some(UserRefused::NotAdmin), "an administrator's is theirs");
 }
 
 #[test]
@@ -98,18 +120,19 @@ fn another_name_takes_everything_along_and_leaves_nothing_behind() {
     let key = ShareKey { server: key(&bob, ""), with: SharedWith::User(eve.id) };
     let scopes = vec!["access:servers".to_owned()];
     image.apply(&Write::Share(Arc::new(Share { key, scopes, created: NOW })));
-    let to = |text: &str| UserChange { name: Some(name(text)), admin: None };
-    assert_eq!(change_user(&image, bob.id, to("bob"), true).unwrap().0, [], "its own name");
-    let taken = change_user(&image, bob.id, to("eve"), true);
+    let to = |text: &str| UserChange { name: Some(name(text)), ..UserChange::default() };
+    assert_eq!(change_user(&image, bob.id, to("bob"), true, NOW).unwrap().0, [], "its own name");
+    let taken = change_user(&image, bob.id, to("eve"), true, NOW);
     assert_eq!(refused(taken), Some(UserRefused::Taken(name("eve"))));
     begin(&mut image, beginning(&bob, "", 1));
-    let active = change_user(&image, bob.id, to("rob"), true);
+    let active = change_user(&image, bob.id, to("rob"), true, NOW);
     assert_eq!(refused(active), Some(UserRefused::Active));
-    let admin = change_user(&image, bob.id, UserChange { admin: Some(true), name: None }, true);
+    let admin = UserChange { admin: Some(true), ..UserChange::default() };
+    let admin = change_user(&image, bob.id, admin, true, NOW);
     assert!(admin.is_ok(), "anything else may be changed");
     let decided = move_server(&image, moved(&bob, "", 1, stopped()));
     apply(&mut image, decided);
-    let decided = change_user(&image, bob.id, to("rob"), true);
+    let decided = change_user(&image, bob.id, to("rob"), true, NOW);
     let rob = apply(&mut image, decided);
     assert_eq!((rob.id, image.user_named("bob")), (bob.id, None));
     assert!(image.is_in("rob", "staff") && !image.is_in("bob", "staff"));

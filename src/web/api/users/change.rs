@@ -118,24 +118,22 @@ async fn machine(call: &Call, names: Vec<Username>) -> Result<(), Error> {
     }
 }
 
-/// Changes one: another name, administrator or not.
+/// Changes one: another name, administrator or not, what is kept about the user.
 pub(crate) async fn change(call: &mut Call, name: &str) -> Answer {
     let id = user(call, name)?.id;
     let body = fields::read(call.json().await?, CHANGES)?;
     let body = body.ok_or_else(|| Error::bad("expected an object"))?;
-    if body.contains_key("auth_state") {
-        return Err(Error::bad(
-            "auth_state cannot be kept: no key to encrypt it with is configured",
-        ));
-    }
     let written = body.get("name").and_then(Value::as_str);
     let name =
         written.map(|name| Normaliser::of(call).name(name)).transpose().map_err(Error::bad)?;
-    let change = UserChange { name, admin: body.get("admin").and_then(Value::as_bool) };
+    let kept = body.get("auth_state").map(|state| call.app.doors.seal(state)).transpose()?;
+    let change = UserChange { name, admin: body.get("admin").and_then(Value::as_bool), kept };
     let by_admin = call.known()?.is_admin();
-    call.change(move |image, _, _| accounts::change_user(image, id, change, by_admin)).await?;
+    call.change(move |image, _, now| accounts::change_user(image, id, change, by_admin, now))
+        .await?;
     let mut model = seen(call, id)?;
-    model["auth_state"] = Value::Null;
+    // Whoever may change it may know it: this answer tells it in any case.
+    model["auth_state"] = json!(call.app.doors.auth_state(&call.image, id));
     Ok(answer::json(StatusCode::OK, &model))
 }
 
