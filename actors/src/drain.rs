@@ -1,16 +1,19 @@
-//! Stops servers for maintenance, where whoever began it wants that: when it is time, and until none is left.
+//! Stops servers that are not to run: those of users who are blocked; and for maintenance, where whoever began it wants that,
+//! when it is time, and until none is left.
 //!
-//! Which servers these are is looked up every second in what is recorded ([`accounts::to_drain`]), so nothing is forgotten by
-//! a restart, and maintenance that is over stops nothing any more.
+//! Which servers these are is looked up every second in what is recorded ([`accounts::to_drain`], [`accounts::of_blocked`]),
+//! so nothing is forgotten by a restart, and maintenance that is over stops nothing any more.
 
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Message, WrapFuture};
+use arc_swap::ArcSwap;
 use tracing::{info, warn};
 
 use crate::{
     accounts, activity,
     domain::{ServerKey, Stopper},
+    logins,
     ports::Clock,
     spawners::{self, StopAsk, StopRefused},
     store,
@@ -37,6 +40,8 @@ pub struct Tools {
     pub notes: activity::Notes,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Who is blocked.
+    pub logins: Arc<ArcSwap<logins::Settings>>,
 }
 
 /// The actor under supervision, in this arbiter. Nobody asks it anything.
@@ -48,6 +53,11 @@ pub fn child(arbiter: ArbiterHandle, tools: Tools) -> ChildSpec {
 /// Has what is due now stopped, and says how many there are.
 async fn round(tools: &Tools) -> usize {
     let image = tools.store.image();
+    let blocked = accounts::of_blocked(&image, &tools.logins.load().rules.blocked_users);
+    for key in blocked.iter().take(PART) {
+        warn!(user = image.called(key.user), server = %key.name, "server of blocked user");
+        stop(tools, key, Stopper::Blocked).await;
+    }
     let due =
         accounts::to_drain(&image, tools.clock.moment(), &|server| tools.notes.of_server(server));
     let Some(maintenance) = image.maintenance().filter(|_| !due.is_empty()) else { return 0 };

@@ -10,7 +10,7 @@
 //!    ├─ recovery     a task: once all is found again, tables may be called complete
 //!    ├─ logins       attempts to sign in
 //!    ├─ janitor      removes what has expired
-//!    └─ drain        stops servers for maintenance
+//!    └─ drain        stops servers of the blocked, and for maintenance
 //! ```
 //!
 //! Started from top to bottom, each once the one before is up; stopped from bottom to top. Requests go upwards here
@@ -218,7 +218,7 @@ pub async fn grow(
             accounts,
             clock: clock.clone(),
             entropy: entropy.clone(),
-            settings: settings.logins,
+            settings: settings.logins.clone(),
             standings,
         };
         let bad = names.clone();
@@ -241,6 +241,7 @@ pub async fn grow(
         spawners: spawners.clone(),
         notes: uses_of_servers,
         clock,
+        logins: settings.logins.clone(),
     };
     let of_drain = drain::child(arbiter.clone(), tools);
 

@@ -75,7 +75,9 @@ impl Password for Pam {
 
 fn judge(verdict: Verdict) -> Result<Identity, LoginError> {
     match verdict {
-        Verdict::Accepted { user } => Ok(Identity::named(user)),
+        Verdict::Accepted { user, groups } => {
+            Ok(Identity { unix_groups: Some(groups), ..Identity::named(user) })
+        }
         Verdict::Refused { step, code, text } => {
             Err(LoginError::Refused(format!("{step}: {text} (code {code})")))
         }

@@ -31,6 +31,8 @@ const MOVED: &[(&str, &str)] = &[
         "JupyterHub.spawner_class",
         "spawner.class: Local(), Docker(..) or Simple(..); others are not built yet",
     ),
+    ("PAMAuthenticator.admin_groups", "auth.admin_groups"),
+    ("PAMAuthenticator.allowed_groups", "auth.allowed_groups"),
     ("JupyterHub.bind_url", "hub.ip, hub.port, hub.base_url"),
     ("JupyterHub.hub_bind_url", "hub.hub_ip, hub.hub_port"),
     ("JupyterHub.hub_connect_url", "hub.hub_connect_ip, hub.hub_port"),

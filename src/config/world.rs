@@ -25,6 +25,14 @@ pub trait World {
     fn is_root(&self) -> bool;
     /// Is there such an account?
     fn account_exists(&self, name: &str) -> bool;
+    /// Is there such a group of accounts?
+    fn group_exists(&self, _name: &str) -> bool {
+        true
+    }
+    /// May we read this file?
+    fn readable(&self, path: &Path) -> bool {
+        self.read(path).is_ok()
+    }
     /// What there is at this path; `None` if nothing is.
     fn facts(&self, path: &Path) -> Option<FileFacts>;
     /// Where this path leads to once all links are followed; `None` if nothing is there.
@@ -86,6 +94,15 @@ impl World for Machine {
 
     fn account_exists(&self, name: &str) -> bool {
         matches!(nix::unistd::User::from_name(name), Ok(Some(_)))
+    }
+
+    fn group_exists(&self, name: &str) -> bool {
+        // If it cannot be told, it is not said to be missing.
+        !matches!(nix::unistd::Group::from_name(name), Ok(None))
+    }
+
+    fn readable(&self, path: &Path) -> bool {
+        fs::File::open(path).is_ok()
     }
 
     fn template_fault(&self, folders: &[PathBuf]) -> Option<String> {

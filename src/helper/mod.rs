@@ -110,12 +110,60 @@ fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
     };
     let rhost = question.rhost.as_deref().and_then(text);
     match pam::check(&service, &user, rhost.as_deref(), password) {
-        Ok(user) => admit(user, question.min_uid, users::by_name),
+        Ok(user) => admit(user, question, &Passwd),
         // 1-5, 9, 26: a module is missing, misconfigured or cannot reach its directory. Not "wrong password".
         Err(no) if matches!(no.step, "start" | "user") || matches!(no.code, 1..=5 | 9 | 26) => {
             Verdict::Failed { text: format!("{}: {} ({})", no.step, no.text, no.code) }
         }
-        Err(no) => Verdict::Refused { step: no.step.to_owned(), code: no.code, text: no.text },
+        Err(no) => {
+            let own = users::own();
+            let text = explained(no.text, &question.user, &own, &users::by_name);
+            Verdict::Refused { step: no.step.to_owned(), code: no.code, text }
+        }
+    }
+}
+
+/// A refusal, and what it may be worth. Not run by root, we read no other account's password, and PAM calls each wrong.
+/// (unix_chkpwd(8).)
+#[cfg(feature = "pam")]
+fn explained(
+    text: String,
+    user: &str,
+    own: &Account,
+    find: &impl Fn(&str) -> io::Result<Option<Account>>,
+) -> String {
+    let others = || find(user).ok().flatten().is_some_and(|account| account.uid != own.uid);
+    if own.uid == 0 || !others() {
+        return text;
+    }
+    let name = &own.name;
+    format!("{text}; jovis is not run by root and can check no password but that of {name}")
+}
+
+/// What is asked about accounts.
+#[cfg(feature = "pam")]
+trait Directory {
+    fn by_name(&self, name: &str) -> io::Result<Option<Account>>;
+    fn by_uid(&self, uid: u32) -> io::Result<Option<Account>>;
+    fn groups_among(&self, account: &Account, names: &[String]) -> io::Result<Vec<String>>;
+}
+
+/// This machine's.
+#[cfg(feature = "pam")]
+struct Passwd;
+
+#[cfg(feature = "pam")]
+impl Directory for Passwd {
+    fn by_name(&self, name: &str) -> io::Result<Option<Account>> {
+        users::by_name(name)
+    }
+
+    fn by_uid(&self, uid: u32) -> io::Result<Option<Account>> {
+        users::by_uid(uid)
+    }
+
+    fn groups_among(&self, account: &Account, names: &[String]) -> io::Result<Vec<String>> {
+        users::groups_among(account, names)
     }
 }
 
@@ -124,28 +172,38 @@ fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
 /// The hub knows names in lower case only: whoever proves to be `Bob` becomes its user `bob`, and gets a server as that
 /// account. So both names must mean the same one.
 #[cfg(feature = "pam")]
-fn admit(
-    user: String,
-    min_uid: u32,
-    find: impl Fn(&str) -> io::Result<Option<Account>>,
-) -> Verdict {
-    let refuse = |text: String| Verdict::Refused { step: "account".to_owned(), code: 0, text };
-    let lower = user.trim().to_lowercase();
-    let found = match find(&user).and_then(|own| Ok([own, find(&lower)?])) {
-        Ok(found) => found,
-        Err(error) => {
-            return Verdict::Failed { text: format!("the account was not looked up: {error}") };
+fn admit(user: String, question: &Question, directory: &impl Directory) -> Verdict {
+    let judged = judge(user, question, directory);
+    judged.unwrap_or_else(|error| Verdict::Failed {
+        text: format!("the account was not looked up: {error}"),
+    })
+}
+
+#[cfg(feature = "pam")]
+fn judge(user: String, question: &Question, directory: &impl Directory) -> io::Result<Verdict> {
+    let refuse = |text: String| Ok(Verdict::Refused { step: "account".to_owned(), code: 0, text });
+    let user = if question.canonical {
+        let account = directory.by_name(&user)?;
+        match account.map(|account| directory.by_uid(account.uid)).transpose()?.flatten() {
+            Some(account) => account.name,
+            None => return refuse(format!("{user:?} has no account whose name could be taken")),
         }
+    } else {
+        user
     };
+    let lower = user.trim().to_lowercase();
+    let found = [directory.by_name(&user)?, directory.by_name(&lower)?];
     let mut accounts = found.iter().flatten();
+    let min_uid = question.min_uid;
     if let Some(account) = accounts.clone().find(|account| account.uid < min_uid) {
         return refuse(format!("the account's number {} is below {min_uid}", account.uid));
     }
-    let first = accounts.next().map(|account| account.uid);
-    if accounts.any(|account| Some(account.uid) != first) {
+    let first = accounts.next();
+    if accounts.any(|account| Some(account.uid) != first.map(|first| first.uid)) {
         return refuse(format!("{user:?} and {lower:?} are two accounts, but one name here"));
     }
-    Verdict::Accepted { user }
+    let groups = first.map(|account| directory.groups_among(account, &question.groups));
+    Ok(Verdict::Accepted { user, groups: groups.transpose()?.unwrap_or_default() })
 }
 
 #[cfg(not(feature = "pam"))]
@@ -164,7 +222,14 @@ mod tests {
         File::from(writer).write_all(password).unwrap();
         let (service, user) = (service.to_owned(), user.to_owned());
         answer(
-            &Question { service, user, rhost: Some("127.0.0.1".to_owned()), min_uid: 1 },
+            &Question {
+                service,
+                user,
+                rhost: Some("127.0.0.1".to_owned()),
+                min_uid: 1,
+                groups: Vec::new(),
+                canonical: false,
+            },
             reader.into(),
         )
     }
@@ -180,22 +245,57 @@ mod tests {
         ));
     }
 
+    /// Accounts of a test.
     #[cfg(feature = "pam")]
-    #[test]
-    fn who_would_get_anothers_server_is_refused() {
-        let find = |name: &str| {
+    struct Few;
+
+    #[cfg(feature = "pam")]
+    fn account(uid: u32, name: &str) -> Account {
+        let (home, shell) = ("/".into(), "/bin/sh".into());
+        Account { name: name.to_owned(), uid, gid: uid, groups: vec![uid, 100], home, shell }
+    }
+
+    #[cfg(feature = "pam")]
+    impl Directory for Few {
+        fn by_name(&self, name: &str) -> io::Result<Option<Account>> {
             let uid = match name {
                 "bob" => 1006,
                 "Bob" => 1005,
-                "eve" | "Eve" => 1007,
+                "eve" | "Eve" | "eve@school" => 1007,
                 "root" => 0,
                 "broken" => return Err(io::Error::other("no directory")),
                 _ => return Ok(None),
             };
-            let (home, shell) = ("/".into(), "/bin/sh".into());
-            let name = name.to_owned();
-            Ok(Some(Account { name, uid, gid: uid, groups: vec![uid], home, shell }))
-        };
+            Ok(Some(account(uid, name)))
+        }
+
+        fn by_uid(&self, uid: u32) -> io::Result<Option<Account>> {
+            Ok((uid == 1007).then(|| account(uid, "eve")))
+        }
+
+        fn groups_among(&self, _: &Account, names: &[String]) -> io::Result<Vec<String>> {
+            if names.iter().any(|name| name == "broken") {
+                return Err(io::Error::other("no directory"));
+            }
+            Ok(names.iter().filter(|name| *name == "staff").cloned().collect())
+        }
+    }
+
+    #[cfg(feature = "pam")]
+    fn question(groups: &[&str], canonical: bool) -> Question {
+        Question {
+            service: String::new(),
+            user: String::new(),
+            rhost: None,
+            min_uid: 1000,
+            groups: groups.iter().map(|it| (*it).to_owned()).collect(),
+            canonical,
+        }
+    }
+
+    #[cfg(feature = "pam")]
+    #[test]
+    fn who_would_get_anothers_server_is_refused() {
         for (name, accepted) in [
             ("bob", true),
             ("eve", true),
@@ -206,10 +306,58 @@ mod tests {
             ("ROOT", false),
             ("Broken", false),
         ] {
-            let verdict = admit(name.to_owned(), 1000, find);
-            let user = name.to_owned();
-            assert_eq!(verdict == Verdict::Accepted { user }, accepted, "{name}: {verdict:?}");
+            let verdict = admit(name.to_owned(), &question(&[], false), &Few);
+            let (user, groups) = (name.to_owned(), Vec::new());
+            let wanted = Verdict::Accepted { user, groups };
+            assert_eq!(verdict == wanted, accepted, "{name}: {verdict:?}");
         }
+    }
+
+    #[cfg(feature = "pam")]
+    #[test]
+    fn of_the_groups_that_are_asked_for_those_of_the_account_are_told() {
+        let ask =
+            |name: &str, groups: &[&str]| admit(name.to_owned(), &question(groups, false), &Few);
+        let told = |user: &str, groups: &[&str]| Verdict::Accepted {
+            user: user.to_owned(),
+            groups: groups.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        assert_eq!(ask("bob", &["staff", "wheel"]), told("bob", &["staff"]));
+        assert_eq!(
+            ask("nobody-here", &["staff"]),
+            told("nobody-here", &[]),
+            "no account, no groups"
+        );
+        let failed = ask("bob", &["broken"]);
+        assert!(matches!(failed, Verdict::Failed { .. }), "not known is not outside: {failed:?}");
+    }
+
+    #[cfg(feature = "pam")]
+    #[test]
+    fn a_name_can_be_made_that_of_the_account() {
+        let ask = |name: &str| admit(name.to_owned(), &question(&[], true), &Few);
+        for typed in ["eve", "Eve", "eve@school"] {
+            let told = Verdict::Accepted { user: "eve".to_owned(), groups: Vec::new() };
+            assert_eq!(ask(typed), told, "{typed}");
+        }
+        for without in ["nobody-here", "bob"] {
+            let refused = ask(without);
+            assert!(matches!(refused, Verdict::Refused { .. }), "{without}: {refused:?}");
+        }
+        assert!(matches!(ask("broken"), Verdict::Failed { .. }));
+    }
+
+    #[cfg(feature = "pam")]
+    #[test]
+    fn that_a_password_could_not_be_checked_is_said() {
+        let find = |name: &str| Few.by_name(name);
+        let say = |own: &Account, user: &str| explained("wrong".to_owned(), user, own, &find);
+        let bob = account(1006, "bob");
+        assert_eq!(say(&bob, "bob"), "wrong", "one's own can be");
+        assert_eq!(say(&bob, "nobody-here"), "wrong");
+        assert_eq!(say(&account(0, "root"), "eve"), "wrong");
+        let other = say(&bob, "eve");
+        assert!(other.contains("not run by root") && other.contains("of bob"), "{other}");
     }
 
     #[test]

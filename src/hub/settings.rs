@@ -1,21 +1,17 @@
 //! From the hub's slice of the configuration to what the actors need.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jovis_actors::{
     accounts,
-    domain::{Scope, Username, role::SERVER},
+    domain::{Naming, Scope, Username, role::SERVER},
     janitor,
     logins::{self, Rules},
     ports::{Keys, Vault},
     routes, spawner, spawners, store,
     tree::Settings,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::vault::Sealed;
 use crate::config::{
@@ -145,6 +141,14 @@ fn server_token_scopes(slice: &HubSlice) -> Vec<Scope> {
     }
 }
 
+/// Root has checked the pattern. One of ours that it let pass lets nobody in under a new name.
+fn naming(auth: &sections::Auth) -> Naming {
+    auth.naming().unwrap_or_else(|error| {
+        error!(setting = "auth.username_pattern", error, "names not checked");
+        Naming::nobody()
+    })
+}
+
 fn rules(auth: &sections::Auth) -> Rules {
     let names = |list: &BTreeSet<String>, setting: &str| {
         let valid = |name: &String| match Username::normalise(name) {
@@ -156,7 +160,6 @@ fn rules(auth: &sections::Auth) -> Rules {
         };
         list.iter().filter_map(valid).collect()
     };
-    let lowered = |(name, to): (&String, &String)| (name.to_lowercase(), to.clone());
     let rules = Rules {
         open: auth.is_open(),
         allow_all: auth.allow_all,
@@ -167,7 +170,7 @@ fn rules(auth: &sections::Auth) -> Rules {
         manage_groups: auth.manage_groups,
         allowed_groups: auth.allowed_groups.clone(),
         admin_groups: auth.admin_groups.clone(),
-        username_map: auth.username_map.iter().map(lowered).collect::<BTreeMap<_, _>>(),
+        naming: naming(auth),
     };
     if rules.open && !rules.any() {
         info!("everybody may sign in");

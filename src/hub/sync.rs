@@ -95,7 +95,8 @@ fn policy(slice: &HubSlice) -> Result<Policy, RolesRefused> {
     }
     let extra: Vec<_> = slice.hub.extra_user_scopes.iter().cloned().collect();
     let custom = slice.hub.custom_scopes.iter().map(|(name, scope)| (name.clone(), scope.into()));
-    Policy::new(&entries, &extra, &custom.collect::<BTreeMap<_, _>>())
+    let policy = Policy::new(&entries, &extra, &custom.collect::<BTreeMap<_, _>>())?;
+    Ok(policy.without(blocked))
 }
 
 fn names<'a>(texts: impl Iterator<Item = &'a String>) -> BTreeSet<Username> {

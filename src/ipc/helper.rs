@@ -13,15 +13,25 @@ pub struct Question {
     pub rhost: Option<String>,
     /// Accounts below this number do not sign in, whatever PAM says.
     pub min_uid: u32,
+    /// Groups of the machine of which it is to be said whether the account is in them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Is the name to be that which the account's number has?
+    #[serde(default)]
+    pub canonical: bool,
 }
 
 /// Helper to root, passed on to the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// Password and account are good. The name is `PAM_USER` as the modules left it.
+    /// Password and account are good. The name is `PAM_USER` as the modules left it, or what [`Question::canonical`]
+    /// makes of it.
     Accepted {
         /// Name to use from here on.
         user: String,
+        /// Of the groups that were asked for, those that the account is in.
+        #[serde(default)]
+        groups: Vec<String>,
     },
     /// Not so: for the log.
     Refused {

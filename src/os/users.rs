@@ -3,7 +3,7 @@
 
 use std::{ffi::CString, io, path::PathBuf};
 
-use nix::unistd::{Gid, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 /// A Unix account with all its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,18 @@ pub fn own() -> Account {
     })
 }
 
+/// Of these groups, those that the account is in. One that there is not is left out.
+pub fn groups_among(account: &Account, names: &[String]) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names {
+        let group = Group::from_name(name)?;
+        if group.is_some_and(|group| account.groups.contains(&group.gid.as_raw())) {
+            found.push(name.clone());
+        }
+    }
+    Ok(found)
+}
+
 fn complete(user: Option<User>) -> io::Result<Option<Account>> {
     let Some(user) = user else { return Ok(None) };
     let name = CString::new(user.name.as_str())?;
@@ -66,5 +78,7 @@ mod tests {
         assert_eq!(own().uid, Uid::effective().as_raw());
         assert_eq!(by_name("no such account").unwrap(), None);
         assert_eq!(by_name("a\0b").unwrap(), None);
+        let names = ["root", "no such group", "nogroup"].map(str::to_owned);
+        assert_eq!(groups_among(&root, &names).unwrap(), ["root"]);
     }
 }

@@ -277,7 +277,14 @@ pub(super) fn pam(
     }
     // Not started by root, there is one account to sign in as: ours, whatever its number. Never 0.
     let least = if we.privileged { config.root.min_uid } else { config.root.min_uid.min(we.uid) };
-    Ok(Question { service: pam.service.clone(), user, rhost, min_uid: least.max(1) })
+    Ok(Question {
+        service: pam.service.clone(),
+        user,
+        rhost,
+        min_uid: least.max(1),
+        groups: config.auth.groups().into_iter().cloned().collect(),
+        canonical: pam.pam_normalize_username,
+    })
 }
 
 /// An account of this machine: may it be looked up?

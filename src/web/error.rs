@@ -313,7 +313,6 @@ impl From<SignInRefused> for Error {
     }
 }
 
-/// Of somebody that an administrator adds.
 impl From<KeepRefused> for Error {
     fn from(why: KeepRefused) -> Self {
         match why {
@@ -323,6 +322,7 @@ impl From<KeepRefused> for Error {
     }
 }
 
+/// Of somebody that an administrator adds.
 impl From<AccountError> for Error {
     fn from(why: AccountError) -> Self {
         match why {

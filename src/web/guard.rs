@@ -154,7 +154,8 @@ impl Call {
             .all(cookie)
             .filter_map(|text| session::read_login(secret, text, max_age, self.now))
             .take(LOGINS)
-            .find_map(|(cookie_id, number)| by_cookie_id(&self.image, &cookie_id, number));
+            .find_map(|(cookie_id, number)| by_cookie_id(&self.image, &cookie_id, number))
+            .filter(|user| !self.policy.is_blocked(&user.name));
         let Some(user) = user.cloned() else {
             let gone = self.with_jar(|jar| jar.clear_login(self.now));
             self.set.push(gone);
@@ -167,7 +168,8 @@ impl Call {
     pub(crate) fn user_of_login(&self, text: &str) -> Option<Arc<User>> {
         let secret = self.settings.cookie_secret.reveal();
         let (cookie_id, number) = session::read_login(secret, text, self.login_age(), self.now)?;
-        by_cookie_id(&self.image, &cookie_id, number).cloned()
+        let user = by_cookie_id(&self.image, &cookie_id, number);
+        user.filter(|user| !self.policy.is_blocked(&user.name)).cloned()
     }
 
     /// Seconds a sign-in lasts.

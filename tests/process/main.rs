@@ -9,6 +9,7 @@ pub mod support;
 mod accounts;
 #[cfg(all(feature = "acme", feature = "faults"))]
 mod acme;
+mod allowed;
 mod alone;
 #[cfg(feature = "faults")]
 mod armed;

@@ -56,4 +56,8 @@ fn others_are_refused_even_with_their_password() {
     let answer = site.visitor().sign_in_as(&other.name, &other.password);
     assert_eq!(answer.status, 403, "{}", answer.words());
     assert!(other.processes().is_empty());
+    let told = site.log.event(0, "password refused", PATIENCE).text("error").unwrap_or_default();
+    let why =
+        format!("jovis is not run by root and can check no password but that of {}", account.name);
+    assert!(told.contains(&why), "{told}");
 }

@@ -16,6 +16,9 @@ use crate::{
 pub fn of_user(image: &Image, policy: &Policy, user: &User) -> Granted {
     let holder = Holder::user(&user.name);
     let mut out = Granted::default();
+    if policy.is_blocked(&user.name) {
+        return out;
+    }
     for role in policy.of_user(&user.name, user.admin) {
         role.grants.give(&holder, &mut out);
     }

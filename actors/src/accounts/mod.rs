@@ -43,7 +43,7 @@ pub use named::{
 };
 pub use notices::{
     LONGEST_TEXT, NewAnnouncement, NewMaintenance, NoticeRefused, announce, begin_maintenance,
-    end_maintenance, retry_after, to_drain, withdraw,
+    end_maintenance, of_blocked, retry_after, to_drain, withdraw,
 };
 pub use oauth::{
     CODE_LIFE, CodeRefused, NewCode, RedeemRefused, Redeemed, Redemption, give_code, redeem_code,

@@ -1,13 +1,13 @@
 //! Announcement and maintenance: set, taken back, and what follows for servers. There is one of each at the most.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
 use super::Decided;
 use crate::{
     domain::{
-        Moment, Server, ServerKey,
+        Moment, Server, ServerKey, Username,
         notice::{Announcement, Drain, Drained, Level, Maintenance},
     },
     store::{Image, Write},
@@ -139,6 +139,15 @@ pub fn to_drain(
         .servers()
         .filter(|server| server.state.is_active() && server.state.pending() != Some("stop"));
     running.filter(due).map(|server| server.key.clone()).collect()
+}
+
+/// Servers that run although their users are blocked.
+pub fn of_blocked(image: &Image, blocked: &BTreeSet<Username>) -> Vec<ServerKey> {
+    let users = blocked.iter().filter_map(|name| image.user_named(name.as_str()));
+    let running = users
+        .flat_map(|user| image.servers_of(user.id))
+        .filter(|server| server.state.is_active() && server.state.pending() != Some("stop"));
+    running.map(|server| server.key.clone()).collect()
 }
 
 /// Without blanks at the ends; it has lines, and nothing else that cannot be seen.

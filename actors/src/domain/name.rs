@@ -29,6 +29,9 @@ pub enum InvalidName {
     /// `.`, `..` and their percent-encoded forms would be path segments.
     #[error("a name cannot consist of dots")]
     Dots,
+    /// It does not fit what this site asks of names ([`super::Naming`]).
+    #[error("the name is not of the form that auth.username_pattern asks for")]
+    Pattern,
 }
 
 macro_rules! name {

@@ -90,6 +90,8 @@ pub struct Policy {
     services: HashMap<ServiceName, Vec<Arc<Role>>>,
     /// Of the configuration's role `admin`, where it names users.
     admins: BTreeSet<Username>,
+    /// They hold nothing.
+    blocked: BTreeSet<Username>,
 }
 
 impl Default for Policy {
@@ -128,6 +130,7 @@ impl Policy {
             groups: HashMap::new(),
             services: HashMap::new(),
             admins: BTreeSet::new(),
+            blocked: BTreeSet::new(),
         };
         let mut seen = BTreeSet::new();
         for entry in entries {
@@ -201,6 +204,17 @@ impl Policy {
         Ok(())
     }
 
+    /// The same, but these users hold nothing and are nobody.
+    #[must_use]
+    pub fn without(self, blocked: BTreeSet<Username>) -> Self {
+        Self { blocked, ..self }
+    }
+
+    /// Is this user kept out?
+    pub fn is_blocked(&self, name: &Username) -> bool {
+        self.blocked.contains(name)
+    }
+
     /// All scopes there are.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
@@ -220,7 +234,9 @@ impl Policy {
     pub fn of_user(&self, name: &Username, admin: bool) -> impl Iterator<Item = &Arc<Role>> {
         let role = |name: &str| self.roles.get(name);
         let always = role(USER).into_iter().chain(role(ADMIN).filter(|_| admin));
-        always.chain(self.users.get(name).into_iter().flatten())
+        let all = always.chain(self.users.get(name).into_iter().flatten());
+        let blocked = self.is_blocked(name);
+        all.filter(move |_| !blocked)
     }
 
     /// The roles given to this group.
@@ -288,6 +304,17 @@ mod tests {
         let eve = Username::new("eve").unwrap();
         assert_eq!(names(policy.of_user(&eve, false)), ["user"]);
         assert_eq!(names(policy.roles()), ["admin", "grader", "server", "token", "user"]);
+    }
+
+    #[test]
+    fn who_is_blocked_has_no_role() {
+        let bob = Username::new("bob").unwrap();
+        let policy =
+            Policy::new(&[entry("grader", &["list:users"], &["Bob"])], &[], &BTreeMap::new());
+        let policy = policy.unwrap().without([bob.clone()].into());
+        assert!(policy.is_blocked(&bob) && policy.of_user(&bob, true).next().is_none());
+        let eve = Username::new("eve").unwrap();
+        assert_eq!(names(policy.of_user(&eve, false)), ["user"]);
     }
 
     #[test]

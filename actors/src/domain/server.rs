@@ -37,6 +37,8 @@ pub enum Stopper {
     Shutdown,
     /// Whoever has begun maintenance that stops servers; a user's or a service's name.
     Maintenance(String),
+    /// The configuration, which blocks its owner.
+    Blocked,
 }
 
 impl std::fmt::Display for Stopper {
@@ -48,6 +50,7 @@ impl std::fmt::Display for Stopper {
             Self::Idle { by, minutes } => write!(f, "culled by {by} after {minutes} minutes idle"),
             Self::Shutdown => write!(f, "stopped together with the hub"),
             Self::Maintenance(name) => write!(f, "stopped for maintenance by {name}"),
+            Self::Blocked => write!(f, "stopped: its user is blocked"),
         }
     }
 }
@@ -103,6 +106,7 @@ impl Cause {
             Self::StoppedBy(Stopper::Culler(_) | Stopper::Idle { .. }) => "culled",
             Self::StoppedBy(Stopper::Shutdown) => "shutdown",
             Self::StoppedBy(Stopper::Maintenance(_)) => "maintenance",
+            Self::StoppedBy(Stopper::Blocked) => "user blocked",
             Self::Exited(_) => "exit code",
             Self::Signalled(_) => "signal",
             Self::OutOfMemory => "out of memory",
@@ -322,6 +326,7 @@ mod tests {
                 "maintenance",
                 "stopped for maintenance by root",
             ),
+            (Some(Stopper::Blocked), "user blocked", "stopped: its user is blocked"),
         ] {
             let cause = Cause::asked(by);
             assert!(cause.is_asked_for());

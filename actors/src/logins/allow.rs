@@ -1,11 +1,11 @@
 //! Who may enter: pure. (`spec/auth-and-spawn.md` 1 and 2; DESIGN "Default access".)
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use thiserror::Error;
 
 use crate::{
-    domain::{InvalidName, User, Username},
+    domain::{Naming, User, Username},
     ports::Identity,
 };
 
@@ -26,13 +26,13 @@ pub struct Rules {
     pub admin_users: BTreeSet<Username>,
     /// Are users in the groups of the hub that their authenticator says?
     pub manage_groups: bool,
-    /// Who is in one of these may, where groups are managed.
+    /// Who is in one of these may: groups of a provider where groups are managed, groups of the machine always.
     pub allowed_groups: BTreeSet<String>,
-    /// Who is in one of these is an administrator, where groups are managed; who is in none is not, unless named in
+    /// Who is in one of these is an administrator; who is in none, and of whom that is known, is not, unless named in
     /// `admin_users`.
     pub admin_groups: BTreeSet<String>,
-    /// Other names, looked up once, after lower-casing; taken as they are.
-    pub username_map: BTreeMap<String, String>,
+    /// Whose name each is.
+    pub naming: Naming,
 }
 
 /// Why somebody who was authenticated may not enter.
@@ -47,15 +47,6 @@ pub enum Denied {
 }
 
 impl Rules {
-    /// The name of the user that an authenticator's name is.
-    pub fn normalise(&self, name: &str) -> Result<Username, InvalidName> {
-        let lowered = name.trim().to_lowercase();
-        match self.username_map.get(&lowered) {
-            Some(mapped) => Username::new(mapped),
-            None => Username::normalise(name),
-        }
-    }
-
     /// Is there any rule that lets somebody in? `admin_users` is none: it makes admins.
     pub fn any(&self) -> bool {
         self.allow_all
@@ -75,11 +66,12 @@ impl Rules {
         if self.blocked_users.contains(name) {
             return Err(Denied::Blocked);
         }
+        let managed = who.groups.as_deref().filter(|_| self.manage_groups);
+        let known_groups = || [managed, who.unix_groups.as_deref()].into_iter().flatten();
         let of = |groups: &BTreeSet<String>| {
-            let theirs = who.groups.as_deref().filter(|_| self.manage_groups).unwrap_or_default();
-            theirs.iter().any(|group| groups.contains(group))
+            known_groups().flatten().any(|group| groups.contains(group))
         };
-        let by_group = !self.admin_groups.is_empty() && self.manage_groups && who.groups.is_some();
+        let by_group = !self.admin_groups.is_empty() && known_groups().next().is_some();
         let admin = who
             .admin
             .or_else(|| self.admin_users.contains(name).then_some(true))
@@ -202,16 +194,6 @@ mod tests {
     }
 
     #[test]
-    fn names_are_mapped_once_after_lower_casing() {
-        let map = [("bob", "Robert"), ("robert", "x"), ("eve", "a/b")];
-        let map = map.map(|(from, to)| (from.to_owned(), to.to_owned())).into();
-        let rules = Rules { username_map: map, ..Rules::default() };
-        assert_eq!(rules.normalise(" BOB "), Ok(name("Robert")));
-        assert_eq!(rules.normalise("Carol"), Ok(name("carol")));
-        assert!(rules.normalise("eve").is_err() && rules.normalise("..").is_err());
-    }
-
-    #[test]
     fn an_authenticators_own_rule_and_groups_let_in() {
         let bob = name("bob");
         let in_groups = |groups: &[&str]| Identity {
@@ -243,5 +225,36 @@ mod tests {
             Err(Denied::NotAllowed),
             "where groups are not managed they mean nothing"
         );
+    }
+    #[test]
+    fn groups_of_the_machine_let_in_and_make_administrators() {
+        let bob = name("bob");
+        let in_groups = |groups: &[&str]| Identity {
+            unix_groups: Some(groups.iter().map(|it| (*it).to_owned()).collect()),
+            ..said(None)
+        };
+        let rules =
+            Rules { open: true, allowed_groups: ["staff".to_owned()].into(), ..Rules::default() };
+        assert_eq!(rules.decide(&bob, None, &in_groups(&["staff"])), Ok(None));
+        assert_eq!(rules.decide(&bob, None, &in_groups(&[])), Err(Denied::NotAllowed));
+        assert_eq!(rules.decide(&bob, None, &said(None)), Err(Denied::NotAllowed));
+        let rules = Rules {
+            admin_groups: ["wheel".to_owned()].into(),
+            admin_users: names(&["root2"]),
+            ..rules
+        };
+        assert_eq!(rules.decide(&bob, None, &in_groups(&["staff"])), Ok(Some(false)));
+        assert_eq!(rules.decide(&bob, None, &in_groups(&["wheel"])), Ok(Some(true)), "may enter");
+        let chief = known("bob", true);
+        let out = rules.decide(&bob, Some(&chief), &in_groups(&[]));
+        assert_eq!(out, Err(Denied::NotAllowed), "who has left is none any more");
+        assert_eq!(
+            rules.decide(&bob, Some(&chief), &said(None)),
+            Ok(None),
+            "of others nothing is known"
+        );
+        assert_eq!(rules.decide(&name("root2"), None, &in_groups(&[])), Ok(Some(true)));
+        let blocked = Rules { blocked_users: names(&["bob"]), ..rules };
+        assert_eq!(blocked.decide(&bob, None, &in_groups(&["wheel"])), Err(Denied::Blocked));
     }
 }

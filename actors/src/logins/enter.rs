@@ -95,7 +95,7 @@ fn name(settings: &Settings, identity: &Identity, way: &Way) -> Result<Username,
     } else {
         format!("{}{}", way.prefix, identity.name)
     };
-    settings.rules.normalise(&name).map_err(|error| error.to_string())
+    settings.rules.naming.typed(&name).map_err(|error| error.to_string())
 }
 
 /// What is to be recorded of somebody who may enter.

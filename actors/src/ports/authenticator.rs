@@ -35,6 +35,8 @@ pub struct Identity {
     pub allowed: bool,
     /// The groups they are in there; none: nothing is known of that.
     pub groups: Option<Vec<String>>,
+    /// Of the groups that rules name, those of the machine that the account is in; none: it is no account of the machine.
+    pub unix_groups: Option<Vec<String>>,
     /// What it needs to ask after them later (`auth_state`): a JSON object.
     pub auth_state: Option<Secret>,
 }
@@ -49,6 +51,7 @@ impl Identity {
             subject: None,
             allowed: false,
             groups: None,
+            unix_groups: None,
             auth_state: None,
         }
     }

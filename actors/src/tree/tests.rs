@@ -46,6 +46,15 @@ async fn hub(journal: &MemoryJournal, world: &ScriptedSpawner) -> Tree {
 }
 
 async fn hub_with(journal: &MemoryJournal, world: &ScriptedSpawner, probe: &ScriptedProbe) -> Tree {
+    hub_of(journal, world, probe, settings()).await
+}
+
+async fn hub_of(
+    journal: &MemoryJournal,
+    world: &ScriptedSpawner,
+    probe: &ScriptedProbe,
+    mut settings: Settings,
+) -> Tree {
     let people = ScriptedAuthenticator::default().with("Bob", "secret").with("Eve", "secret");
     let ports = Ports {
         journal: Box::new(journal.clone()),
@@ -56,7 +65,6 @@ async fn hub_with(journal: &MemoryJournal, world: &ScriptedSpawner, probe: &Scri
         clock: Arc::new(ManualClock::default()),
         entropy: Arc::new(SeededEntropy::new(1)),
     };
-    let mut settings = settings();
     settings.janitor_period = Duration::from_millis(100);
     let quick =
         spawner::Settings { reconcile_interval: Duration::from_millis(100), ..Default::default() };
@@ -98,6 +106,41 @@ fn maintenance_stops_servers_and_lets_only_those_start_who_may_end_it() {
         tree.spawners.start(key.clone(), Ask::default()).await.unwrap();
         assert!(tree.spawners.settled(&key, LONG).await);
         assert!(state().is_ready());
+        tree.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn servers_of_who_is_blocked_are_stopped_now_and_at_the_next_start() {
+    System::new().block_on(async {
+        let (journal, world) = (MemoryJournal::default(), ScriptedSpawner::default());
+        let (probe, settings) = (ScriptedProbe::default(), settings());
+        let block = |settings: &Settings, names: &[&str]| {
+            let mut of_logins = logins::Settings::clone(&settings.logins.load());
+            let name = |text: &&str| crate::domain::Username::new(text).unwrap();
+            of_logins.rules.blocked_users = names.iter().map(name).collect();
+            settings.logins.store(Arc::new(of_logins));
+        };
+        let tree = hub_of(&journal, &world, &probe, settings.clone()).await;
+        let mut keys = Vec::new();
+        for name in ["Bob", "Eve"] {
+            let user = sign_in(&tree, name).await.unwrap().id;
+            let key = ServerKey { user, name: ServerName::default_server() };
+            tree.spawners.start(key.clone(), Ask::default()).await.unwrap();
+            assert!(tree.spawners.settled(&key, LONG).await);
+            keys.push(key);
+        }
+        let state =
+            |tree: &Tree, nth: usize| tree.store.image().server(&keys[nth]).unwrap().state.clone();
+        let stopped = ServerState::Stopped(Some(Cause::StoppedBy(Stopper::Blocked)));
+        block(&settings, &["bob"]);
+        until("bob's has stopped", || state(&tree, 0) == stopped).await;
+        assert!(state(&tree, 1).is_ready(), "and nobody else's");
+        assert!(sign_in(&tree, "Bob").await.is_err());
+        tree.shutdown().await.unwrap();
+        block(&settings, &["bob", "eve"]);
+        let tree = hub_of(&journal, &world, &probe, settings).await;
+        until("eve's has stopped", || state(&tree, 1) == stopped).await;
         tree.shutdown().await.unwrap();
     });
 }

@@ -153,6 +153,7 @@ impl GitHub {
             subject: Some(Subject { issuer: self.home.clone(), id: person.id.to_string() }),
             allowed,
             groups,
+            unix_groups: None,
             auth_state: Some(state(tokens, &facts)),
             ..Identity::named(person.login)
         }))

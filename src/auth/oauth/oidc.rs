@@ -185,6 +185,7 @@ impl Oidc {
         Ok(Identity {
             subject: Some(Subject { issuer: wanted.issuer.clone(), id: subject }),
             groups,
+            unix_groups: None,
             auth_state: Some(state(tokens, &claims)),
             ..Identity::named(name.map_err(refused)?)
         })

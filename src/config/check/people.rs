@@ -48,6 +48,10 @@ pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
         say.note("auth.allow_all", "everybody may sign in, so allowed_users restricts nobody");
     }
     makers(say, config, world);
+    let naming = auth.naming();
+    if let Err(error) = &naming {
+        say.error("auth.username_pattern", error);
+    }
     for name in auth.allowed_users.intersection(&auth.blocked_users) {
         say.warn("auth.blocked_users", format!("`{name}` is allowed and blocked; blocked wins"));
     }
@@ -59,6 +63,11 @@ pub(super) fn auth(say: &mut Say<'_>, config: &Config, world: &dyn World) {
         for name in names {
             match jovis_actors::domain::Username::normalise(name) {
                 Err(error) => say.error(path, format!("`{name}` is no name of a user: {error}")),
+                Ok(normal)
+                    if naming.as_ref().is_ok_and(|it| it.exact(normal.as_str()).is_err()) =>
+                {
+                    say.warn(path, format!("`{name}` does not fit auth.username_pattern"));
+                }
                 Ok(normal) if normal.as_str() != name => {
                     say.warn(
                         path,
@@ -142,6 +151,17 @@ fn others(say: &mut Say<'_>, config: &Config, world: &dyn World) {
     }
 }
 
+/// Where the passwords of this machine's accounts are.
+const SHADOW: &str = "/etc/shadow";
+/// What lets an ordinary account check its own. (unix_chkpwd(8).)
+const CHECKER: &str = "/sbin/unix_chkpwd";
+
+/// Could pam_unix check a password for us, who are not root?
+fn knows_shadow(world: &dyn World) -> bool {
+    let helps = world.facts(Path::new(CHECKER)).is_some_and(|facts| facts.mode & 0o6000 != 0);
+    helps || world.readable(Path::new(SHADOW))
+}
+
 fn pam_service(say: &mut Say<'_>, service: &str, world: &dyn World) {
     let path = "auth.class.Pam.service";
     if service.is_empty() || service.contains('/') || service.starts_with('.') {
@@ -157,6 +177,10 @@ fn pam_service(say: &mut Say<'_>, service: &str, world: &dyn World) {
                 format!("/etc/pam.d/{service} includes {missing}, which cannot be read"),
             );
         }
+    }
+    let unix = stack.modules.iter().any(|(module, _)| module.contains("pam_unix"));
+    if unix && !world.is_root() && !knows_shadow(world) {
+        say.warn(path, format!("not started by root, and here neither {SHADOW} can be read nor is {CHECKER} set-group-id: no password of an account of this machine can be checked; give jovis's account the group of {SHADOW}, or start jovis as root"));
     }
     for (module, file) in &stack.modules {
         if pam_stack::takes_root(module) {

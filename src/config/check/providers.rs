@@ -39,17 +39,31 @@ pub(super) fn providers(say: &mut Say<'_>, config: &Config, world: &dyn World) {
             "nobody may sign in: set allowed_users, allowed_groups, or allow_all",
         );
     }
-    groups(say, auth);
+    groups(say, auth, world);
     kept(say, auth, world);
 }
 
-fn groups(say: &mut Say<'_>, auth: &Auth) {
+/// Longest list of groups of this machine that root asks about at a sign-in, in bytes: it travels in one message.
+const LONGEST_GROUPS: usize = 16_000;
+
+fn groups(say: &mut Say<'_>, auth: &Auth, world: &dyn World) {
+    let pam = auth.pam().is_some();
+    let alone = pam && auth.is_open();
     for (path, groups) in
         [("auth.allowed_groups", &auth.allowed_groups), ("auth.admin_groups", &auth.admin_groups)]
     {
-        if !groups.is_empty() && !auth.manage_groups {
-            say.error(path, "it needs auth.manage_groups: true");
+        if !groups.is_empty() && !auth.manage_groups && !pam {
+            say.error(path, "it needs auth.manage_groups: true, or PAM and groups of this machine");
         }
+        // With a provider beside it they may well be that one's.
+        for name in groups.iter().filter(|name| alone && !world.group_exists(name)) {
+            say.warn(path, format!("there is no group `{name}` on this machine"));
+        }
+    }
+    let length: usize = auth.groups().into_iter().map(|name| name.len() + 3).sum();
+    if pam && length > LONGEST_GROUPS {
+        let words = format!("all of them are longer than {LONGEST_GROUPS} bytes together");
+        say.error("auth.allowed_groups", words);
     }
 }
 

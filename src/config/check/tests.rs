@@ -35,6 +35,7 @@ impl Fake {
             0o644,
             "auth [success=1 default=ignore] pam_unix.so nullok\naccount required pam_rootok.so\n",
         );
+        fake.file("/sbin/unix_chkpwd", 0o2755, "");
         fake.folders.insert(".".into(), 0o755);
         fake
     }
@@ -49,6 +50,9 @@ impl World for Fake {
     }
     fn account_exists(&self, name: &str) -> bool {
         self.accounts.contains(&name)
+    }
+    fn group_exists(&self, name: &str) -> bool {
+        name == "staff"
     }
     fn facts(&self, path: &Path) -> Option<FileFacts> {
         let uid = self.owners.get(path).copied().unwrap_or(0);
@@ -877,4 +881,56 @@ fn what_is_kept_needs_a_key() {
         world.variables.insert("JUPYTERHUB_CRYPT_KEY", key);
         assert_eq!(paths(&world).is_empty(), good);
     }
+}
+
+#[test]
+fn groups_are_those_of_the_machine_with_pam_and_of_a_provider_where_they_are_managed() {
+    let found = |text: &str| {
+        let all = findings(text, &Fake::usual()).into_iter();
+        let all = all.filter(|one| one.path.ends_with("_groups"));
+        all.map(|one| (one.severity, one.path, one.words)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(r#"(auth: (allowed_groups: ["staff"], admin_groups: ["staff"]))"#), []);
+    let missing = found(r#"(auth: (allowed_groups: ["staff", "stuff"]))"#);
+    assert_eq!((missing.len(), missing[0].0), (1, Severity::Warning));
+    assert!(missing[0].2.contains("no group `stuff`"), "{missing:?}");
+    let unmanaged = found(r#"(auth: (class: Dummy(), admin_groups: ["staff"]))"#);
+    assert_eq!((unmanaged.len(), unmanaged[0].0), (1, Severity::Error), "{unmanaged:?}");
+    let many: Vec<_> = (0..3000).map(|n| format!("group-{n}")).collect();
+    let many = found(&format!("(auth: (manage_groups: true, allowed_groups: {many:?}))"));
+    assert!(many.iter().any(|one| one.0 == Severity::Error && one.2.contains("bytes")));
+}
+
+#[test]
+fn a_pattern_for_names_is_one_and_fits_the_names_of_the_file() {
+    let found = |pattern: &str| {
+        let text = format!(
+            "(auth: (username_pattern: {pattern:?}, allowed_users: [\"ann\"], admin_users: [\"bob9\"]))"
+        );
+        let all = findings(&text, &Fake::usual()).into_iter();
+        let of_names =
+            all.filter(|one| one.path.starts_with("auth.") && one.severity != Severity::Notice);
+        of_names.map(|one| (one.severity, one.path)).collect::<Vec<_>>()
+    };
+    assert_eq!(found("[a-z]+[0-9]?"), []);
+    assert_eq!(found("[a-z]+"), [(Severity::Warning, "auth.admin_users".to_owned())]);
+    assert_eq!(found("[a-z"), [(Severity::Error, "auth.username_pattern".to_owned())]);
+}
+
+#[test]
+fn who_can_check_no_password_of_this_machine_hears_it_at_the_start() {
+    let mut world = Fake::usual();
+    world.root = false;
+    let told = |world: &Fake| {
+        let all = findings("()", world);
+        all.iter().filter(|one| one.words.contains("no password of an account")).count()
+    };
+    assert_eq!(told(&world), 0, "its own can be checked");
+    world.file("/sbin/unix_chkpwd", 0o755, "");
+    assert_eq!(told(&world), 1);
+    world.file("/etc/shadow", 0o640, "");
+    assert_eq!(told(&world), 0, "it is in the group of the passwords");
+    world.files.remove(Path::new("/etc/shadow"));
+    world.root = true;
+    assert_eq!(told(&world), 0);
 }

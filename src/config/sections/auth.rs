@@ -3,7 +3,7 @@ use std::{
     fmt,
 };
 
-use jovis_actors::domain::Seconds;
+use jovis_actors::domain::{Naming, Seconds};
 use serde::{Deserialize, Serialize};
 
 use super::providers::{GitHub, Oidc};
@@ -34,10 +34,11 @@ pub struct Auth {
     /// Are users in exactly the groups that their authenticator says, each time they sign in? (GitHub: organisations, and
     /// teams as `organisation:team`. OpenID: `groups_claim`.) Groups that are new are made.
     pub manage_groups: bool,
-    /// Who is in one of these may sign in. It needs `manage_groups`.
+    /// Who is in one of these may sign in: of a provider's people, by its groups, which needs `manage_groups`; with PAM by
+    /// the groups of this machine that the account is in, as it signs in.
     pub allowed_groups: BTreeSet<String>,
-    /// Who is in one of these is an administrator, and who is in none is not, unless named in `admin_users`. It needs
-    /// `manage_groups`.
+    /// Who is in one of these is an administrator, and who is in none is not, unless named in `admin_users`. Whose groups:
+    /// as for `allowed_groups`.
     pub admin_groups: BTreeSet<String>,
     /// Keep what a provider gives us to act for a person (tokens), sealed with the first key of the variable
     /// `JUPYTERHUB_CRYPT_KEY`? Without it nobody is asked after between two sign-ins. The server of a user gets of it what
@@ -49,6 +50,9 @@ pub struct Auth {
     pub auth_refresh_grace: Seconds,
     /// Other names for some users, looked up after lower-casing.
     pub username_map: BTreeMap<String, String>,
+    /// A regular expression that the whole of each name must fit, after `username_map`: of who signs in, and of who is
+    /// added. Empty: any. Users whom the hub knows stay, and cannot sign in while theirs does not fit.
+    pub username_pattern: String,
     /// Make an account on this machine for whoever is let in and has none, also for users that an administrator adds.
     /// Deleting a user never removes an account. Needs root.
     pub create_system_users: bool,
@@ -81,6 +85,7 @@ impl Default for Auth {
             auth_refresh_age: Seconds::new(300),
             auth_refresh_grace: Seconds::new(24 * 3600),
             username_map: BTreeMap::new(),
+            username_pattern: String::new(),
             create_system_users: false,
             add_user_cmd: cmd.map(ToOwned::to_owned).into(),
             uids: BTreeMap::new(),
@@ -139,6 +144,20 @@ impl Auth {
         HOME_MODES.contains(&mode).then_some(mode)
     }
 
+    /// Groups of which it is asked whether somebody is in them.
+    pub fn groups(&self) -> BTreeSet<&String> {
+        self.allowed_groups.union(&self.admin_groups).collect()
+    }
+
+    /// Whose name each is.
+    ///
+    /// # Errors
+    ///
+    /// `username_pattern` is no regular expression. In words.
+    pub fn naming(&self) -> Result<Naming, String> {
+        Naming::new(&self.username_map, &self.username_pattern)
+    }
+
     /// PAM, if it is one of them.
     pub fn pam(&self) -> Option<&Pam> {
         self.classes().find_map(|class| match class {
@@ -177,11 +196,19 @@ pub struct Pam {
     pub timeout: Seconds,
     /// Checks at once; further ones wait, at most as long as a check may take.
     pub concurrency: u16,
+    /// Is the user's name that which the account's number has, whatever was typed? Where several names lead to one account,
+    /// as with some directories. Who has no account does not sign in then.
+    pub pam_normalize_username: bool,
 }
 
 impl Default for Pam {
     fn default() -> Self {
-        Self { service: "login".to_owned(), timeout: Seconds::new(30), concurrency: 16 }
+        Self {
+            service: "login".to_owned(),
+            timeout: Seconds::new(30),
+            concurrency: 16,
+            pam_normalize_username: false,
+        }
     }
 }
 

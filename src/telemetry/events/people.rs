@@ -31,6 +31,8 @@ super::events! {
     "A provider vouches for somebody whose name is already somebody else's of the same provider: names are given again there." "If it is the same person after all: rename or delete the old user."
     "authenticator unusable" [error] [hub] (way error)
     "A way to sign in cannot be used as it is configured; nobody comes in by it." "Mend what `error` names."
+    "names not checked" [error] [hub] (setting error)
+    "`auth.username_pattern` cannot be used, so nobody can sign in: a fault of ours, root should have refused it." "Please report it; leave the setting empty meanwhile."
     "name invalid" [warn] [hub] (user from error)
     "Somebody tried a name that can be no user's." ""
     "user blocked" [warn] [hub] (user from)

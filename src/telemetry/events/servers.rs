@@ -65,8 +65,10 @@ super::events! {
     "The spawner keeps what it knew about a server that is over." ""
     "server not stopped" [warn error] [hub] (user server order error)
     "A server does not end; it is tried again, harder. `warn`: its actor did not take the wish." "Alarm on `error` when it repeats: the process may hang in a broken file system."
+    "server of blocked user" [warn] [hub] (user server)
+    "A server is stopped, as `auth.blocked_users` names its user." ""
     "server not drained" [warn] [hub] (user server error)
-    "A server should be stopped for maintenance and is not; it is tried again." "See the events of that server."
+    "A server should be stopped, for maintenance or as its user is blocked, and is not; it is tried again." "See the events of that server."
     "servers drained" [info] [hub] (servers)
     "Servers were told to stop because there is maintenance." ""
     "signal denied" [warn] [hub] (order why)

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     fields::{self, Kind},
-    names::Normaliser,
+    names::naming,
     page::Page,
 };
 use crate::web::{
@@ -156,8 +156,8 @@ async fn members_to_change(call: &mut Call, name: &str) -> Result<(GroupId, Vec<
 /// The names under `users`; none where there is no such field. A name that is none is nobody's.
 fn members(call: &Call, body: &Map<String, Value>) -> Result<Option<Vec<Username>>, Error> {
     let Some(names) = fields::texts(body, "users")? else { return Ok(None) };
-    let normaliser = Normaliser::of(call);
+    let naming = naming(call)?;
     let user =
-        |name: &str| normaliser.name(name).map_err(|_| Error::bad(format!("no such user: {name}")));
+        |name: &str| naming.known(name).map_err(|_| Error::bad(format!("no such user: {name}")));
     names.into_iter().map(user).collect::<Result<_, _>>().map(Some)
 }

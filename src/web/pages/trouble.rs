@@ -27,6 +27,7 @@ pub(crate) fn cause(words: &Words, cause: &Cause) -> String {
         Cause::StoppedBy(Stopper::Maintenance(name)) => {
             with(mark("stopped for maintenance by {name}"), "name", name)
         }
+        Cause::StoppedBy(Stopper::Blocked) => words.say("stopped: its user is blocked").to_owned(),
         Cause::Exited(code) => {
             with(mark("the server process exited with status {code}"), "code", &code.to_string())
         }
@@ -157,6 +158,7 @@ mod tests {
             Cause::StoppedBy(Stopper::Culler("idle".into())),
             Cause::StoppedBy(Stopper::Idle { by: "idle".into(), minutes: 60 }),
             Cause::StoppedBy(Stopper::Maintenance("root".into())),
+            Cause::StoppedBy(Stopper::Blocked),
             Cause::Exited(3),
             Cause::Signalled(9),
             Cause::Signalled(15),

@@ -405,6 +405,59 @@ async fn what_is_kept_about_a_user_can_be_set_and_is_told_to_few() {
 }
 
 #[tokio::test]
+async fn who_is_blocked_is_nobody_and_their_tokens_do_nothing() {
+    let hub = Hub::new();
+    let (mut bob, mut eve) = (hub.browser("bob").await, hub.browser("eve").await);
+    let own = token(&hub, "bob", &["inherit"]);
+    assert_eq!(ask(&hub, &own, "GET", "/users/bob", "").await.status, 200);
+    let blocked = [jovis_actors::domain::Username::new("bob").unwrap()].into();
+    hub.app.policy.store(Arc::new(Policy::default().without(blocked)));
+    assert_eq!(bob.get("/hub/home").await.status, 302, "to sign in");
+    assert_eq!(bob.script("GET", "/hub/api/user", "").await.status, 403);
+    for (method, path) in
+        [("GET", "/users/bob"), ("POST", "/users/bob/server"), ("GET", "/users/bob/tokens")]
+    {
+        let reply = ask(&hub, &own, method, path, "").await;
+        assert_eq!(reply.status, 403, "{method} {path}: {}", reply.text);
+    }
+    assert_eq!(eve.get("/hub/home").await.status, 200);
+    let root = token(&hub, "root", &["inherit"]);
+    let told = ask(&hub, &root, "GET", "/users/bob", "").await.json();
+    assert_eq!(told["roles"], json!([]), "{told}");
+}
+
+#[tokio::test]
+async fn new_names_fit_what_the_site_asks_of_them() {
+    let hub = Hub::new();
+    let mut slice = HubSlice::clone(&hub.app.settings.load());
+    slice.auth.username_pattern = "[a-z]{2,4}".to_owned();
+    slice.auth.username_map = [("Nick".to_owned(), "nora".to_owned())].into();
+    hub.app.settings.store(Arc::new(slice));
+    let root = token(&hub, "root", &["inherit"]);
+    let several = async |names: Value| {
+        let body = json!({"usernames": names}).to_string();
+        ask(&hub, &root, "POST", "/users", &body).await.status
+    };
+    assert_eq!(several(json!(["nick", "TOM"])).await, 201);
+    assert!(hub.app.doors.image().user_named("nora").is_some());
+    assert_eq!(several(json!(["sue", "maximilian"])).await, 400);
+    assert!(hub.app.doors.image().user_named("sue").is_none());
+    for (path, status) in [("/users/max9", 400), ("/users/maxim", 400), ("/users/max", 201)] {
+        assert_eq!(ask(&hub, &root, "POST", path, "").await.status, status, "{path}");
+    }
+    let to = |name: &str| json!({"name": name}).to_string();
+    for (name, status) in [("t0m", 400), ("NICK", 400), ("tim", 200)] {
+        let reply = ask(&hub, &root, "PATCH", "/users/tom", &to(name)).await;
+        assert_eq!(reply.status, status, "{name}: {}", reply.text);
+    }
+    // Who was there before the pattern can still be told of.
+    hub.doubles.add("old-9", false);
+    group(&hub, "staff", &[]);
+    let body = "{\"users\": [\"old-9\"]}";
+    assert_eq!(ask(&hub, &root, "POST", "/groups/staff/users", body).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_user_is_deleted_once_all_servers_have_stopped() {
     let hub = Hub::with(|hub| hub.allow_named_servers = true);
     let root = token(&hub, "root", &["inherit"]);

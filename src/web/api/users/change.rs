@@ -15,7 +15,7 @@ use crate::web::{
     answer::{self, Answer},
     api::{
         fields::{self, Kind},
-        names::Normaliser,
+        names::naming,
         servers::stopper,
         user,
     },
@@ -58,10 +58,10 @@ pub(crate) async fn create_several(call: &mut Call) -> Answer {
         return Err(accounts::UserRefused::Many.into());
     }
     let admin = admin(call, &body)?;
-    let normaliser = Normaliser::of(call);
+    let naming = naming(call)?;
     let (mut good, mut bad) = (Vec::with_capacity(names.len()), Vec::new());
     for written in names {
-        match normaliser.name(written) {
+        match naming.written(written) {
             Ok(name) => good.push(new(call, name)),
             Err(_) => bad.push(written),
         }
@@ -86,7 +86,7 @@ pub(crate) async fn create(call: &mut Call, name: &str) -> Answer {
     }
     let body = fields::read(body, FIELDS)?.unwrap_or_default();
     let admin = admin(call, &body)?;
-    let new = new(call, Username::new(name).map_err(Error::bad)?);
+    let new = new(call, naming(call)?.exact(name).map_err(Error::bad)?);
     machine(call, vec![new.name.clone()]).await?;
     let made = call.change(move |image, _, now| accounts::create_user(image, new, admin, now));
     let id = made.await?.id;
@@ -124,8 +124,8 @@ pub(crate) async fn change(call: &mut Call, name: &str) -> Answer {
     let body = fields::read(call.json().await?, CHANGES)?;
     let body = body.ok_or_else(|| Error::bad("expected an object"))?;
     let written = body.get("name").and_then(Value::as_str);
-    let name =
-        written.map(|name| Normaliser::of(call).name(name)).transpose().map_err(Error::bad)?;
+    let naming = naming(call)?;
+    let name = written.map(|name| naming.written(name)).transpose().map_err(Error::bad)?;
     let kept = body.get("auth_state").map(|state| call.app.doors.seal(state)).transpose()?;
     let change = UserChange { name, admin: body.get("admin").and_then(Value::as_bool), kept };
     let by_admin = call.known()?.is_admin();

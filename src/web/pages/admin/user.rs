@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{act, enter, fields, is_fragment, told};
 use crate::web::{
     answer::{self, Answer},
-    api::{self, names::Normaliser},
+    api::{self, names::naming},
     call::Call,
     error::Error,
     form::Form,
@@ -200,11 +200,11 @@ async fn make_all(call: &mut Call, written: &str, admin: bool) -> Result<Vec<Val
     if names.len() > MOST_NAMES {
         return Err(jovis_actors::accounts::UserRefused::Many.into());
     }
-    let normaliser = Normaliser::of(call);
+    let naming = naming(call)?;
     let mut seen = BTreeSet::new();
     let (mut report, mut new) = (Vec::new(), Vec::new());
     for written in names {
-        let (name, outcome) = match normaliser.name(written) {
+        let (name, outcome) = match naming.written(written) {
             Err(why) => {
                 report.push(json!({"name": written, "outcome": "invalid", "why": why.to_string()}));
                 continue;
