@@ -515,8 +515,9 @@ fn unsafe_is_in_os_only() {
 /// 5,545 since root has accounts looked up and made for people who sign in: its questions, their queue, its own check of
 /// names and of what the configuration's command is given.
 /// 5,570 since root says how it is when it gets SIGUSR1, which ended it before.
+/// 5,600 since groups of the machine are looked up for who signs in, and names that are to be the account's own.
 /// Lower it when it can be lowered; raising it wants a reason here.
-const PRIVILEGED: usize = 5_570;
+const PRIVILEGED: usize = 5_600;
 
 #[test]
 fn the_privileged_part_stays_small() {

@@ -55,8 +55,9 @@ async fn round(tools: &Tools) -> usize {
     let image = tools.store.image();
     let blocked = accounts::of_blocked(&image, &tools.logins.load().rules.blocked_users);
     for key in blocked.iter().take(PART) {
-        warn!(user = image.called(key.user), server = %key.name, "server of blocked user");
-        stop(tools, key, Stopper::Blocked).await;
+        if stop(tools, key, Stopper::Blocked).await {
+            warn!(user = image.called(key.user), server = %key.name, "server of blocked user");
+        }
     }
     let due =
         accounts::to_drain(&image, tools.clock.moment(), &|server| tools.notes.of_server(server));
@@ -68,13 +69,16 @@ async fn round(tools: &Tools) -> usize {
     due.len()
 }
 
-async fn stop(tools: &Tools, key: &ServerKey, by: Stopper) {
+/// Was it told to stop?
+async fn stop(tools: &Tools, key: &ServerKey, by: Stopper) -> bool {
     match tools.spawners.stop(key.clone(), StopAsk::by(by)).await {
-        Ok(()) | Err(StopRefused::NotRunning) => {}
+        Ok(()) => true,
+        Err(StopRefused::NotRunning) => false,
         // The next round tries again.
         Err(error) => {
             let user = tools.store.image().called(key.user);
             warn!(user, server = %key.name, %error, "server not drained");
+            false
         }
     }
 }

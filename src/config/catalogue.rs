@@ -490,6 +490,7 @@ mod tests {
             let optional = [
                 "shutdown.servers",
                 "auth.allow_existing_users",
+                "auth.refresh_pre_spawn",
                 "hub.cookie_host_prefix_enabled",
                 "spawner.class.Docker.use_internal_ip",
             ];

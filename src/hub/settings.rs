@@ -69,6 +69,7 @@ pub fn apply(slice: &HubSlice, settings: &Settings) {
         vault: vault(slice),
         accounts: slice.accounts(),
         refresh_age: slice.auth.auth_refresh_age.duration(),
+        refresh_pre_spawn: slice.auth.refresh_pre_spawn.unwrap_or(slice.auth.enable_auth_state),
         refresh_grace: slice.auth.auth_refresh_grace.duration(),
     };
     settings.logins.store(logins.into());

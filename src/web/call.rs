@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use jovis_actors::{
     accounts::Decided,
     domain::{Facts, Moment, Policy, quote},
+    logins::{Offer, OfferKind},
     store::Image,
 };
 
@@ -412,6 +413,15 @@ impl Call {
     /// The same, as an error of this request.
     pub(crate) fn require_xsrf(&self, form: Option<&Form>) -> Result<(), Error> {
         self.check_xsrf(form).map_err(|why| Error::forbidden(why.message(&self.method)))
+    }
+
+    /// The way to sign in that visitors are sent at once, if there is one: the only one, which leads elsewhere.
+    pub(crate) fn straight_on(&self, wanted: bool) -> Option<String> {
+        let mut offers = if wanted { self.app.doors.offers() } else { Vec::new() };
+        match (offers.pop(), offers.is_empty()) {
+            (Some(Offer { name, kind: OfferKind::Service(_) }), true) => Some(name),
+            _ => None,
+        }
     }
 
     /// Where to sign in before coming back here.

@@ -46,6 +46,8 @@ pub(crate) trait Doors: Send + Sync {
     fn arrive(&self, way: String, back: Return) -> Boxed<'_, Result<Arc<User>, SignInRefused>>;
     /// See [`logins::Client::is_due`].
     fn is_due(&self, image: &Image, user: UserId, now: Moment) -> bool;
+    /// See [`logins::Client::is_due_before_start`].
+    fn is_due_before_start(&self, image: &Image, user: UserId, now: Moment) -> bool;
     /// See [`logins::Client::renew`].
     fn renew(&self, user: Arc<User>) -> Boxed<'_, bool>;
     /// See [`logins::Client::farewell`].
@@ -132,6 +134,10 @@ impl Doors for Actors {
 
     fn is_due(&self, image: &Image, user: UserId, now: Moment) -> bool {
         self.logins.is_due(image, user, now)
+    }
+
+    fn is_due_before_start(&self, image: &Image, user: UserId, now: Moment) -> bool {
+        self.logins.is_due_before_start(image, user, now)
     }
 
     fn renew(&self, user: Arc<User>) -> Boxed<'_, bool> {

@@ -130,6 +130,24 @@ impl Call {
         }
     }
 
+    /// Asks after the user whose server is to start, where that is wanted; else whoever has to sign in again would have a
+    /// server with what their provider gave for another day.
+    pub(crate) async fn vouched(&mut self, user: UserId) -> Result<(), Error> {
+        let Some(user) = self.image.user(user).cloned() else { return Ok(()) };
+        if !self.app.doors.is_due_before_start(&self.image, user.id, self.now) {
+            return Ok(());
+        }
+        let name = user.name.clone();
+        let goes_on = self.app.doors.renew(user).await;
+        self.image = self.fresh();
+        if goes_on {
+            return Ok(());
+        }
+        Err(Error::forbidden(format!(
+            "the sign-in of {name} is over: no server starts before they have signed in again"
+        )))
+    }
+
     fn by_token(&self) -> Option<Who> {
         let secret = bearer(self.header("authorization")?)?;
         let hash = self.app.entropy.digest(secret);

@@ -35,6 +35,9 @@ use super::{
 };
 use crate::telemetry::metrics::{self, REQUESTS};
 
+/// Where servers and services send visitors to sign in.
+const AUTHORIZE: &str = "/api/oauth2/authorize";
+
 /// Is this a request that may be broken off anywhere? (Pages may start servers or end sessions when they are looked at, and
 /// the OAuth provider gives out codes.)
 fn changes_nothing(method: &Method, path: &str, hub: &str) -> bool {
@@ -254,6 +257,17 @@ async fn serve(row: Arc<Row>, names: Names, mut call: Call) -> Response<Body> {
 #[derive(Debug, Clone, Copy)]
 struct Handler(&'static str);
 
+/// Where somebody whom nobody knows signs in before coming back here. Whom a server or a service sends may go to the one
+/// provider straight on, without a page of ours between.
+fn sign_in(call: &Call, row: &Row) -> String {
+    let auth = &call.settings.auth;
+    let wanted = row.paths.contains(&AUTHORIZE) && auth.auto_login_oauth2_authorize;
+    match call.straight_on(wanted) {
+        Some(way) => pages::elsewhere::address(call, &way, &call.uri()),
+        None => call.login_url(),
+    }
+}
+
 async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
     let handler = row.deed(&call.method).ok_or_else(Error::method)?.handler;
     match row.door {
@@ -270,7 +284,7 @@ async fn dispatch_page(row: &Row, names: &Names, call: &mut Call) -> Answer {
     }
     if row.door == Door::Person && call.who.is_none() {
         return match call.method {
-            Method::GET => Ok(answer::found(&call.login_url())),
+            Method::GET => Ok(answer::found(&sign_in(call, row))),
             _ => Err(Error::anonymous()),
         };
     }

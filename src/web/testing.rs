@@ -23,7 +23,7 @@ use jovis_actors::{
         Username, oauth::ClientOf, server::Handle,
     },
     logins::{self, KeepRefused, Offer, SignInRefused, Way},
-    ports::{AccountError, Accounts, Boxed, Clock, Credentials, Departure, Entropy, Flow, Return},
+    ports::{AccountError, Accounts, Boxed, Credentials, Departure, Flow, Return},
     routes::RouteError,
     spawners::{
         self, Ask, Begun, Event, Place, Report, StartRefused, StopAsk, StopRefused, Trouble,
@@ -44,8 +44,11 @@ use super::{
 use crate::config::{Config, sections, slice::HubSlice};
 
 mod browser;
+mod steady;
 
 pub(crate) use browser::{Browser, Reply, request};
+use steady::Counting;
+pub(crate) use steady::Still;
 
 /// The password of everybody.
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -90,6 +93,8 @@ pub(crate) struct Doubles {
     pub(crate) routes: Mutex<Vec<Route>>,
     /// What was asked of the machinery, in its order.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// Whether people's provider still vouches for them; none: nobody asks before a start.
+    pub(crate) vouched: Mutex<Option<bool>>,
     /// Is anything kept about people?
     pub(crate) keeps: AtomicBool,
     /// Accounts of the machine.
@@ -216,8 +221,13 @@ impl Doors for Fake {
         false
     }
 
-    fn renew(&self, _: Arc<User>) -> Boxed<'_, bool> {
-        Box::pin(std::future::ready(true))
+    fn is_due_before_start(&self, _: &Image, _: UserId, _: Moment) -> bool {
+        self.0.vouched.lock().unwrap().is_some()
+    }
+
+    fn renew(&self, user: Arc<User>) -> Boxed<'_, bool> {
+        self.0.asked.lock().unwrap().push(format!("renew {}", user.name));
+        Box::pin(std::future::ready(self.0.vouched.lock().unwrap().unwrap_or(true)))
     }
 
     fn farewell(&self, image: &Image, user: UserId) -> Option<String> {
@@ -286,6 +296,9 @@ impl Doors for Fake {
             let Flow::Redirect(redirect) = way.authenticator.flow() else {
                 return Err(SignInRefused::Refused);
             };
+            if let Some(refused) = self.0.refuse.lock().unwrap().clone() {
+                return Err(refused);
+            }
             let who = redirect.arrive(&back).await.map_err(|_| SignInRefused::Refused)?;
             let known = self.image().user_named(&who.name).cloned();
             Ok(known.unwrap_or_else(|| self.0.add(&who.name, false)))
@@ -459,34 +472,6 @@ impl Doors for Fake {
     }
 }
 
-/// A clock that stands until it is set.
-pub(crate) struct Still(pub(crate) AtomicI64);
-
-impl Clock for Still {
-    fn moment(&self) -> Moment {
-        Moment(self.0.load(Ordering::SeqCst))
-    }
-
-    fn instant(&self) -> Instant {
-        Instant::now()
-    }
-}
-
-/// Counts instead of drawing.
-struct Counting(AtomicU64);
-
-impl Entropy for Counting {
-    fn fill(&self, bytes: &mut [u8]) {
-        let seed = self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes();
-        let hash = ring::digest::digest(&ring::digest::SHA256, &seed);
-        bytes.iter_mut().zip(hash.as_ref().iter().cycle()).for_each(|(to, from)| *to = *from);
-    }
-
-    fn digest(&self, secret: &str) -> TokenHash {
-        digest(secret)
-    }
-}
-
 /// A hub of doubles.
 pub(crate) struct Hub {
     pub(crate) app: Arc<App>,
@@ -524,6 +509,7 @@ impl Hub {
             tail: Mutex::default(),
             routes: Mutex::default(),
             asked: Mutex::default(),
+            vouched: Mutex::default(),
             keeps: AtomicBool::new(false),
             accounts: ScriptedAccounts::default(),
         });

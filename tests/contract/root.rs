@@ -357,7 +357,7 @@ fn obey(
                     let mut password = String::new();
                     File::from(pipe).read_to_string(&mut password).unwrap();
                     let verdict = match people.get(&(user, password)) {
-                        Some(name) => Verdict::Accepted { user: name.clone() },
+                        Some(name) => Verdict::Accepted { user: name.clone(), groups: Vec::new() },
                         None => Verdict::Refused {
                             step: "authenticate".to_owned(),
                             code: 7,
@@ -397,7 +397,14 @@ fn check(
     id: Option<u64>,
 ) -> Check {
     let (answer, theirs) = fd::pair().unwrap();
-    let question = Question { service: service.to_owned(), user, rhost, min_uid: 1000 };
+    let question = Question {
+        service: service.to_owned(),
+        user,
+        rhost,
+        min_uid: 1000,
+        groups: Vec::new(),
+        canonical: false,
+    };
     frame::send(answer.as_fd(), &question, &[pipe.as_fd()]).unwrap();
     let helper = role("@helper", theirs);
     Check { link, id, helper, answer }

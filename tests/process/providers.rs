@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Plan, Provider, Site, walk};
+use crate::support::{PATIENCE, Plan, Provider, Site, wait_until, walk};
 
 /// An administrator's token, as the walking browsers ask for the list of users.
 const TOKEN: &str = "a-token-of-the-tests-0123456789ab";
@@ -101,6 +101,41 @@ fn what_a_provider_gives_is_kept_sealed_and_goes_where_it_should() {
     let found = grep.arg("-rqF").arg(token).arg(site.state_dir()).status().expect("it is there");
     assert_eq!(found.code(), Some(1), "the token stands in the store, or it cannot be searched");
     assert!(!site.log.tail(usize::MAX).contains(token), "the token is in the log");
+}
+
+/// Also where nobody is asked after by age; and it takes signing in again to have a server again.
+#[test]
+fn before_a_server_starts_its_users_provider_is_asked() {
+    let provider = Provider::start("github.py", &[]);
+    let url = provider.url();
+    let auth = format!(
+        "(class: GitHub(github_url: {url:?}, {GITHUB}), allow_all: true, enable_auth_state: true, auth_refresh_age: 0)"
+    );
+    let site = hub(&auth);
+    let come = || {
+        let came = github(&site, &provider, "octocat", "signs in");
+        assert_eq!(came["ok"], true, "{came:#}");
+    };
+    let ask = |method: &str| {
+        let headers = [("Authorization", format!("token {TOKEN}"))];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let path = "/hub/api/users/octocat/server";
+        site.visitor().send(method, path, &headers, b"").expect("an answer")
+    };
+    let stop = || wait_until("it has stopped", PATIENCE, || ask("DELETE").status == 204);
+    come();
+    let first = ask("POST");
+    assert!(matches!(first.status, 201 | 202), "{}", first.text());
+    stop();
+    provider.control(&json!({"revoke": "octocat"}));
+    let refused = ask("POST");
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("the sign-in of octocat is over"), "{}", refused.text());
+    site.log.event(0, "sign-in is over", PATIENCE);
+    come();
+    let again = ask("POST");
+    assert!(matches!(again.status, 201 | 202), "{}", again.text());
+    stop();
 }
 
 #[test]

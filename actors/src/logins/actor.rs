@@ -51,6 +51,8 @@ pub struct Settings {
     pub vault: Option<Arc<dyn Vault>>,
     /// People are asked after so long after the last time; zero: never.
     pub refresh_age: Duration,
+    /// Before each start of a server they are asked after, however long ago the last time was.
+    pub refresh_pre_spawn: bool,
     /// Who cannot be asked after stays signed in for so long after the last time that it could be.
     pub refresh_grace: Duration,
     /// Who needs an account of the machine.
@@ -65,6 +67,7 @@ impl Default for Settings {
             concurrency: 16,
             vault: None,
             refresh_age: Duration::from_secs(300),
+            refresh_pre_spawn: false,
             refresh_grace: Duration::from_secs(24 * 3600),
             accounts: Need::Nobody,
         }

@@ -31,7 +31,7 @@ const ACCOUNT: Duration = Duration::from_secs(160);
 #[derive(Clone)]
 pub struct Client {
     pub(crate) name: Name<Actor>,
-    settings: Arc<ArcSwap<Settings>>,
+    pub(super) settings: Arc<ArcSwap<Settings>>,
     pub(super) ways: Ways,
     standings: Standings,
 }
@@ -85,6 +85,13 @@ impl Client {
     pub fn is_due(&self, image: &Image, user: UserId, now: Moment) -> bool {
         let age = self.settings.load().refresh_age;
         image.external(user).is_some_and(|external| self.standings.is_due(external, age, now))
+    }
+
+    /// Has this user to be asked after before a server of theirs starts?
+    pub fn is_due_before_start(&self, image: &Image, user: UserId, now: Moment) -> bool {
+        let forced = self.settings.load().refresh_pre_spawn;
+        let at_once = |user| image.external(user).is_some_and(|it| self.standings.is_open(it, now));
+        if forced { at_once(user) } else { self.is_due(image, user, now) }
     }
 
     /// Asks after this user. False: they have to sign in again. Where there is no answer soon they go on, and what comes of

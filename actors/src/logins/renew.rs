@@ -62,6 +62,13 @@ impl Standings {
         }
     }
 
+    /// Can this user be asked after, and has not been since this moment?
+    pub(super) fn is_open(&self, external: &External, since: Moment) -> bool {
+        let asked = |then: Moment| then >= since;
+        external.kept.is_some()
+            && !matches!(self.get(external.user), Some(Standing::Asked(then)) if asked(then))
+    }
+
     /// Has this user to sign in again?
     pub(super) fn is_over(&self, user: UserId) -> bool {
         matches!(self.get(user), Some(Standing::Over))
@@ -182,12 +189,15 @@ mod tests {
         assert!(!standings.is_due(&external, age, at(299)));
         assert!(standings.is_due(&external, age, at(300)));
         assert!(!standings.is_due(&external, Duration::ZERO, at(300)), "never");
+        assert!(standings.is_open(&external, at(1)), "whatever the age");
+        assert!(!standings.is_open(&external, at(0)), "once for one request");
         standings.set(UserId(1), Standing::Over);
         assert!(standings.is_due(&external, age, at(0)) && standings.is_over(UserId(1)));
         standings.begin(UserId(1), at(9));
         assert!(!standings.is_over(UserId(1)));
         external.kept = None;
         assert!(!standings.is_due(&external, age, at(1000)), "there is nothing to ask with");
+        assert!(!standings.is_open(&external, at(1000)));
     }
 
     #[test]

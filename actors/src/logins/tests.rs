@@ -13,12 +13,13 @@ use arc_swap::ArcSwap;
 
 use super::{Actor, Client, OfferKind, Rules, Settings, SignInRefused, Standings, Way, actor::Kit};
 use crate::{
-    domain::{Secret, Username},
+    domain::{External, Moment, Secret, UserId, Username},
     ports::{
         AccountError, Authenticator, Boxed, Credentials, Departure, Flow, Identity, LoginError,
         Need, Password, Refresh, Return,
     },
     spawners::doubles::{Fixed, people, store},
+    store::{Image, Write},
     supervise::{Quarantine, named},
     testing::{ScriptedAccounts, ScriptedRedirect},
 };
@@ -204,6 +205,37 @@ fn a_slow_check_holds_up_nobody_and_checks_are_bounded() {
         assert!(begun.elapsed() < Duration::from_secs(10) && !slow.is_finished());
         assert_eq!(gate.most_at_once.load(Ordering::SeqCst), 2);
         assert!(slow.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn before_a_start_people_are_asked_after_whatever_the_age_where_that_is_wanted() {
+    System::new().block_on(async {
+        let (client, _) = hub(Rules::default());
+        let mut image = Image::default();
+        let (kept, none) = (UserId(1), UserId(2));
+        for (user, state) in [(kept, Some("sealed".to_owned())), (none, None)] {
+            let (subjects, way, checked) = (Vec::new(), String::new(), Moment(0));
+            let external = External { user, subjects, way, kept: state, checked };
+            image.apply(&Write::External(Arc::new(external)));
+        }
+        let set = |age: u64, forced: bool| {
+            let refresh_age = Duration::from_secs(age);
+            let old = Settings::clone(&client.settings.load());
+            let new = Settings { refresh_age, refresh_pre_spawn: forced, ..old };
+            client.settings.store(Arc::new(new));
+        };
+        for (age, forced, due, before_start) in
+            [(0, false, false, false), (0, true, false, true), (300, false, true, true)]
+        {
+            set(age, forced);
+            let now = Moment(1);
+            assert_eq!(client.is_due(&image, kept, now), due, "{age} {forced}");
+            let asked = client.is_due_before_start(&image, kept, now);
+            assert_eq!(asked, before_start, "{age} {forced}");
+            assert!(!client.is_due_before_start(&image, none, now), "there is nothing to ask with");
+            assert!(!client.is_due_before_start(&image, UserId(3), now));
+        }
     });
 }
 

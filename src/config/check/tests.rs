@@ -862,8 +862,9 @@ fn providers_are_asked_safely_and_know_us() {
         assert_eq!(of(&more), ["auth.class.GitHub.allowed_organizations"], "{bad}");
     }
     assert!(of("allowed_organizations: [\"a\", \"a:b\"]").is_empty());
-    let groups = "(auth: (allowed_groups: [\"a\"], admin_groups: [\"b\"]))";
-    let found: Vec<_> = errors(groups, &Fake::usual()).into_iter().map(|(path, _)| path).collect();
+    let groups =
+        format!("(auth: (class: GitHub({good}), allowed_groups: [\"a\"], admin_groups: [\"b\"]))");
+    let found: Vec<_> = errors(&groups, &Fake::usual()).into_iter().map(|(path, _)| path).collect();
     assert_eq!(found, ["auth.allowed_groups", "auth.admin_groups"]);
     let nobody = findings(&format!("(auth: (class: GitHub({good})))"), &Fake::usual());
     assert!(nobody.iter().any(|one| one.words.starts_with("nobody may sign in")), "{nobody:?}");

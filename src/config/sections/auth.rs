@@ -18,6 +18,11 @@ pub struct Auth {
     pub others: Vec<OtherAuth>,
     /// Send visitors to the provider at once, where that is the only way to sign in.
     pub auto_login: bool,
+    /// The same for visitors whom a server or a service sends here to sign in, even where `auto_login` is not set.
+    pub auto_login_oauth2_authorize: bool,
+    /// What people read whom their provider vouches for and no rule lets in; `{name}` in it becomes their name. Empty: a
+    /// sentence of ours.
+    pub custom_403_message: String,
     /// In place of the sign-in form: a template of HTML, with `login_url`, `action`, `xsrf`, `username`, `login_error`, `next`.
     pub custom_html: String,
     /// Everybody who can be authenticated may sign in (except blocked users).
@@ -46,6 +51,9 @@ pub struct Auth {
     pub enable_auth_state: bool,
     /// Seconds after which a provider is asked again whether somebody is still who they were, when they come. 0: never.
     pub auth_refresh_age: Seconds,
+    /// Ask a provider before each start of a server, too, whether its user is still who they were, also where
+    /// `auth_refresh_age` is 0? Who has to sign in again gets no server until then. Unset: where `enable_auth_state` is set.
+    pub refresh_pre_spawn: Option<bool>,
     /// Seconds for which people stay signed in whose provider cannot be asked after them. Nobody new comes in meanwhile.
     pub auth_refresh_grace: Seconds,
     /// Other names for some users, looked up after lower-casing.
@@ -72,6 +80,8 @@ impl Default for Auth {
             class: AuthClass::default(),
             others: Vec::new(),
             auto_login: false,
+            auto_login_oauth2_authorize: false,
+            custom_403_message: String::new(),
             custom_html: String::new(),
             allow_all: false,
             allowed_users: BTreeSet::new(),
@@ -83,6 +93,7 @@ impl Default for Auth {
             admin_groups: BTreeSet::new(),
             enable_auth_state: false,
             auth_refresh_age: Seconds::new(300),
+            refresh_pre_spawn: None,
             auth_refresh_grace: Seconds::new(24 * 3600),
             username_map: BTreeMap::new(),
             username_pattern: String::new(),

@@ -45,6 +45,7 @@ pub(super) fn model(call: &Call, user: &User, server: &Server) -> Value {
 pub(crate) async fn start(call: &mut Call, name: &str, server_name: &str) -> Answer {
     let user = user(call, name)?;
     let mut ask = named::read(call.json().await?)?;
+    call.vouched(user.id).await?;
     ask.options = choice::for_start(call, &user, server_name, ask.options)?;
     let key = named::needed(call, &user, server_name, &mut ask).await?;
     let begun = call.app.doors.start(key.clone(), ask).await?;

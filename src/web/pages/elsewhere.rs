@@ -42,9 +42,8 @@ struct Ticket {
     next: String,
 }
 
-/// Where a button for this way leads.
-pub(super) fn address(call: &Call, way: &str) -> String {
-    let next = call.query.get("next").unwrap_or_default();
+/// Where a button for this way leads, for somebody who wants to go on to `next`.
+pub(crate) fn address(call: &Call, way: &str, next: &str) -> String {
     let pairs = [("authenticator", way), ("next", next)];
     let query = form::encode(pairs.into_iter().filter(|(_, value)| !value.is_empty()));
     form::with_query(&format!("{}oauth_login", call.hub()), &query)

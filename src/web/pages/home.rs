@@ -91,6 +91,7 @@ async fn stop(call: &mut Call, user: &User, name: &str) -> Result<bool, Error> {
 /// Stops a server and starts it as it was, and leads to where one watches that.
 async fn restart(call: &mut Call, user: &User, name: &str) -> Answer {
     call.may(START, Resource::Server(user.name.as_str(), name))?;
+    call.vouched(user.id).await?;
     let key = api::server(call, user, name)?.key.clone();
     if stop(call, user, name).await? {
         call.app.doors.start(key, again()).await?;

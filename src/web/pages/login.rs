@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header};
 use jovis_actors::{
     domain::{Owner, Secret, User, UserId, quote},
-    logins::{Offer, OfferKind, SignInRefused},
+    logins::{OfferKind, SignInRefused},
     ports::{AccountError, Credentials},
     spawners::StopAsk,
     store::Image,
@@ -47,10 +47,9 @@ pub(crate) async fn form(call: &mut Call) -> Answer {
         call.xsrf(true);
         return Ok(answer::found(&target));
     }
-    if call.settings.auth.auto_login
-        && let [Offer { name, kind: OfferKind::Service(_) }] = call.app.doors.offers().as_slice()
-    {
-        return Ok(answer::found(&elsewhere::address(call, name)));
+    if let Some(way) = call.straight_on(call.settings.auth.auto_login) {
+        let next = call.query.get("next").unwrap_or_default();
+        return Ok(answer::found(&elsewhere::address(call, &way, next)));
     }
     let username = call.query.get("username").unwrap_or_default().to_owned();
     show(call, StatusCode::OK, &username, None)
@@ -64,6 +63,7 @@ fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>
         Some(next) => format!("{}login?next={next}", call.hub()),
         None => format!("{}login", call.hub()),
     };
+    let next_page = call.query.get("next").unwrap_or_default();
     let offers = call.app.doors.offers();
     let (mut forms, mut services) = (Vec::new(), Vec::new());
     for offer in offers {
@@ -71,7 +71,7 @@ fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>
             OfferKind::Form => forms.push(json!({"authenticator": offer.name})),
             OfferKind::Service(service) => {
                 services
-                    .push(json!({"name": service, "url": elsewhere::address(call, &offer.name)}));
+                    .push(json!({"name": service, "url": elsewhere::address(call, &offer.name, next_page)}));
             }
         }
     }
@@ -203,6 +203,9 @@ fn was_used(image: &Image, user: UserId, session: &str) -> bool {
 /// The sign-in page again, after an attempt elsewhere that came to nothing.
 pub(super) fn refused(call: &mut Call, refused: SignInRefused) -> Answer {
     let message = match &refused {
+        SignInRefused::NotAllowed { name } if !call.settings.auth.custom_403_message.is_empty() => {
+            call.settings.auth.custom_403_message.replace("{name}", name.as_str())
+        }
         SignInRefused::NotAllowed { name } => {
             let name = [("name", name.as_str())];
             call.words().fill("You signed in as {name}, who may not enter here. Please ask whoever runs this hub.", &name)

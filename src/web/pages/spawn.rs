@@ -147,6 +147,7 @@ async fn start(
     name: &ServerName,
     given: Option<Map<String, Value>>,
 ) -> Result<Outcome, Failed> {
+    call.vouched(user.id).await?;
     let given = given.map(chosen).transpose()?;
     let options = choice::for_start(call, user, name.as_str(), given).map_err(Failed::Options)?;
     let display_name = call.query.get("display_name").filter(|it| !it.is_empty());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jovis_actors::{
     domain::{External, Moment},
-    logins::Way,
+    logins::{SignInRefused, Way},
     ports::LoginError,
     store::Write,
     testing::ScriptedRedirect,
@@ -146,7 +146,7 @@ async fn who_signs_out_goes_where_their_provider_wants_them() {
 
 #[tokio::test]
 async fn where_there_is_one_provider_visitors_go_there_at_once() {
-    let (hub, _) = hub();
+    let (hub, provider) = hub();
     hub.doubles.ways.lock().unwrap().remove(0);
     let mut settings = crate::config::slice::HubSlice::clone(&hub.app.settings.load());
     settings.auth.auto_login = true;
@@ -158,6 +158,68 @@ async fn where_there_is_one_provider_visitors_go_there_at_once() {
     bob.get(there.location()).await;
     let out = browser.get("/hub/logout").await;
     assert_eq!(out.location(), "/hub/login", "who is not signed in cannot sign out");
+    // Who signs out is not sent there again at once: they would be back.
+    let state = provider.departures().pop().unwrap().state;
+    bob.get(&format!("/hub/oauth_callback?code=c0de&state={state}")).await;
+    assert_eq!(bob.get("/hub/home").await.status, 200);
+    let out = bob.get("/hub/logout").await;
+    assert_eq!((out.status, out.text.contains("Sign in")), (200, true), "{}", out.text);
+    // A second way, and visitors choose.
+    hub.doubles
+        .ways
+        .lock()
+        .unwrap()
+        .push(Way::first(Arc::new(jovis_actors::testing::ScriptedAuthenticator::default())));
+    assert_eq!(hub.visitor().get("/hub/login").await.status, 200);
+}
+
+#[tokio::test]
+async fn whom_a_server_sends_to_sign_in_goes_to_the_provider_straight_on() {
+    let (hub, _) = hub();
+    let asked = "/hub/api/oauth2/authorize?client_id=service-x&response_type=code&state=s";
+    let encoded =
+        "/hub/api/oauth2/authorize%3Fclient_id%3Dservice-x%26response_type%3Dcode%26state%3Ds";
+    let set = |change: &dyn Fn(&mut crate::config::sections::Auth)| {
+        let mut settings = crate::config::slice::HubSlice::clone(&hub.app.settings.load());
+        change(&mut settings.auth);
+        hub.app.settings.store(Arc::new(settings));
+    };
+    set(&|auth| auth.auto_login_oauth2_authorize = true);
+    let to_page = async |path: &str| {
+        let there = hub.visitor().get(path).await;
+        assert_eq!(there.status, 302);
+        there.location().to_owned()
+    };
+    assert!(to_page(asked).await.starts_with("/hub/login?next="), "two ways: visitors choose");
+    hub.doubles.ways.lock().unwrap().remove(0);
+    let there = to_page(asked).await.replace("%2F", "/");
+    assert_eq!(there, format!("/hub/oauth_login?authenticator=elsewhere&next={encoded}"));
+    assert!(to_page("/hub/home").await.starts_with("/hub/login?next="), "no other page");
+    assert_eq!(hub.visitor().get("/hub/login").await.status, 200);
+    set(&|auth| auth.auto_login_oauth2_authorize = false);
+    assert!(to_page(asked).await.starts_with("/hub/login?next="));
+}
+
+#[tokio::test]
+async fn who_may_not_enter_reads_what_the_operator_has_to_say() {
+    let (hub, provider) = hub();
+    let mut settings = crate::config::slice::HubSlice::clone(&hub.app.settings.load());
+    settings.auth.custom_403_message = "Dear {name}, <ask> Zoe.".to_owned();
+    hub.app.settings.store(Arc::new(settings));
+    let name = jovis_actors::domain::Username::new("bob").unwrap();
+    *hub.doubles.refuse.lock().unwrap() = Some(SignInRefused::NotAllowed { name });
+    let mut browser = hub.visitor();
+    let state = go(&mut browser, &provider, "/hub/login").await;
+    let back = format!("/hub/oauth_callback?code=c0de&state={state}");
+    let refused = browser.get(&back).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text.contains("Dear bob, &lt;ask&gt; Zoe."), "{}", refused.text);
+    // By a password nobody learns that it was right.
+    let form = browser.get("/hub/login").await.field("_xsrf");
+    let form = format!("username=bob&password=correct+horse&_xsrf={form}");
+    let refused = browser.post("/hub/login", &form).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text.contains("Invalid username or password."), "{}", refused.text);
 }
 
 #[tokio::test]

@@ -427,6 +427,26 @@ async fn who_is_blocked_is_nobody_and_their_tokens_do_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_person_is_told_to_who_may_know_the_name() {
+    let hub = Hub::new();
+    let info = json!({"mail": "b@x", "teams": ["a"]});
+    let bob = User::clone(hub.app.doors.image().user_named("bob").unwrap());
+    let bob = User { user_info: Some(info.clone()), ..bob };
+    hub.doubles.write(Write::User(Arc::new(bob)));
+    let own = token(&hub, "bob", &["inherit"]);
+    for path in ["/user", "/users/bob"] {
+        assert_eq!(ask(&hub, &own, "GET", path, "").await.json()["user_info"], info, "{path}");
+    }
+    let names = token(&hub, "root", &["list:users"]);
+    assert_eq!(ask(&hub, &names, "GET", "/users", "").await.json()[0]["user_info"], info);
+    let groups = token(&hub, "root", &["read:users:groups"]);
+    let told = ask(&hub, &groups, "GET", "/users/bob", "").await;
+    assert_eq!((told.status, told.json().get("user_info")), (200, None));
+    let eve = token(&hub, "eve", &["inherit"]);
+    assert_eq!(ask(&hub, &eve, "GET", "/user", "").await.json()["user_info"], Value::Null);
+}
+
+#[tokio::test]
 async fn new_names_fit_what_the_site_asks_of_them() {
     let hub = Hub::new();
     let mut slice = HubSlice::clone(&hub.app.settings.load());

@@ -87,3 +87,29 @@ async fn a_start_is_followed_with_its_log_until_it_ends() {
     let anonymous = hub.visitor().get("/hub/spawn-follow/bob").await;
     assert_eq!(anonymous.status, 302);
 }
+
+#[tokio::test]
+async fn no_server_starts_for_whom_their_provider_does_not_vouch_any_more() {
+    let hub = Hub::new();
+    let mut bob = hub.browser("bob").await;
+    *hub.doubles.vouched.lock().unwrap() = Some(false);
+    let refused = bob.script("POST", "/hub/api/users/bob/server", "").await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    assert!(refused.text.contains("the sign-in of bob is over"), "{}", refused.text);
+    let page = bob.get("/hub/spawn").await;
+    assert_eq!(page.status, 403, "{}", page.text);
+    // It is the user's word that counts, whoever asks.
+    let mut root = hub.browser("root").await;
+    let refused = root.script("POST", "/hub/api/users/bob/server", "").await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    assert!(hub.app.doors.image().server(&hub.key("bob")).is_none(), "nothing was begun");
+    *hub.doubles.vouched.lock().unwrap() = Some(true);
+    hub.doubles.asked.lock().unwrap().clear();
+    assert_eq!(root.script("POST", "/hub/api/users/bob/server", "").await.status, 201);
+    assert!(hub.doubles.asked.lock().unwrap().contains(&"renew bob".to_owned()));
+    *hub.doubles.vouched.lock().unwrap() = None;
+    hub.doubles.asked.lock().unwrap().clear();
+    assert_eq!(bob.script("POST", "/hub/api/users/root/server", "").await.status, 404);
+    assert_eq!(root.script("POST", "/hub/api/users/root/server", "").await.status, 201);
+    assert!(hub.doubles.asked.lock().unwrap().is_empty(), "where nobody wants that nobody asks");
+}

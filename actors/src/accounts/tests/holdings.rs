@@ -46,6 +46,43 @@ fn members_of_a_group_have_its_roles_as_long_as_they_are_in_it() {
     assert!(!held(&image));
 }
 
+/// What the reference calls managed roles: here an authenticator tells of groups, and the configuration gives those roles.
+#[test]
+fn roles_come_and_go_with_the_groups_an_authenticator_tells_of() {
+    let mut image = Image::default();
+    let mut told = |groups: &[&str]| {
+        let groups = groups.iter().map(|it| GroupName::new(it).unwrap()).collect();
+        let bob = Arrived::named(name("bob"), "c".to_owned());
+        let decided = sign_in(&image, &Arrived { groups: Some(groups), ..bob }, NOW);
+        let bob = apply(&mut image, decided);
+        lists(&access::of_user(&image, &policy(), &bob), &image)
+    };
+    assert!(!told(&["others"]));
+    assert!(told(&["staff"]));
+    assert!(!told(&["others"]), "exactly what they are now");
+    assert!(told(&["staff", "others"]) && !told(&[]));
+}
+
+#[test]
+fn who_is_blocked_holds_nothing_whatever_gives_it() {
+    let mut image = Image::default();
+    let (bob, eve) = (join(&mut image, "bob", true), join(&mut image, "eve", false));
+    let id = GroupId(image.next_id());
+    let staff = Group { id, name: GroupName::new("staff").unwrap(), properties: Arc::default() };
+    image.apply(&Write::Group(Arc::new(staff)));
+    image.apply(&Write::Member(id, bob.id));
+    let server = crate::domain::ServerKey { user: eve.id, name: ServerName::default_server() };
+    let key = crate::domain::ShareKey { server, with: crate::domain::SharedWith::User(bob.id) };
+    let scopes = vec!["access:servers".to_owned()];
+    image.apply(&Write::Share(Arc::new(crate::domain::Share { key, scopes, created: NOW })));
+    assert_ne!(access::of_user(&image, &policy(), &bob), Granted::default());
+    let blocked = policy().without([bob.name.clone()].into());
+    assert_eq!(access::of_user(&image, &blocked, &bob), Granted::default());
+    let inherit = [crate::domain::Scope::new("inherit")];
+    let by_token = access::of_scopes(&image, &blocked, &Owner::User(bob.id), &inherit, None);
+    assert_eq!(by_token, Some(Granted::default()));
+}
+
 #[test]
 fn a_service_has_its_roles_and_nothing_without_any() {
     let image = Image::default();
