@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jovis_actors::domain::Secret;
 use jovis_actors::ports::{
     Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh,
 };
@@ -45,6 +46,10 @@ impl Authenticator for Pam {
 }
 
 impl Password for Pam {
+    fn otp(&self) -> Option<&str> {
+        self.settings.request_otp.then_some(self.settings.otp_prompt.as_str())
+    }
+
     fn check<'a>(
         &'a self,
         credentials: &'a Credentials,
@@ -56,6 +61,7 @@ impl Password for Pam {
                 || name.len() > LONGEST_NAME
                 || name.contains('\0')
                 || credentials.password.reveal().contains('\0')
+                || credentials.otp.as_ref().is_some_and(|code| code.reveal().contains('\0'))
             {
                 return Err(LoginError::Refused("not a name or password for PAM".to_owned()));
             }
@@ -64,7 +70,9 @@ impl Password for Pam {
             let _place =
                 place.map_err(|_| LoginError::Busy)?.expect("the semaphore is never closed");
             let rhost = credentials.from.map(|address| address.to_string());
-            match self.root.pam(name, rhost, &credentials.password, limit).await {
+            let none = Secret::new(String::new());
+            let code = self.otp().map(|_| credentials.otp.as_ref().unwrap_or(&none));
+            match self.root.pam(name, rhost, (&credentials.password, code), limit).await {
                 Ok(verdict) => judge(verdict),
                 Err(RootError::Timeout) => Err(LoginError::Timeout(limit.as_secs())),
                 Err(error) => Err(LoginError::Failed(error.to_string())),

@@ -128,6 +128,8 @@ const TABLE: &[(&str, Class)] = &[
     ("auth.class.Pam.timeout", Live),
     ("auth.class.Pam.concurrency", Live),
     ("auth.class.Pam.pam_normalize_username", Live),
+    ("auth.class.Pam.request_otp", Live),
+    ("auth.class.Pam.otp_prompt", Live),
     ("auth.class.Dummy.password", Live),
     ("auth.class.Dummy.allow_remote", Live),
     ("auth.class.GitHub.client_id", Live),

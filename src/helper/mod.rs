@@ -76,7 +76,9 @@ fn answer(question: &Question, pipe: File) -> Verdict {
     let mut password = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 2));
     match pipe.take(LONGEST + 1).read_to_end(&mut password) {
         Ok(size) if size as u64 > LONGEST => refused("the password is too long"),
-        Ok(_) if password.contains(&0) => refused("the password holds a NUL byte"),
+        Ok(_) if password.iter().filter(|byte| **byte == 0).count() > usize::from(question.otp) => {
+            refused("the password holds a NUL byte")
+        }
         Ok(_) => check(question, password),
         Err(error) => Verdict::Failed { text: format!("the password did not arrive: {error}") },
     }
@@ -102,14 +104,20 @@ fn check(question: &Question, mut password: Zeroizing<Vec<u8>>) -> Verdict {
         return Verdict::Failed { text };
     }
     password.push(0);
+    // Without a code an empty one: it answers nothing.
+    if question.otp {
+        password.push(0);
+    }
     let text = |text: &str| CString::new(text).ok();
-    let (Some(service), Some(user), Ok(password)) =
-        (text(&question.service), text(&question.user), CStr::from_bytes_with_nul(&password))
+    let (Some(service), Some(user), Ok(secret)) =
+        (text(&question.service), text(&question.user), CStr::from_bytes_until_nul(&password))
     else {
         return refused("a NUL byte in the name");
     };
+    let behind = password.get(secret.count_bytes() + 1..).filter(|_| question.otp);
+    let code = behind.and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
     let rhost = question.rhost.as_deref().and_then(text);
-    match pam::check(&service, &user, rhost.as_deref(), password) {
+    match pam::check(&service, &user, rhost.as_deref(), secret, code) {
         Ok(user) => admit(user, question, &Passwd),
         // 1-5, 9, 26: a module is missing, misconfigured or cannot reach its directory. Not "wrong password".
         Err(no) if matches!(no.step, "start" | "user") || matches!(no.code, 1..=5 | 9 | 26) => {
@@ -229,6 +237,7 @@ mod tests {
                 min_uid: 1,
                 groups: Vec::new(),
                 canonical: false,
+                otp: false,
             },
             reader.into(),
         )
@@ -290,6 +299,7 @@ mod tests {
             min_uid: 1000,
             groups: groups.iter().map(|it| (*it).to_owned()).collect(),
             canonical,
+            otp: false,
         }
     }
 

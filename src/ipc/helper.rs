@@ -19,6 +19,9 @@ pub struct Question {
     /// Is the name to be that which the account's number has?
     #[serde(default)]
     pub canonical: bool,
+    /// Does the pipe hold a one-time code behind the password, with a NUL byte between?
+    #[serde(default)]
+    pub otp: bool,
 }
 
 /// Helper to root, passed on to the hub.

@@ -61,7 +61,8 @@ pub enum HubSays {
         /// Which.
         order: OrderId,
     },
-    /// Check a password by PAM in a fresh helper. With it comes the reading end of a pipe that holds the password.
+    /// Check a password by PAM in a fresh helper. With it comes the reading end of a pipe that holds the password;
+    /// and, where the configuration asks for one, a NUL byte and a one-time code.
     /// Answers: [`RootSays::PamVerdict`], [`RootSays::Denied`].
     Pam {
         /// As typed.

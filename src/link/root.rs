@@ -296,17 +296,21 @@ impl Root {
         &self,
         user: &str,
         rhost: Option<String>,
-        password: &Secret,
+        (password, code): (&Secret, Option<&Secret>),
         limit: Duration,
     ) -> Result<Verdict, RootError> {
         let secret = password.reveal().as_bytes();
-        if secret.len() > LONGEST_PASSWORD {
+        let code = code.map(|code| code.reveal().as_bytes());
+        if secret.len() > LONGEST_PASSWORD || code.is_some_and(|it| it.len() > LONGEST_PASSWORD) {
             let text = "the password is longer than 1024 bytes".to_owned();
             return Ok(Verdict::Refused { step: "authenticate".into(), code: 0, text });
         }
         let (reading, writing) = fd::pipe().map_err(|error| RootError::Link(error.to_string()))?;
         // A pipe holds 64 KiB, so this does not block.
-        nix::unistd::write(&writing, secret).map_err(|error| RootError::Link(error.to_string()))?;
+        for part in [Some(secret), code.map(|_| &b"\0"[..]), code].into_iter().flatten() {
+            nix::unistd::write(&writing, part)
+                .map_err(|error| RootError::Link(error.to_string()))?;
+        }
         drop(writing);
         let question = HubSays::Pam { user: user.to_owned(), rhost };
         match self.ask(question, &[reading.as_fd()], limit + PATIENCE).await?.0 {

@@ -23,7 +23,23 @@ pub struct Refused {
 /// What the conversation has to answer with, and what it hears.
 struct Talk {
     password: Zeroizing<Vec<u8>>,
+    /// For the second question; none: the password is the answer to all.
+    code: Option<Zeroizing<Vec<u8>>>,
+    asked: usize,
     heard: Vec<String>,
+}
+
+impl Talk {
+    /// The answer to the next question; none: there is none. `hidden`: is it not shown while it is typed?
+    fn answer(&mut self, hidden: bool) -> Option<&[u8]> {
+        self.asked += 1;
+        match (&self.code, self.asked) {
+            (None, _) | (Some(_), 1) if hidden => Some(&self.password),
+            // Some show a code while it is typed: it is worth nothing afterwards.
+            (Some(code), 2) => Some(code),
+            _ => None,
+        }
+    }
 }
 
 /// A transaction, ended when dropped.
@@ -39,17 +55,22 @@ impl Drop for Handle {
     }
 }
 
-/// Checks password and account. The name is `PAM_USER` as the modules left it. None of the texts may hold a NUL byte.
+/// Checks password and account. `code`: the answer to the second question, where there is a code. The name is `PAM_USER` as the modules left it. None of the texts may hold a NUL byte.
 pub fn check(
     service: &CStr,
     user: &CStr,
     rhost: Option<&CStr>,
     password: &CStr,
+    code: Option<&CStr>,
 ) -> Result<String, Refused> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(password.count_bytes() + 1));
-    bytes.extend_from_slice(password.to_bytes_with_nul());
+    let copied = |text: &CStr| {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(text.count_bytes() + 1));
+        bytes.extend_from_slice(text.to_bytes_with_nul());
+        bytes
+    };
+    let (password, code) = (copied(password), code.map(copied));
     // On the heap and reached by its address only, since PAM keeps that until the end.
-    let talk = Box::into_raw(Box::new(Talk { password: bytes, heard: Vec::new() }));
+    let talk = Box::into_raw(Box::new(Talk { password, code, asked: 0, heard: Vec::new() }));
     let outcome = transact(service, user, rhost, talk);
     // SAFETY: made above; the transaction has ended, so nobody else has the address any more.
     let talk = unsafe { Box::from_raw(talk) };
@@ -110,7 +131,7 @@ unsafe fn text(at: *const libc::c_char) -> Option<String> {
     (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) })?.to_str().ok().map(str::to_owned)
 }
 
-/// Answers what asks for a secret with the password, keeps what is said, knows no other answer.
+/// Answers what asks for a secret ([`Talk::answer`]), keeps what is said, knows no other answer.
 unsafe extern "C" fn converse(
     count: c_int,
     messages: *mut *const ffi::pam_message,
@@ -129,14 +150,17 @@ unsafe extern "C" fn converse(
     for index in 0..count {
         // SAFETY: Linux-PAM passes an array of `count` pointers to messages with texts.
         let message = unsafe { &**messages.add(index) };
-        match message.msg_style {
-            ffi::PAM_PROMPT_ECHO_OFF => {
-                // SAFETY: the password ends with NUL; the copy goes to PAM.
-                let copy = unsafe { libc::strdup(talk.password.as_ptr().cast()) };
+        let style = message.msg_style;
+        let asks = matches!(style, ffi::PAM_PROMPT_ECHO_OFF | ffi::PAM_PROMPT_ECHO_ON);
+        let answer = if asks { talk.answer(style == ffi::PAM_PROMPT_ECHO_OFF) } else { None };
+        match (style, answer) {
+            (_, Some(answer)) => {
+                // SAFETY: the answer ends with NUL; the copy goes to PAM.
+                let copy = unsafe { libc::strdup(answer.as_ptr().cast()) };
                 // SAFETY: within the array made above.
                 unsafe { (*list.add(index)).resp = copy };
             }
-            ffi::PAM_ERROR_MSG | ffi::PAM_TEXT_INFO => {
+            (ffi::PAM_ERROR_MSG | ffi::PAM_TEXT_INFO, None) => {
                 // SAFETY: a C text or null.
                 let said = unsafe { text(message.msg) }.unwrap_or_default();
                 if talk.heard.len() < 16 {
@@ -168,5 +192,31 @@ unsafe fn wipe(text: *mut libc::c_char) {
             libc::explicit_bzero(text.cast(), libc::strlen(text));
             libc::free(text.cast());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn talk(code: Option<&str>) -> Talk {
+        let bytes = |text: &str| Zeroizing::new(format!("{text}\0").into_bytes());
+        Talk { password: bytes("word"), code: code.map(bytes), asked: 0, heard: Vec::new() }
+    }
+
+    #[test]
+    fn a_code_answers_the_second_question_and_no_other() {
+        let mut plain = talk(None);
+        assert_eq!(plain.answer(true), Some(&b"word\0"[..]));
+        assert_eq!(plain.answer(true), Some(&b"word\0"[..]));
+        assert_eq!(plain.answer(false), None, "it is shown nowhere");
+        for hidden in [true, false] {
+            let mut both = talk(Some("123"));
+            assert_eq!(both.answer(true), Some(&b"word\0"[..]));
+            assert_eq!(both.answer(hidden), Some(&b"123\0"[..]));
+            assert_eq!(both.answer(true), None);
+            assert_eq!(both.answer(false), None);
+        }
+        assert_eq!(talk(Some("123")).answer(false), None, "nor is it then");
     }
 }

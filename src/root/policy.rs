@@ -284,6 +284,7 @@ pub(super) fn pam(
         min_uid: least.max(1),
         groups: config.auth.groups().into_iter().cloned().collect(),
         canonical: pam.pam_normalize_username,
+        otp: pam.request_otp,
     })
 }
 

@@ -70,6 +70,7 @@ async fn check(
         way: String::new(),
         username: name.to_owned(),
         password: Secret::new(password.to_owned()),
+        otp: None,
         from: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
     let answer = match authenticator.flow() {

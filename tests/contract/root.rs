@@ -404,6 +404,7 @@ fn check(
         min_uid: 1000,
         groups: Vec::new(),
         canonical: false,
+        otp: false,
     };
     frame::send(answer.as_fd(), &question, &[pipe.as_fd()]).unwrap();
     let helper = role("@helper", theirs);

@@ -16,6 +16,7 @@ use crate::{
 /// A module that does what the user's name says.
 const MODULE: &str = r#"
 #include <security/pam_modules.h>
+#include <security/pam_ext.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,14 @@ int pam_sm_authenticate(pam_handle_t *pam, int flags, int argc, const char **arg
     if (strstr(user, "setuid")) { int r = setuid(65534); (void)r; return PAM_SUCCESS; }
     if (strstr(user, "fork")) { if (fork() == 0) { setsid(); sleep(60); _exit(0); } return PAM_AUTH_ERR; }
     if (strstr(user, "good")) return PAM_SUCCESS;
+    if (strstr(user, "codes")) {
+        char *word = NULL, *code = NULL;
+        if (pam_prompt(pam, PAM_PROMPT_ECHO_OFF, &word, "Password: ") != PAM_SUCCESS) return PAM_CONV_ERR;
+        if (pam_prompt(pam, PAM_PROMPT_ECHO_ON, &code, "Code: ") != PAM_SUCCESS) return PAM_CONV_ERR;
+        if (!word || !code || strcmp(word, "word") || strcmp(code, "424242")) return PAM_AUTH_ERR;
+        if (strstr(user, "thrice") && pam_prompt(pam, PAM_PROMPT_ECHO_OFF, &word, "More: ") != PAM_SUCCESS) return PAM_CONV_ERR;
+        return PAM_SUCCESS;
+    }
     return PAM_AUTH_ERR;
 }
 int pam_sm_setcred(pam_handle_t *pam, int flags, int argc, const char **argv) {
@@ -225,4 +234,34 @@ fn row_37_whatever_a_module_does_only_its_own_login_suffers() {
     // What a module prints is nobody's word.
     let log = site.log.since(0);
     assert!(!log.iter().any(|line| line.is("signed in") && line.raw.contains("root")));
+}
+
+/// What it asks for is the password, then a code that is shown while it is typed, and of one user more than that.
+#[test]
+fn a_code_answers_pams_second_question_and_no_third() {
+    as_root!();
+    let service = Service::make();
+    let hub = |more: &str| {
+        Plan::quick().without_accounts().set("auth.class", &service.class(more)).start()
+    };
+    let status = |site: &Site, name: &str, code: Option<&str>| {
+        let mut visitor = site.visitor();
+        let token = visitor.get("/hub/login").form_token().expect("the form has one");
+        let mut form = vec![("username", name), ("password", "word"), ("_xsrf", token.as_str())];
+        form.extend(code.map(|code| ("otp", code)));
+        visitor.post("/hub/login", &form).status
+    };
+    let name = format!("codes{}", unique());
+    let site = hub("request_otp: true");
+    assert_eq!(status(&site, &name, Some(" 424242 ")), 302);
+    for wrong in [None, Some(""), Some("111111"), Some("word")] {
+        assert_eq!(status(&site, &name, wrong), 403, "{wrong:?}");
+    }
+    let thrice = format!("codes-thrice{}", unique());
+    assert_ne!(status(&site, &thrice, Some("424242")), 302, "there is no third answer");
+    let log = site.log.tail(usize::MAX);
+    assert!(!log.contains("424242") && !log.contains("111111"), "codes are in the log");
+    drop(site);
+    let site = hub("");
+    assert_ne!(status(&site, &name, Some("424242")), 302, "nobody asked for one");
 }

@@ -102,7 +102,7 @@ fn each_way_has_its_own_names_and_its_own_kind_of_proof() {
         let elsewhere = way("elsewhere", "else-", Arc::new(provider.clone()));
         client.ways.store(Arc::new(vec![Way::first(gate.clone()), guests, elsewhere]));
         let kinds: Vec<_> = client.offers().into_iter().map(|it| (it.name, it.kind)).collect();
-        assert_eq!(kinds[1], ("guests".to_owned(), OfferKind::Form));
+        assert_eq!(kinds[1], ("guests".to_owned(), OfferKind::Form { otp: None }));
         assert_eq!(kinds[2].1, OfferKind::Service("Elsewhere".to_owned()));
         let by = |way: &str, name: &str| Credentials { way: way.to_owned(), ..typed(name) };
         let name =
@@ -142,7 +142,7 @@ fn each_way_has_its_own_names_and_its_own_kind_of_proof() {
 
 fn typed(name: &str) -> Credentials {
     let password = Secret::new("secret".to_owned());
-    Credentials { way: String::new(), username: name.to_owned(), password, from: None }
+    Credentials { way: String::new(), username: name.to_owned(), password, otp: None, from: None }
 }
 
 #[test]

@@ -40,7 +40,10 @@ pub struct Offer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OfferKind {
     /// Fills in a form.
-    Form,
+    Form {
+        /// What its field for a one-time code is called, if it has one.
+        otp: Option<String>,
+    },
     /// Goes to a provider of this name.
     Service(String),
 }
@@ -50,7 +53,9 @@ pub fn offers(ways: &[Way]) -> Vec<Offer> {
     let offer = |way: &Way| Offer {
         name: way.name.clone(),
         kind: match way.authenticator.flow() {
-            Flow::Password(_) => OfferKind::Form,
+            Flow::Password(password) => {
+                OfferKind::Form { otp: password.otp().map(ToOwned::to_owned) }
+            }
             Flow::Redirect(redirect) => OfferKind::Service(redirect.service().to_owned()),
         },
     };

@@ -16,6 +16,8 @@ pub struct Credentials {
     pub username: String,
     /// As typed.
     pub password: Secret,
+    /// A one-time code, where the form has a field for one.
+    pub otp: Option<Secret>,
     /// Who asks, for PAM's `rhost` and the throttle.
     pub from: Option<IpAddr>,
 }
@@ -87,6 +89,10 @@ pub enum Refresh {
 
 /// Checks passwords.
 pub trait Password: Send + Sync {
+    /// What the form calls its field for a one-time code; none: it has none.
+    fn otp(&self) -> Option<&str> {
+        None
+    }
     /// Who do these credentials belong to?
     fn check<'a>(&'a self, credentials: &'a Credentials)
     -> Boxed<'a, Result<Identity, LoginError>>;

@@ -151,8 +151,13 @@ fn a_server_outlives_the_tree_and_is_found_again() {
         let (journal, world) = (MemoryJournal::default(), ScriptedSpawner::default());
         let tree = hub(&journal, &world).await;
         let password = Secret::new("secret".to_owned());
-        let credentials =
-            Credentials { way: String::new(), username: "Bob".to_owned(), password, from: None };
+        let credentials = Credentials {
+            way: String::new(),
+            username: "Bob".to_owned(),
+            password,
+            otp: None,
+            from: None,
+        };
         let user = tree.logins.password(credentials).await.unwrap();
         assert_eq!(user.name.as_str(), "bob");
         let key = ServerKey { user: user.id, name: ServerName::default_server() };
@@ -195,8 +200,13 @@ struct Busy {
 
 async fn sign_in(tree: &Tree, name: &str) -> Result<Arc<User>, logins::SignInRefused> {
     let password = Secret::new("secret".to_owned());
-    let credentials =
-        Credentials { way: String::new(), username: name.to_owned(), password, from: None };
+    let credentials = Credentials {
+        way: String::new(),
+        username: name.to_owned(),
+        password,
+        otp: None,
+        from: None,
+    };
     answered(tree.logins.password(credentials)).await
 }
 

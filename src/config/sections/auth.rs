@@ -210,6 +210,11 @@ pub struct Pam {
     /// Is the user's name that which the account's number has, whatever was typed? Where several names lead to one account,
     /// as with some directories. Who has no account does not sign in then.
     pub pam_normalize_username: bool,
+    /// Has the sign-in form a field for a one-time code? PAM's first question is answered with the password then, the second
+    /// with the code, and a third is refused. Otherwise each question is answered with the password.
+    pub request_otp: bool,
+    /// What the field is called.
+    pub otp_prompt: String,
 }
 
 impl Default for Pam {
@@ -219,6 +224,8 @@ impl Default for Pam {
             timeout: Seconds::new(30),
             concurrency: 16,
             pam_normalize_username: false,
+            request_otp: false,
+            otp_prompt: "OTP:".to_owned(),
         }
     }
 }

@@ -68,7 +68,9 @@ fn show(call: &mut Call, status: StatusCode, username: &str, error: Option<&str>
     let (mut forms, mut services) = (Vec::new(), Vec::new());
     for offer in offers {
         match offer.kind {
-            OfferKind::Form => forms.push(json!({"authenticator": offer.name})),
+            OfferKind::Form { otp } => {
+                forms.push(json!({"authenticator": offer.name, "otp_prompt": otp}));
+            }
             OfferKind::Service(service) => {
                 services
                     .push(json!({"name": service, "url": elsewhere::address(call, &offer.name, next_page)}));
@@ -143,12 +145,14 @@ pub(crate) async fn submit(call: &mut Call) -> Answer {
         return show(call, StatusCode::FORBIDDEN, &typed, Some(hint));
     }
     let password = form.get("password").unwrap_or_default();
-    let outcome = if password.len() > PASSWORD {
+    let code = form.get("otp").unwrap_or_default();
+    let outcome = if password.len() > PASSWORD || code.len() > PASSWORD {
         Err(SignInRefused::Refused)
     } else {
         let password = Secret::new(password.to_owned());
         let way = form.get("authenticator").unwrap_or_default().to_owned();
-        let who = Credentials { way, username: typed.clone(), password, from: call.from };
+        let otp = form.get("otp").map(|code| Secret::new(code.trim().to_owned()));
+        let who = Credentials { way, username: typed.clone(), password, otp, from: call.from };
         call.app.doors.sign_in(who).await
     };
     let user = match outcome {

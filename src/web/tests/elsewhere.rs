@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jovis_actors::{
     domain::{External, Moment},
     logins::{SignInRefused, Way},
-    ports::LoginError,
+    ports::{Authenticator, Boxed, Credentials, Flow, Identity, LoginError, Password, Refresh},
     store::Write,
     testing::ScriptedRedirect,
 };
@@ -232,4 +232,48 @@ async fn an_operators_own_form_takes_the_place_of_ours() {
     let page = hub.visitor().get("/hub/login?username=%3Cb%3E").await;
     assert!(page.text.contains("id=\"own\"") && page.text.contains("&lt;b&gt;"), "{}", page.text);
     assert!(!page.text.contains("username_input") && !page.field("_xsrf").is_empty());
+}
+
+/// A form with a field for a code.
+struct Coded;
+
+impl Authenticator for Coded {
+    fn flow(&self) -> Flow<'_> {
+        Flow::Password(self)
+    }
+
+    fn refresh<'a>(&'a self, _: &'a Identity) -> Boxed<'a, Result<Refresh, LoginError>> {
+        Box::pin(std::future::ready(Ok(Refresh::Same)))
+    }
+}
+
+impl Password for Coded {
+    fn otp(&self) -> Option<&str> {
+        Some("Code <6>:")
+    }
+
+    fn check<'a>(&'a self, who: &'a Credentials) -> Boxed<'a, Result<Identity, LoginError>> {
+        Box::pin(std::future::ready(Ok(Identity::named(who.username.clone()))))
+    }
+}
+
+#[tokio::test]
+async fn a_form_has_a_field_for_a_code_where_one_is_wanted() {
+    let hub = Hub::new();
+    let page = hub.visitor().get("/hub/login").await;
+    assert!(!page.text.contains("otp"), "{}", page.text);
+    *hub.doubles.ways.lock().unwrap() = vec![Way::first(Arc::new(Coded))];
+    let mut browser = hub.visitor();
+    let page = browser.get("/hub/login").await;
+    let label = "<label for=\"otp_input\">Code &lt;6&gt;:</label>";
+    assert!(page.text.contains(label) && page.text.contains("name=\"otp\""), "{}", page.text);
+    let form = format!("username=bob&password=correct+horse&_xsrf={}", page.field("_xsrf"));
+    assert_eq!(browser.post("/hub/login", &format!("{form}&otp=+123456+")).await.status, 302);
+    let seen = hub.doubles.seen.lock().unwrap().pop().unwrap();
+    assert_eq!(seen.otp.unwrap().reveal(), "123456");
+    let mut other = hub.visitor();
+    let page = other.get("/hub/login").await;
+    let form = format!("username=bob&password=correct+horse&_xsrf={}", page.field("_xsrf"));
+    let long = format!("{form}&otp={}", "1".repeat(2_000));
+    assert_eq!(other.post("/hub/login", &long).await.status, 403, "nobody is asked");
 }

@@ -258,6 +258,7 @@ fn row_08_a_storm_of_panics_in_any_actor_ends_the_tree_by_name_and_hangs_nobody(
                         way: String::new(),
                         username: "Bob".to_owned(),
                         password,
+                        otp: None,
                         from: None,
                     };
                     let _ = answered(logins.password(credentials)).await;
