@@ -104,6 +104,14 @@ pub fn place(name: &str) -> Option<String> {
     Some(format!("{}{unbuilt}", setting.path))
 }
 
+/// What a name that JupyterHub once had, of whatever class, is called here; none where its classes disagree.
+pub fn now_called(name: &str) -> Option<&'static str> {
+    let mut all =
+        MOVED.iter().filter(|(old, _)| old.rsplit('.').next() == Some(name)).map(|(_, new)| *new);
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
 /// The settings a Python file assigns, with the line of each, in its order.
 pub fn scan(python: &str) -> Vec<(usize, &str)> {
     let assigned = |line: &'_ str| -> Option<usize> {

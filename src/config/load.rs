@@ -17,6 +17,7 @@ use thiserror::Error;
 use super::{
     catalogue,
     environment::{self, Taken},
+    legacy,
     outline::{self, Place},
     sections::Config,
 };
@@ -357,6 +358,8 @@ fn unknown(text: &str, places: &[Place], at: &Place) -> Option<Fault> {
         words.push_str(&format!("; did you mean `{near}`?"));
     } else if let Some(other) = elsewhere {
         words.push_str(&format!("; it stands in `{}`", other.path));
+    } else if let Some(place) = legacy::now_called(name) {
+        words.push_str(&format!("; JupyterHub's setting of this name has its place here: {place}"));
     } else if let Some(near) = nearest(name, &siblings) {
         words.push_str(&format!("; did you mean `{near}`?"));
     } else {
@@ -583,6 +586,8 @@ mod tests {
         for (text, at, words) in [
             ("(services: [\n (name: \"a\"),\n (nam: \"b\")])", (3, 3), "did you mean `name`"),
             ("(load_roles: [(scope: [])])", (1, 16), "did you mean `scopes`"),
+            ("(auth: (blacklist: []))", (1, 9), "its place here: auth.blocked_users"),
+            ("(auth: (group_whitelist: []))", (1, 9), "its place here: auth.allowed_groups"),
             ("(load_groups: {\"g\": (usrs: [])})", (1, 22), "did you mean `users`"),
             ("(roles: [(scopes: \"x\")])", (1, 19), "in brackets"),
         ] {
