@@ -3,12 +3,12 @@ costs. Called as `bench.py` is, and made of its parts: the same two whole system
 small program.
 """
 
-import json, os, signal, statistics, sys, time
+import json, os, statistics, sys, time
 import http.client
 from concurrent.futures import ThreadPoolExecutor
 
 import bench
-from bench import FOLDER, PAIRS, JupyterHub, Jovis, say, table, until, wrk
+from bench import JupyterHub, Jovis, say, turns, until, wrk
 
 USERS = int(os.environ.get("USERS", 5000))
 # Servers that start at once.
@@ -73,18 +73,14 @@ def stop(hub, api, names):
 
 
 def measure(hub, note, round_):
-    def cpu(*roles):
-        family = hub.family()
-        return sum(family[hub.role(role)][2] for role in roles)
-
     api = Api(hub)
     auth = ("-H", f"Authorization: token {hub.token}")
-    before = cpu(hub.proxy, hub.hub)
+    before = hub.spent(hub.proxy, hub.hub)
     requests, seconds, p99 = wrk(f"{hub.url}/hub/api/users/student{USERS // 2}", 50, *auth)
     note("`GET /users/NAME`, 50 connections: requests/s", requests / seconds, more=True)
     note("`GET /users/NAME`: 99th percentile, ms", p99)
     note("`GET /users/NAME`: processor seconds of hub and proxy for 1,000",
-         (cpu(hub.proxy, hub.hub) - before) / requests * 1e3)
+         (hub.spent(hub.proxy, hub.hub) - before) / requests * 1e3)
 
     times = []
     for _ in range(20):
@@ -105,53 +101,27 @@ def measure(hub, note, round_):
     stop(hub, api, alone)
 
     crowd = [f"student{n}" for n in range(100, 100 + CROWD)]
-    before, began = cpu(hub.proxy, hub.hub), time.monotonic()
+    before, began = hub.spent(hub.proxy, hub.hub), time.monotonic()
     with ThreadPoolExecutor(CROWD) as threads:
         list(threads.map(lambda name: Api(hub).call("POST", f"/users/{name}/server"), crowd))
     ready(hub, api, crowd)
     took = time.monotonic() - began
     note(f"{CROWD} starts at once: starts/s", CROWD / took, more=True)
     note(f"{CROWD} starts at once: processor milliseconds of hub and proxy for one",
-         (cpu(hub.proxy, hub.hub) - before) / CROWD * 1000)
+         (hub.spent(hub.proxy, hub.hub) - before) / CROWD * 1000)
     stop(hub, api, crowd)
 
-    before = cpu(hub.proxy, hub.hub)
+    before = hub.spent(hub.proxy, hub.hub)
     requests, seconds, _ = wrk(hub.url, 16, *auth, "-s", str(creation(hub, round_)))
     note("users made, one a request, 16 connections: users/s", requests / seconds, more=True)
-    note("users made: processor seconds of hub and proxy for 1,000", (cpu(hub.proxy, hub.hub) - before) / requests * 1e3)
+    note("users made: processor seconds of hub and proxy for 1,000", (hub.spent(hub.proxy, hub.hub) - before) / requests * 1e3)
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
-    busy, lines, hubs = os.getloadavg()[0], {}, []
-
-    def note(side):
-        return lambda name, value, more=False: lines.setdefault(name, (more, [], []))[1 + side].append(value)
-
-    (FOLDER / "home").mkdir(exist_ok=True)
-    os.chmod(FOLDER / "home", 0o1777)
-    try:
-        for kind in Jovis, JupyterHub:
-            hubs.append(kind("api"))
-            hubs[-1].start()
-            hubs[-1].server()
-            hubs[-1].stop_server()
-            fill(hubs[-1])
-            say(f"{hubs[-1].name} has {USERS} users")
-        for number in range(PAIRS):
-            for side, hub in enumerate(hubs):
-                measure(hub, note(side), number)
-            say(f"pair {number + 1} of the API done")
-    except BaseException:
-        for hub in hubs[-2:]:
-            say(f"the last lines of {hub.name}:\n" + "\n".join((hub.folder / "log").read_text().splitlines()[-30:]))
-        raise
-    finally:
-        for hub in hubs:
-            hub.stop()
-    table(lines)
-    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load before the start {busy:.1f}, {PAIRS} pairs,"
-          f" {USERS} users and more with each round.")
+def prepare(hub):
+    hub.server()
+    hub.stop_server()
+    fill(hub)
+    say(f"{hub.name} has {USERS} users")
 
 
-main()
+turns((Jovis, JupyterHub), "api", prepare, measure, "the API", f", {USERS} users and more with each round")

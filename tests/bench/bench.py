@@ -110,6 +110,11 @@ class Hub:
         assert len(found) == 1, f"{self.name}: {part}: {found}"
         return found[0]
 
+    def spent(self, *roles):
+        """Seconds of the processor that these have used so far."""
+        table = self.family()
+        return sum(table[self.role(role)][2] for role in roles)
+
     def stop(self):
         if self.root is None:
             return
@@ -274,32 +279,28 @@ def fresh(hub, note):
 def loaded(hub, note):
     """What is measured under load."""
 
-    def cpu(*roles):
-        table = hub.family()
-        return sum(table[hub.role(role)][2] for role in roles)
-
-    user, before = f"{hub.url}/user/{USER}", cpu(hub.proxy)
+    user, before = f"{hub.url}/user/{USER}", hub.spent(hub.proxy)
     requests, seconds, p99 = wrk(f"{user}/size/1024", 64)
     note("1 KiB answers, 64 connections: requests/s", requests / seconds, more=True)
-    note("1 KiB answers: processor seconds of the proxy for 10,000", (cpu(hub.proxy) - before) / requests * 1e4)
+    note("1 KiB answers: processor seconds of the proxy for 10,000", (hub.spent(hub.proxy) - before) / requests * 1e4)
     note("1 KiB answers: 99th percentile, ms", p99)
 
-    before = cpu(hub.proxy)
+    before = hub.spent(hub.proxy)
     requests, seconds, _ = wrk(f"{user}/size/{1 << 20}", 8)
     note("1 MiB answers, 8 connections: MiB/s", requests / seconds, more=True)
-    note("1 MiB answers: processor seconds of the proxy for 10 GiB", (cpu(hub.proxy) - before) / requests * 10240)
+    note("1 MiB answers: processor seconds of the proxy for 10 GiB", (hub.spent(hub.proxy) - before) / requests * 10240)
 
-    before = cpu(hub.proxy)
+    before = hub.spent(hub.proxy)
     trips, seconds = echo(hub)
     note("WebSocket echoes, 64 sockets: round trips/s", trips / seconds, more=True)
-    note("WebSocket echoes: processor seconds of the proxy for 10,000", (cpu(hub.proxy) - before) / trips * 1e4)
+    note("WebSocket echoes: processor seconds of the proxy for 10,000", (hub.spent(hub.proxy) - before) / trips * 1e4)
 
-    before = cpu(hub.proxy, hub.hub)
+    before = hub.spent(hub.proxy, hub.hub)
     requests, seconds, p99 = wrk(f"{hub.url}/hub/api/user", 16, "-H", f"Authorization: token {hub.token}")
     note("`GET /hub/api/user`, 16 connections: requests/s", requests / seconds, more=True)
     note("`GET /hub/api/user`: 99th percentile, ms", p99)
     note("`GET /hub/api/user`: processor seconds of hub and proxy for 10,000",
-         (cpu(hub.proxy, hub.hub) - before) / requests * 1e4)
+         (hub.spent(hub.proxy, hub.hub) - before) / requests * 1e4)
 
     for _ in range(2):
         hub.stop_server()
@@ -343,6 +344,37 @@ def main():
     table(lines)
     print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load before the start {busy:.1f}, {PAIRS} pairs.")
     print(f"The user server alone, no proxy before it: {bare[0]:,.0f} requests/s, {bare[1]:,.0f} MiB/s.")
+
+
+def turns(kinds, label, prepare, measure, what, told):
+    """Hubs of these kinds beside each other, taking turns: `prepare(hub)` once, `measure(hub, note, number)` in each round.
+    Prints the table, and below it what there is to be `told`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
+    busy, lines, hubs = os.getloadavg()[0], {}, []
+
+    def note(side):
+        return lambda name, value, more=False: lines.setdefault(name, (more, [], []))[1 + side].append(value)
+
+    (FOLDER / "home").mkdir(exist_ok=True)
+    os.chmod(FOLDER / "home", 0o1777)
+    try:
+        for kind in kinds:
+            hubs.append(kind(label))
+            hubs[-1].start()
+            prepare(hubs[-1])
+        for number in range(PAIRS):
+            for side, hub in enumerate(hubs):
+                measure(hub, note(side), number)
+            say(f"pair {number + 1} of {what} done")
+    except BaseException:
+        for hub in hubs:
+            say(f"the last lines of {hub.name}:\n" + "\n".join((hub.folder / "log").read_text().splitlines()[-30:]))
+        raise
+    finally:
+        for hub in hubs:
+            hub.stop()
+    table(lines)
+    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load before the start {busy:.1f}, {PAIRS} pairs{told}.")
 
 
 def table(lines):

@@ -4,11 +4,10 @@ are its neighbour walk.py, which goes every step that a browser goes. Provider a
 on the same processors: what counts is what the hubs spend.
 """
 
-import json, os, signal, subprocess, sys, time
+import json, subprocess, sys, time
 from pathlib import Path
 
-import bench
-from bench import FOLDER, HOME, PAIRS, JupyterHub, Jovis, say, table
+from bench import HOME, JupyterHub, Jovis, turns
 
 PEOPLE = 100
 PROVIDERS = Path(__file__).resolve().parent.parent / "providers"
@@ -58,12 +57,8 @@ c.GenericOAuthenticator.username_claim = "preferred_username"
         return [PYTHON, HOME / "oauthenticator/bin/jupyterhub", "-f", self.folder / "hub.py"]
 
 
-def measure(hub, note):
-    def cpu():
-        family = hub.family()
-        return sum(family[hub.role(role)][2] for role in (hub.proxy, hub.hub))
-
-    before, began = cpu(), time.monotonic()
+def measure(hub, note, _):
+    before, began = hub.spent(hub.proxy, hub.hub), time.monotonic()
     words = [PYTHON, PROVIDERS / "walk.py", "--hub", f"{hub.url}/hub/", "--provider", hub.provider, "--many", str(PEOPLE)]
     text = subprocess.run(words, capture_output=True, text=True, timeout=300).stdout
     took = time.monotonic() - began
@@ -72,38 +67,18 @@ def measure(hub, note):
     if bad or len(came) != PEOPLE:
         sys.exit(f"bench: {hub.name}: {len(came)} of {PEOPLE} tried, {len(bad)} did not come in: {bad[:2]}")
     note(f"{PEOPLE} people sign in at once: people/s", PEOPLE / took, more=True)
-    note("processor milliseconds of hub and proxy for one", (cpu() - before) / PEOPLE * 1000)
+    note("processor milliseconds of hub and proxy for one", (hub.spent(hub.proxy, hub.hub) - before) / PEOPLE * 1000)
     note("the slowest of them, s", max(it["took"] for it in came))
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
-    busy, lines, hubs = os.getloadavg()[0], {}, []
-
-    def note(side):
-        return lambda name, value, more=False: lines.setdefault(name, (more, [], []))[1 + side].append(value)
-
-    provider = Provider()
-    try:
-        for kind in OpenId, GenericOAuthenticator:
-            kind.provider = provider.url
-            hubs.append(kind("sign-in"))
-            hubs[-1].start()
-            measure(hubs[-1], lambda *_, **__: None)  # to warm up, and everybody has been here
-        for number in range(PAIRS):
-            for side, hub in enumerate(hubs):
-                measure(hub, note(side))
-            say(f"pair {number + 1} of signing in done")
-    except BaseException:
-        for hub in hubs:
-            say(f"the last lines of {hub.name}:\n" + "\n".join((hub.folder / "log").read_text().splitlines()[-30:]))
-        raise
-    finally:
-        for hub in hubs:
-            hub.stop()
-        provider.stop()
-    table(lines)
-    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load before the start {busy:.1f}, {PAIRS} pairs.")
+def warm(hub):
+    """Everybody has been here, and what is compiled at run time is."""
+    measure(hub, lambda *_, **__: None, None)
 
 
-main()
+provider = Provider()
+OpenId.provider = GenericOAuthenticator.provider = provider.url
+try:
+    turns((OpenId, GenericOAuthenticator), "sign-in", warm, measure, "signing in", "")
+finally:
+    provider.stop()
