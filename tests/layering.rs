@@ -114,7 +114,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ),
     ("store", &["telemetry", "config", "ipc", "os"], "adapters are islands"),
     ("auth", &["fetch", "link", "telemetry", "config", "ipc", "os"], "adapters are islands"),
-    ("spawn", &["link", "telemetry", "config", "ipc", "os"], "adapters are islands"),
+    ("spawn", &["fetch", "link", "telemetry", "config", "ipc", "os"], "adapters are islands"),
     (
         "web",
         &["telemetry", "config", "ipc", "os"],

@@ -3,6 +3,8 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,8 +19,8 @@ use jovis::{
     },
 };
 use jovis_actors::{
-    domain::{OrderId, Seconds},
-    ports::{Exit, Order, Recovered, Spawner, Stop},
+    domain::{OrderId, Seconds, Secret, Username},
+    ports::{EnvVars, Exit, Order, Recovered, Spawner, Stop},
     testing::SeededEntropy,
 };
 use nix::sys::signal::Signal;
@@ -27,6 +29,7 @@ use tempfile::TempDir;
 use crate::{
     spawner::{World, contract, fate, hub, inventory, order, quiet, soon, started},
     support::{
+        Account,
         engine::{Engine, IMAGE, NETWORK},
         wait_until,
     },
@@ -101,8 +104,12 @@ impl Containers {
 
     /// What a hub has after a restart. Needs a runtime.
     fn make(&self) -> Arc<dyn Spawner> {
+        self.with_settings(self.settings())
+    }
+
+    fn with_settings(&self, settings: sections::Spawner) -> Arc<dyn Spawner> {
         Arc::new(Docker::begin(
-            Arc::new(ArcSwap::from_pointee(self.settings())),
+            Arc::new(ArcSwap::from_pointee(settings)),
             self.hub(),
             Outputs::open(self.state.path()).unwrap(),
             Arc::new(Expected::default()),
@@ -399,6 +406,91 @@ async fn limits_hold_and_their_breach_is_told() {
     soon(spawner.forget(&order.id)).await;
 }
 
+/// A change of where the engine is, by files of the engine's folder.
+type Way = fn(&mut sections::Docker, &dyn Fn(&str) -> PathBuf);
+
+/// `security: who has no certificate of its authority cannot speak with an engine elsewhere, and it not with us`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_elsewhere_is_reached_by_tls_alone() {
+    let Some((engine, port)) = Engine::secured() else { return };
+    let world = Containers::new(&engine);
+    let file = |name: &str| engine.folder().join(name);
+    let hub = |change: Way| {
+        let mut settings = world.settings();
+        let SpawnerClass::Docker(docker) = &mut settings.class else { unreachable!() };
+        docker.socket = format!("tcp://127.0.0.1:{port}");
+        (docker.tls_ca, docker.tls_cert, docker.tls_key) =
+            (file("ca.pem"), file("cert.pem"), file("key.pem"));
+        change(docker, &file);
+        world.with_settings(settings)
+    };
+    let order = order(1);
+    let born = started(&hub(|_, _| {}), &order).await;
+    let next = hub(|_, _| {});
+    assert_eq!(fate(&next, &order, Some(&born.handle)).await, Recovered::Alive(born.clone()));
+    assert_eq!(inventory(&next).await, std::slice::from_ref(&order.id));
+
+    let strangers = [
+        hub(|it, _| {
+            it.tls_cert = PathBuf::new();
+            it.tls_key = PathBuf::new();
+        }),
+        hub(|it, file| it.tls_ca = file("other-ca.pem")),
+        hub(|it, _| it.tls_ca = PathBuf::new()),
+        hub(|it, file| it.tls_ca = file("none.pem")),
+    ];
+    for (nth, stranger) in strangers.iter().enumerate() {
+        let found = soon(stranger.recover(&order.id, Some(&born.handle))).await;
+        assert!(found.is_err(), "{nth}: {found:?}");
+        assert!(soon(stranger.start(&self::order(2), quiet())).await.is_err(), "{nth}");
+    }
+    soon(next.stop(&order.id, &born.handle, Stop::Hard)).await.unwrap();
+    soon(next.forget(&order.id)).await;
+    assert_eq!(world.births(&order.id), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_of_this_machine_is_at_home_in_a_container() {
+    let Some(engine) = Engine::shared() else { return };
+    let account = Account::make();
+    let world = Containers::with(&engine, |it| {
+        it.system_users = true;
+        it.extra_host_config =
+            serde_json::json!({"shm_size": 33_554_432, "Sysctls": {"net.core.somaxconn": "77"}})
+                .as_object()
+                .unwrap()
+                .clone();
+    });
+    let spawner = world.make();
+    let mut order = order(3);
+    order.user = Username::new(&account.name).unwrap();
+    let born = started(&spawner, &order).await;
+    let id = world.one(&order.id);
+    let look =
+        "id -u; id -g; pwd; echo $HOME; echo mine > ~/note; cat /proc/sys/net/core/somaxconn";
+    let told = engine.ask(&["exec", &id, "/bin/sh", "-c", look]);
+    let home = account.home.display().to_string();
+    let wanted =
+        [account.uid.to_string(), account.gid.to_string(), home.clone(), home, "77".to_owned()];
+    assert_eq!(told.lines().collect::<Vec<_>>(), wanted);
+    let note = fs::metadata(account.home.join("note")).unwrap();
+    assert_eq!((note.uid(), note.gid()), (account.uid, account.gid), "as if at home");
+    let shm = engine.ask(&["inspect", "--format", "{{.HostConfig.ShmSize}}", &id]);
+    assert_eq!(shm, "33554432");
+    soon(spawner.stop(&order.id, &born.handle, Stop::Hard)).await.unwrap();
+    soon(spawner.forget(&order.id)).await;
+
+    for (name, words) in
+        [("root", "not a person's"), ("daemon", "not a person's"), ("jv-none", "no account")]
+    {
+        let mut stranger = self::order(4);
+        stranger.user = Username::new(name).unwrap();
+        let error = soon(spawner.start(&stranger, quiet())).await.unwrap_err().to_string();
+        assert!(error.contains(words), "{name}: {error}");
+        assert_eq!(world.births(&stranger.id), 0, "{name}");
+    }
+}
+
 /// Podman's socket speaks the same in most things; this is what it says otherwise.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn podmans_containers_keep_the_contract() {
@@ -468,8 +560,12 @@ async fn a_container_that_is_kept_gives_way_to_the_next_and_logs_outlive_it() {
             if keep { |it| it.remove = false } else { |it| it.remove = true },
         );
         let spawner = world.make();
-        let (first, mut second) = (order(90), order(91));
+        let (mut first, mut second) = (order(90), order(91));
         (second.server, second.prefix) = (first.server.clone(), first.prefix.clone());
+        let env = |token: &str| {
+            Secret::new(EnvVars([("JUPYTERHUB_API_TOKEN".to_owned(), token.to_owned())].into()))
+        };
+        (first.env, second.env) = (env("the-first-ones"), env("the-second-ones"));
         let born = started(&spawner, &first).await;
         wait_until("it has spoken", PATIENCE, || {
             engine.ask(&["logs", &world.one(&first.id)]).contains("last line")
@@ -480,6 +576,13 @@ async fn a_container_that_is_kept_gives_way_to_the_next_and_logs_outlive_it() {
         assert!(soon(spawner.log_tail(&first.id, 100)).await.ends_with("last line"), "{keep}");
         let born = started(&spawner, &second).await;
         assert_eq!(world.births(&first.id), 0, "there is one name for both");
+        // With the token of this start; that of the first is worth nothing any more.
+        let form = "{{range .Config.Env}}{{println .}}{{end}}";
+        let env = engine.ask(&["inspect", "--format", form, &world.one(&second.id)]);
+        let token = |of: &Order| {
+            format!("JUPYTERHUB_API_TOKEN={}", of.env.reveal().0["JUPYTERHUB_API_TOKEN"])
+        };
+        assert!(env.contains(&token(&second)) && !env.contains(&token(&first)), "{env}");
         soon(spawner.stop(&second.id, &born.handle, Stop::Hard)).await.unwrap();
         soon(spawner.forget(&second.id)).await;
     }

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -22,7 +23,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::{podman, wait_until};
+use super::{certificates, podman, wait_until};
 
 /// The image.
 pub const IMAGE: &str = "jovis-test:1";
@@ -38,6 +39,8 @@ const LONG: Duration = Duration::from_secs(60);
 enum Kind {
     /// Debian's docker.io.
     Docker,
+    /// The same; at this port of the machine, too, by TLS, for who has a certificate.
+    Secured(u16),
     /// Debian's podman.
     Podman,
 }
@@ -74,6 +77,14 @@ impl Engine {
         Self::possible(Kind::Docker).then(|| Arc::new(Self::begin(Kind::Docker)))
     }
 
+    /// One that also takes connections at a port: with it and its folder, in which the certificates are.
+    pub fn secured() -> Option<(Arc<Self>, u16)> {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+        let port = port.expect("there is a free one").port();
+        let kind = Kind::Secured(port);
+        Self::possible(kind).then(|| (Arc::new(Self::begin(kind)), port))
+    }
+
     /// Podman's, for one test alone.
     pub fn podman() -> Option<Arc<Self>> {
         Self::possible(Kind::Podman).then(|| Arc::new(Self::begin(Kind::Podman)))
@@ -83,7 +94,7 @@ impl Engine {
         let there = |program: &str| Path::new(program).exists();
         let possible = nix::unistd::geteuid().is_root()
             && there("/usr/sbin/dockerd")
-            && (kind == Kind::Docker || there(podman::PROGRAM));
+            && (kind != Kind::Podman || there(podman::PROGRAM));
         if !possible {
             eprintln!("skipped: it needs root and Debian's docker.io (and podman)");
         }
@@ -100,6 +111,9 @@ impl Engine {
             podman::enter();
             podman::prepare(folder.path(), &bridge, &subnet);
         }
+        if let Kind::Secured(_) = kind {
+            certificates::make(folder.path());
+        }
         let engine = Self {
             kind,
             daemon: Mutex::new(daemon(kind, folder.path())),
@@ -108,7 +122,7 @@ impl Engine {
             bridge,
         };
         engine.wait();
-        if kind == Kind::Docker {
+        if kind != Kind::Podman {
             engine.make_network(&subnet);
         }
         engine.make_image();
@@ -249,6 +263,17 @@ fn daemon(kind: Kind, folder: &Path) -> Child {
     };
     let words = match kind {
         Kind::Docker => docker(),
+        Kind::Secured(port) => {
+            let mut words = docker();
+            words.extend([
+                format!("--host=tcp://127.0.0.1:{port}"),
+                "--tlsverify".to_owned(),
+                format!("--tlscacert={}", below("ca.pem")),
+                format!("--tlscert={}", below("server.pem")),
+                format!("--tlskey={}", below("server-key.pem")),
+            ]);
+            words
+        }
         Kind::Podman => podman::service(folder, &folder.join("docker.sock")),
     };
     let settings = folder.join("containers.conf");

@@ -16,7 +16,7 @@
 //! | `ledger.rs` | what was acknowledged, and whether it is there |
 //! | `load.rs` | [`load::Load`]: sockets, requests and downloads that go on while something breaks |
 //! | `scale.rs` | scaled down in `make test`, whole in `make chaos` |
-//! | `engine.rs`, `podman.rs` | [`engine::Engine`]: a Docker or podman engine of our own; `container.py`: what runs in it |
+//! | `engine.rs`, `podman.rs`, `certificates.rs` | [`engine::Engine`]: a Docker or podman engine of our own; `container.py`: what runs in it |
 //! | `fake_singleuser.py` | a user server that is quick and misbehaves on request |
 //!
 //! Tests wait for conditions ([`wait_until`]), never for a time. Everything started here is ended here, by pid.
@@ -24,6 +24,8 @@
 use std::time::{Duration, Instant};
 
 mod account;
+#[cfg(feature = "docker")]
+mod certificates;
 pub mod crowd;
 #[cfg(feature = "docker")]
 pub mod engine;

@@ -6,7 +6,7 @@ use super::Say;
 use crate::config::{
     Config,
     address::is_loopback,
-    sections::{Docker, SpawnerClass},
+    sections::{Docker, SpawnerClass, engines_name, tcp_address},
 };
 
 pub(super) fn docker(say: &mut Say<'_>, config: &Config) {
@@ -21,6 +21,8 @@ pub(super) fn docker(say: &mut Say<'_>, config: &Config) {
     amounts(say, docker);
     volumes(say, docker);
     network(say, config, docker);
+    engine(say, docker);
+    extra(say, docker);
     let images = docker.allowed_images.values().map(|image| ("allowed_images", image));
     for (setting, image) in [("image", &docker.image)].into_iter().chain(images) {
         if image.is_empty()
@@ -115,6 +117,85 @@ fn volumes(say: &mut Say<'_>, docker: &Docker) {
     }
 }
 
+fn extra(say: &mut Say<'_>, docker: &Docker) {
+    for name in docker.extra_host_config.keys() {
+        if let Err(words) = engines_name(name) {
+            say.error(&path("extra_host_config"), words);
+        }
+        if matches!(engines_name(name).as_deref(), Ok("Privileged")) {
+            say.warn(
+                &path("extra_host_config"),
+                "whose server is privileged is root on this machine",
+            );
+        }
+    }
+    let all = serde_json::to_string(&docker.extra_host_config).unwrap_or_default();
+    if all.contains("docker.sock") || all.contains("podman.sock") {
+        say.error(
+            &path("extra_host_config"),
+            "whoever has the engine's socket is root on this machine",
+        );
+    }
+    if docker.system_users {
+        for (setting, folder) in [
+            ("host_homedir_format_string", &docker.host_homedir_format_string),
+            ("image_homedir_format_string", &docker.image_homedir_format_string),
+        ] {
+            if !(folder.starts_with('/') && folder.len() > 1) || folder.contains(':') {
+                say.error(&path(setting), "a path from / is needed, such as /home/{username}");
+            }
+        }
+        if !docker.host_homedir_format_string.contains("{username}") {
+            say.error(
+                &path("host_homedir_format_string"),
+                "{username} is needed: homes are not shared",
+            );
+        }
+        if !docker.user.is_empty() {
+            say.error(&path("user"), "with system_users it is the account's");
+        }
+    }
+}
+
+fn engine(say: &mut Say<'_>, docker: &Docker) {
+    let socket = docker.socket.as_str();
+    let Some((host, _)) = tcp_address(socket, docker.speaks_tls()) else {
+        if !socket.is_empty() && !socket.trim_start_matches("unix://").starts_with('/') {
+            say.error(
+                &path("socket"),
+                "the path of a Unix socket is needed, such as /run/docker.sock, or tcp://host:2376",
+            );
+        }
+        return;
+    };
+    let here = |host: &str| {
+        host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|it: std::net::IpAddr| it.is_loopback() || it.is_unspecified())
+    };
+    if docker.tls_cert.as_os_str().is_empty() != docker.tls_key.as_os_str().is_empty() {
+        say.error(&path("tls_cert"), "certificate and key go together: tls_cert and tls_key");
+    }
+    match (docker.speaks_tls(), here(&host)) {
+        (true, _) => {}
+        (false, true) => {
+            say.warn(&path("socket"), "every account of this machine may use that engine: it is root's");
+        }
+        (false, false) => say.error(
+            &path("socket"),
+            "an engine elsewhere is spoken to by TLS only: set tls_ca, tls_cert, tls_key (or DOCKER_TLS_VERIFY and DOCKER_CERT_PATH)",
+        ),
+    }
+    let internal = docker.use_internal_ip.unwrap_or(docker.network_name != "bridge");
+    if !here(&host) && !internal && here(&docker.host_ip) {
+        say.error(
+            &path("host_ip"),
+            "an engine elsewhere publishes ports at an address of its own machine: set it to that",
+        );
+    }
+}
+
 fn network(say: &mut Say<'_>, config: &Config, docker: &Docker) {
     let name = docker.network_name.as_str();
     if name.is_empty() || name == "none" || name == "host" || name.starts_with("container:") {
@@ -132,9 +213,6 @@ fn network(say: &mut Say<'_>, config: &Config, docker: &Docker) {
     let url = &docker.hub_connect_url;
     if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
         say.error(&path("hub_connect_url"), "an address such as http://172.17.0.1:8081 is needed");
-    }
-    if !docker.socket.trim_start_matches("unix://").starts_with('/') {
-        say.error(&path("socket"), "the path of a Unix socket is needed, such as /run/docker.sock");
     }
     if is_loopback(&config.hub.hub_ip)
         || (url.is_empty() && is_loopback(&config.hub.hub_connect_ip))

@@ -146,7 +146,35 @@ fn each_mistake_is_found_under_its_setting() {
         ("(spawner: (class: Docker(network_name: \"host\")))", "spawner.class.Docker.network_name"),
         ("(spawner: (class: Docker(host_ip: \"x\")))", "spawner.class.Docker.host_ip"),
         ("(spawner: (class: Docker(port: 0)))", "spawner.class.Docker.port"),
-        ("(spawner: (class: Docker(socket: \"tcp://x\")))", "spawner.class.Docker.socket"),
+        (
+            "(spawner: (class: Docker(socket: \"tcp://x\", host_ip: \"10.0.0.1\")))",
+            "spawner.class.Docker.socket",
+        ),
+        ("(spawner: (class: Docker(socket: \"run/x\")))", "spawner.class.Docker.socket"),
+        (
+            "(spawner: (class: Docker(socket: \"tcp://x\", host_ip: \"10.0.0.1\", tls_ca: \"/a\", tls_cert: \"/b\")))",
+            "spawner.class.Docker.tls_cert",
+        ),
+        (
+            "(spawner: (class: Docker(socket: \"tcp://x\", tls_ca: \"/a\")))",
+            "spawner.class.Docker.host_ip",
+        ),
+        (
+            "(spawner: (class: Docker(extra_host_config: {\"auto_remove\": true})))",
+            "spawner.class.Docker.extra_host_config",
+        ),
+        (
+            "(spawner: (class: Docker(extra_host_config: {\"Binds\": [\"/run/docker.sock:/x\"]})))",
+            "spawner.class.Docker.extra_host_config",
+        ),
+        (
+            "(spawner: (class: Docker(system_users: true, host_homedir_format_string: \"/home\")))",
+            "spawner.class.Docker.host_homedir_format_string",
+        ),
+        (
+            "(spawner: (class: Docker(system_users: true, user: \"1\")))",
+            "spawner.class.Docker.user",
+        ),
         (
             "(spawner: (class: Docker(hub_connect_url: \"x\")))",
             "spawner.class.Docker.hub_connect_url",

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use jovis_actors::domain::{
     Seconds,
@@ -8,14 +8,23 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, SeqAccess, Visitor},
 };
+use serde_json::{Map, Value as Json};
 
 /// A container each, of a Docker or podman engine. Names are those of JupyterHub's `DockerSpawner`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Docker {
     /// Unix socket of the engine. Docker's is `/run/docker.sock`, podman's `/run/podman/podman.sock`. The hub's account
-    /// must be allowed to open it; whoever may is as good as root on this machine.
+    /// must be allowed to open it; whoever may is as good as root on this machine. Or `tcp://host:2376`, an engine
+    /// elsewhere, by TLS. Empty: the variable `DOCKER_HOST`, else `/run/docker.sock`.
     pub socket: String,
+    /// File with the authority of an engine at `tcp://`, as PEM, which the hub's account can read. Empty: `ca.pem` in the
+    /// folder that the variable `DOCKER_CERT_PATH` names. Files are read when the hub starts.
+    pub tls_ca: PathBuf,
+    /// File with the certificate by which that engine knows the hub. Empty: `cert.pem` there.
+    pub tls_cert: PathBuf,
+    /// File with its key. Empty: `key.pem` there.
+    pub tls_key: PathBuf,
     /// The image servers run where nobody has chosen another one.
     pub image: String,
     /// Images people choose from: a list, or names for people with the image of each. Empty: exactly `image`.
@@ -79,12 +88,28 @@ pub struct Docker {
     pub cap_add: Vec<String>,
     /// The image's files cannot be changed; `/tmp` can.
     pub read_only: bool,
+    /// What else the engine is asked for, in its own words, those of `HostConfig`: `{"ShmSize": 1073741824}`, or
+    /// `shm_size`. `{username}` and `{servername}` are filled in. What has a setting of its own here is refused.
+    pub extra_host_config: Map<String, Json>,
+    /// People are accounts of this machine: a server runs with the user and group id of its user's account, in that
+    /// account's home folder. Who has no account, or one with an id below 1000, gets no server.
+    pub system_users: bool,
+    /// Home folder on this machine, for `system_users`.
+    pub host_homedir_format_string: String,
+    /// The same inside of the container.
+    pub image_homedir_format_string: String,
+    /// With `system_users`: the container begins as root and is told by `NB_USER`, `NB_UID` and `NB_GID` whom to become,
+    /// which some images do.
+    pub run_as_root: bool,
 }
 
 impl Default for Docker {
     fn default() -> Self {
         Self {
-            socket: "/run/docker.sock".to_owned(),
+            socket: String::new(),
+            tls_ca: PathBuf::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
             image: "quay.io/jupyterhub/singleuser:5".to_owned(),
             allowed_images: BTreeMap::new(),
             pull_policy: PullPolicy::IfNotPresent,
@@ -111,11 +136,24 @@ impl Default for Docker {
             cap_drop: vec!["NET_RAW".to_owned()],
             cap_add: Vec::new(),
             read_only: false,
+            extra_host_config: Map::new(),
+            system_users: false,
+            host_homedir_format_string: "/home/{username}".to_owned(),
+            image_homedir_format_string: "/home/{username}".to_owned(),
+            run_as_root: false,
         }
     }
 }
 
 impl Docker {
+    /// The engine's socket where none is said.
+    pub const USUAL_SOCKET: &str = "/run/docker.sock";
+
+    /// Is an engine at `tcp://` spoken to by TLS?
+    pub fn speaks_tls(&self) -> bool {
+        !self.tls_ca.as_os_str().is_empty()
+    }
+
     /// The images people may choose from, as what is offered to them. None: there is nothing to choose.
     pub fn as_profile(&self) -> Option<Profile> {
         let offer = |(name, image): (&String, &String)| Offer {
@@ -142,6 +180,46 @@ impl Docker {
         };
         (!self.allowed_images.is_empty()).then_some(profile)
     }
+}
+
+/// Host and port of an engine that is not behind a Unix socket. Without a port it is the engine's usual one.
+pub fn tcp_address(socket: &str, tls: bool) -> Option<(String, u16)> {
+    let place = ["tcp://", "https://", "http://"].iter().find_map(|it| socket.strip_prefix(it))?;
+    let place = place.trim_end_matches('/');
+    let usual = if tls { 2376 } else { 2375 };
+    let (host, port) = match place.rsplit_once(':') {
+        // An address of version 6 stands in brackets.
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+        _ => (place, usual),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let legal = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-' | ':');
+    (!host.is_empty() && port != 0 && host.chars().all(legal)).then(|| (host.to_owned(), port))
+}
+
+/// The engine's name of a word of `extra_host_config`: `shm_size` is `ShmSize`.
+///
+/// # Errors
+///
+/// It has a setting of its own, or would take from us the say over when a container ends.
+pub fn engines_name(name: &str) -> Result<String, String> {
+    let mut engines = String::new();
+    for part in name.split('_') {
+        let mut letters = part.chars();
+        engines.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        engines.push_str(letters.as_str());
+    }
+    let own = match engines.as_str() {
+        "NetworkMode" => "network_name",
+        "PortBindings" => "port and host_ip",
+        "PublishAllPorts" => "port and host_ip",
+        "AutoRemove" => "remove",
+        "RestartPolicy" => "none: servers are started by people",
+        "Memory" | "MemorySwap" => "mem_limit",
+        "NanoCpus" | "NanoCPUs" => "cpu_limit",
+        _ => return Ok(engines),
+    };
+    Err(format!("extra_host_config: {name:?} ({engines}) is not taken here; its setting: {own}"))
 }
 
 /// When an image is fetched.

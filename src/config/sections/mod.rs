@@ -26,7 +26,7 @@ pub use jovis_actors::domain::profile::{
 
 pub use acme::{Acme, AcmeChallenge};
 pub use auth::{Auth, AuthClass, Dummy, OtherAuth, Pam};
-pub use docker::{Docker, PullPolicy};
+pub use docker::{Docker, PullPolicy, engines_name, tcp_address};
 pub use hub::{HostLabels, Hub, SameSite, Shutdown, ShutdownServers};
 pub use log::{Log, LogFormat};
 pub use providers::{GitHub, Oidc, claims_in};

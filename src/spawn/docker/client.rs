@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
-    path::PathBuf,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -30,6 +29,7 @@ use tokio::time::timeout;
 
 use super::{
     fate::{self, short},
+    place::Place,
     transport::{self, MOST, exchange},
 };
 
@@ -109,11 +109,11 @@ pub struct Listed {
     pub labels: Option<HashMap<String, String>>,
 }
 
-/// An engine behind a Unix socket.
+/// An engine.
 #[derive(Debug)]
 pub struct Engine {
     api: bollard::Docker,
-    socket: PathBuf,
+    place: Arc<Place>,
     /// Whose process listens there; unknown until it has been reached.
     uid: Arc<AtomicU32>,
 }
@@ -122,17 +122,17 @@ pub struct Engine {
 const NOBODY_YET: u32 = u32::MAX;
 
 impl Engine {
-    /// Behind this socket (a path, with or without `unix://`). Connects when it is asked something.
+    /// There. Connects when it is asked something.
     ///
     /// # Errors
     ///
     /// None in practice: the library's.
-    pub fn new(socket: &str) -> Result<Self, EngineError> {
-        let path = PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket));
+    pub fn new(place: Place) -> Result<Self, EngineError> {
+        let place = Arc::new(place);
         let uid = Arc::new(AtomicU32::new(NOBODY_YET));
         let owner = uid.clone();
-        let socket = path.clone();
-        let transport = move |request| exchange(path.clone(), owner.clone(), request);
+        let there = place.clone();
+        let transport = move |request| exchange(there.clone(), owner.clone(), request);
         // Each call has its own deadline; the library's own covers only the head of an answer.
         let api = bollard::Docker::connect_with_custom_transport(
             transport,
@@ -140,7 +140,7 @@ impl Engine {
             ACT.as_secs() * 2,
             bollard::API_DEFAULT_VERSION,
         )?;
-        Ok(Self { api, socket, uid })
+        Ok(Self { api, place, uid })
     }
 
     /// Whose process the engine is, and so who publishes its ports.
@@ -160,7 +160,7 @@ impl Engine {
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        transport::ask(self.socket.clone(), self.uid.clone(), path).await
+        transport::ask(self.place.clone(), self.uid.clone(), path).await
     }
 
     /// One container, by its id or name.

@@ -18,7 +18,10 @@ use super::{
     fate::{self, Fate},
     held, names, plan, pull, remember,
 };
-use crate::config::sections::{self, PullPolicy};
+use crate::{
+    config::sections::{self, PullPolicy},
+    os::users::{self, Account},
+};
 
 /// How often progress of a fetch is told at most.
 const TELL: Duration = Duration::from_secs(1);
@@ -91,8 +94,12 @@ impl Inner {
             true => engine.image_command(&image).await.map_err(|it| no_image(it, &image))?,
             false => Vec::new(),
         };
-        let plan =
-            plan::plan(settings, docker, order, &self.hub, &own).map_err(SpawnError::Refused)?;
+        let person = match docker.system_users {
+            true => Some(account(order).await?),
+            false => None,
+        };
+        let plan = plan::plan(settings, docker, order, &self.hub, &own, person.as_ref())
+            .map_err(SpawnError::Refused)?;
         tell.tell(format!("Making the container {}", plan.name));
         let named = |error| no_image(error, &plan.image);
         match engine.create(&plan.name, plan.body.clone()).await {
@@ -183,6 +190,18 @@ impl Inner {
             remember(&self.leftover, order);
         }
     }
+}
+
+/// The account of this machine that the order's user is.
+async fn account(order: &Order) -> Result<Account, SpawnError> {
+    let name = order.user.to_string();
+    let asked = tokio::task::spawn_blocking(move || users::by_name(&name)).await;
+    let found = asked.map_err(|error| SpawnError::Failed(error.to_string()))?;
+    let found = found.map_err(|error| SpawnError::Failed(format!("accounts: {error}")))?;
+    found.ok_or_else(|| {
+        let words = format!("there is no account {:?} on this machine", order.user.as_str());
+        SpawnError::Refused(words)
+    })
 }
 
 fn no_image(error: EngineError, image: &str) -> SpawnError {

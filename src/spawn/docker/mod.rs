@@ -34,10 +34,12 @@ use super::{listeners::Expected, output::Outputs};
 use crate::config::sections::{self, SpawnerClass};
 
 pub mod client;
+pub mod extra;
 pub mod fate;
 mod launch;
 mod listen;
 pub mod names;
+pub mod place;
 pub mod plan;
 pub mod pull;
 mod transport;
@@ -45,6 +47,7 @@ pub mod watch;
 
 use client::{Engine, EngineError};
 use fate::Fate;
+use place::Place;
 use watch::Bells;
 
 /// Starts that are in the engine's hands at once; the others wait for their turn.
@@ -188,7 +191,13 @@ impl Docker {
 impl Inner {
     fn docker(&self) -> Result<sections::Docker, SpawnError> {
         match &self.settings.load().class {
-            SpawnerClass::Docker(docker) => Ok(docker.clone()),
+            SpawnerClass::Docker(docker) => {
+                let mut docker = docker.clone();
+                if docker.socket.is_empty() {
+                    sections::Docker::USUAL_SOCKET.clone_into(&mut docker.socket);
+                }
+                Ok(docker)
+            }
             _ => Err(SpawnError::Refused("servers do not run in containers here".to_owned())),
         }
     }
@@ -199,7 +208,9 @@ impl Inner {
         if let Some(engine) = engines.get(socket) {
             return Ok(engine.clone());
         }
-        let engine = Arc::new(Engine::new(socket).map_err(failed)?);
+        let place = Place::of(socket, &self.docker().unwrap_or_default());
+        let place = place.map_err(SpawnError::Refused)?;
+        let engine = Arc::new(Engine::new(place).map_err(failed)?);
         engines.insert(socket.to_owned(), engine.clone());
         tokio::spawn(listen::listen(Arc::downgrade(self), engine.clone(), socket.to_owned()));
         Ok(engine)

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, PortBinding};
 use jovis_actors::{domain::profile::Overrides, ports::Order};
 
-use super::names::{self, Holes};
-use crate::config::sections;
+use super::{
+    extra,
+    names::{self, Holes},
+};
+use crate::{config::sections, os::users::Account};
 
 /// Label: which hub's it is. Hubs that share an engine leave each other's alone.
 pub const HUB: &str = "jovis.hub";
@@ -14,6 +17,8 @@ pub const HUB: &str = "jovis.hub";
 pub const ORDER: &str = "jovis.order";
 /// Label: whose.
 pub const USER: &str = "jovis.user";
+/// Accounts below are the system's.
+const FIRST_PERSON: u32 = 1000;
 /// Label: which server.
 pub const SERVER: &str = "jovis.server";
 
@@ -77,6 +82,7 @@ pub fn plan(
     order: &Order,
     hub: &str,
     own_cmd: &[String],
+    person: Option<&Account>,
 ) -> Result<Plan, String> {
     let image = image(docker, order)?;
     let holes = Holes { prefix: &docker.prefix, user: &order.user, server: &order.server };
@@ -93,17 +99,58 @@ pub fn plan(
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
+    let home = person.map(|it| home(docker, it, &holes)).transpose()?;
+    let mut host = host(docker, order, &holes)?;
+    let mut env = environment(docker, order, &image)?;
+    if let Some(home) = &home {
+        host.mounts.get_or_insert_default().push(home.mount.clone());
+        let name = |it: &str| it.split('=').next().map(str::to_owned);
+        env.retain(|it| home.env.iter().all(|own| name(own) != name(it)));
+        env.extend(home.env.clone());
+    }
+    let host = extra::joined(host, &docker.extra_host_config, &holes)?;
     let body = ContainerCreateBody {
         image: Some(image.clone()),
         cmd: command(settings, docker, order, own_cmd),
-        env: Some(environment(docker, order, &image)?),
+        env: Some(env),
         labels: Some(labels.collect()),
-        user: some(&docker.user),
+        user: home.as_ref().map_or_else(|| some(&docker.user), |it| Some(it.user.clone())),
+        working_dir: home.map(|it| it.folder),
         exposed_ports: Some(vec![port_key(docker)]),
-        host_config: Some(host(docker, order, &holes)?),
+        host_config: Some(host),
         ..ContainerCreateBody::default()
     };
     Ok(Plan { name, image, body })
+}
+
+/// Where a user of this machine is at home in a container.
+struct Home {
+    mount: Mount,
+    folder: String,
+    user: String,
+    env: Vec<String>,
+}
+
+/// (`spec/auth-and-spawn.md` 12, "SystemUser".)
+fn home(docker: &sections::Docker, person: &Account, holes: &Holes<'_>) -> Result<Home, String> {
+    let (uid, gid, name) = (person.uid, person.gid, &person.name);
+    if uid < FIRST_PERSON {
+        return Err(format!("the account {name:?} ({uid}) is not a person's"));
+    }
+    let source = holes.folder(&docker.host_homedir_format_string)?;
+    let folder = holes.folder(&docker.image_homedir_format_string)?;
+    let mut env = vec![format!("HOME={folder}"), format!("USER={name}")];
+    if docker.run_as_root {
+        env.extend([format!("NB_USER={name}"), format!("NB_UID={uid}"), format!("NB_GID={gid}")]);
+    }
+    let user = if docker.run_as_root { "0:0".to_owned() } else { format!("{uid}:{gid}") };
+    let mount = Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source),
+        target: Some(folder.clone()),
+        ..Mount::default()
+    };
+    Ok(Home { mount, folder, user, env })
 }
 
 fn some(text: &str) -> Option<String> {
@@ -310,7 +357,7 @@ mod tests {
     }
 
     fn planned(docker: &sections::Docker, order: &Order) -> Result<Plan, String> {
-        plan(&sections::Spawner::default(), docker, order, "hub1", &[])
+        plan(&sections::Spawner::default(), docker, order, "hub1", &[], None)
     }
 
     fn variable(plan: &Plan, name: &str) -> Option<String> {
@@ -409,6 +456,46 @@ mod tests {
     }
 
     #[test]
+    fn people_of_the_machine_are_themselves_and_at_home() {
+        let mut order = order();
+        order.user = Username::new("bob").unwrap();
+        let mut docker = sections::Docker {
+            system_users: true,
+            image_homedir_format_string: "/home/jovyan/{username}".to_owned(),
+            extra_host_config: serde_json::json!({"shm_size": 64}).as_object().unwrap().clone(),
+            ..sections::Docker::default()
+        };
+        let person = |uid| Account {
+            name: "bob".to_owned(),
+            uid,
+            gid: 1007,
+            groups: vec![1007],
+            home: "/elsewhere".into(),
+            shell: "/bin/sh".into(),
+        };
+        let planned = |docker: &sections::Docker, uid| {
+            let settings = sections::Spawner::default();
+            plan(&settings, docker, &order, "hub1", &[], Some(&person(uid)))
+        };
+        let plan = planned(&docker, 1003).unwrap();
+        assert_eq!(plan.body.user.as_deref(), Some("1003:1007"));
+        assert_eq!(plan.body.working_dir.as_deref(), Some("/home/jovyan/bob"));
+        assert_eq!(variable(&plan, "HOME").unwrap(), "/home/jovyan/bob");
+        assert_eq!(variable(&plan, "NB_UID"), None);
+        let host = plan.body.host_config.unwrap();
+        let mount = &host.mounts.unwrap()[0];
+        assert_eq!(mount.source.as_deref(), Some("/home/bob"));
+        assert_eq!((mount.target.as_deref(), mount.read_only), (Some("/home/jovyan/bob"), None));
+        assert_eq!(host.shm_size, Some(64));
+        docker.run_as_root = true;
+        let plan = planned(&docker, 1003).unwrap();
+        assert_eq!(plan.body.user.as_deref(), Some("0:0"));
+        let told = ["NB_USER", "NB_UID", "NB_GID"].map(|name| variable(&plan, name).unwrap());
+        assert_eq!(told, ["bob", "1003", "1007"]);
+        assert!(planned(&docker, 999).err().unwrap().contains("not a person's"));
+    }
+
+    #[test]
     fn arguments_come_behind_the_images_own_command() {
         let settings = sections::Spawner {
             args: vec!["--x={username}".to_owned()],
@@ -416,8 +503,8 @@ mod tests {
         };
         let (docker, order) = (sections::Docker::default(), order());
         assert!(needs_own_cmd(&settings, &docker, &order));
-        let plan = plan(&settings, &docker, &order, "h", &["tini".to_owned(), "start".to_owned()])
-            .unwrap();
+        let own = ["tini".to_owned(), "start".to_owned()];
+        let plan = plan(&settings, &docker, &order, "h", &own, None).unwrap();
         assert_eq!(plan.body.cmd.unwrap(), ["tini", "start", "--x=b@x"]);
     }
 

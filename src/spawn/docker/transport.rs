@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     pin::Pin,
     sync::{
         Arc,
@@ -23,9 +22,10 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::UnixStream,
     time::timeout,
 };
+
+use super::place::{Place, Stream};
 
 /// How long an engine may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -34,12 +34,12 @@ pub(super) const MOST: usize = 64 << 20;
 
 /// Asks for something in our own words, where the library believes to know every word an engine may use.
 pub(super) async fn ask<T: DeserializeOwned>(
-    socket: PathBuf,
+    place: Arc<Place>,
     owner: Arc<AtomicU32>,
     path: &str,
 ) -> Result<T, Error> {
     let request = Request::get(path).body(Empty::<Bytes>::new())?;
-    let answer = exchange(socket, owner, request).await?;
+    let answer = exchange(place, owner, request).await?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MOST).collect().await;
     let body = body.map_err(|error| Error::from(io::Error::other(error)))?.to_bytes();
@@ -55,7 +55,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
 
 /// One request over a connection of its own.
 pub(super) async fn exchange<B>(
-    socket: PathBuf,
+    place: Arc<Place>,
     owner: Arc<AtomicU32>,
     request: Request<B>,
 ) -> Result<Response<Incoming>, Error>
@@ -63,13 +63,14 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let failed = |error: io::Error| {
-        let words = format!("{}: {error}", socket.display());
+        let words = format!("{place}: {error}");
         Error::from(io::Error::new(error.kind(), words))
     };
-    let stream = timeout(CONNECT, UnixStream::connect(&socket)).await;
-    let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
-    if let Ok(peer) = stream.peer_cred() {
-        owner.store(peer.uid(), Ordering::Relaxed);
+    let connected = timeout(CONNECT, place.connect()).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let (stream, peer) = connected.map_err(failed)?;
+    if let Some(uid) = peer {
+        owner.store(uid, Ordering::Relaxed);
     }
     let stream = TokioIo::new(Bounded { stream, left: MOST });
     let (mut sender, connection) = http1::handshake(stream).await?;
@@ -93,7 +94,7 @@ fn plain<B>(request: Request<B>) -> Result<Request<B>, Error> {
 
 /// A stream that gives out so many bytes and then fails.
 struct Bounded {
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     left: usize,
 }
 
