@@ -6,6 +6,8 @@ pub mod support;
 
 mod admin;
 mod clients;
+#[cfg(feature = "docker")]
+mod containers;
 mod documents;
 mod home;
 mod hosts;
