@@ -210,6 +210,9 @@ impl Inner {
         }
         let place = Place::of(socket, &self.docker().unwrap_or_default());
         let place = place.map_err(SpawnError::Refused)?;
+        if place.is_open_to_all() {
+            warn!(socket, "engine socket open to all");
+        }
         let engine = Arc::new(Engine::new(place).map_err(failed)?);
         engines.insert(socket.to_owned(), engine.clone());
         tokio::spawn(listen::listen(Arc::downgrade(self), engine.clone(), socket.to_owned()));

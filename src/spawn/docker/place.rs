@@ -1,6 +1,6 @@
 //! Where an engine is: a Unix socket of this machine, or an address spoken to by TLS.
 
-use std::{fmt, fs, io, path::PathBuf, sync::Arc};
+use std::{fmt, fs, io, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
@@ -50,6 +50,14 @@ impl Place {
         }
     }
 
+    /// May every account of this machine use it? Whoever may reads the environment of all containers.
+    pub fn is_open_to_all(&self) -> bool {
+        match self {
+            Self::Unix(path) => fs::metadata(path).is_ok_and(|it| it.mode() & 0o002 != 0),
+            Self::Tcp { .. } => false,
+        }
+    }
+
     /// Connects; with whose process listens there, where that can be known.
     pub(super) async fn connect(&self) -> io::Result<(Box<dyn Stream>, Option<u32>)> {
         match self {
@@ -95,4 +103,33 @@ fn trust(docker: &Docker) -> Result<Arc<ClientConfig>, String> {
     let authorities = read(&docker.tls_ca)?;
     let trust = Trust { authorities, identity, unverified: false };
     trust.config().map_err(|error| format!("tls_ca, tls_cert, tls_key: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_all_may_use_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("engine.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let name = socket.display().to_string();
+        for (mode, open) in [(0o666, true), (0o660, false), (0o600, false), (0o662, true)] {
+            fs::set_permissions(&socket, fs::Permissions::from_mode(mode)).unwrap();
+            let place = Place::of(&format!("unix://{name}"), &Docker::default()).unwrap();
+            assert_eq!(place.is_open_to_all(), open, "{mode:o}");
+            assert_eq!(place.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_known_is_no_place() {
+        let docker = Docker { tls_ca: "/none/ca.pem".into(), ..Docker::default() };
+        let error = Place::of("tcp://engine", &docker).unwrap_err();
+        assert!(error.contains("/none/ca.pem"), "{error}");
+        assert_eq!(Place::of("tcp://e:9", &Docker::default()).unwrap().to_string(), "e:9");
+    }
 }

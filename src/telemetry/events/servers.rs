@@ -23,6 +23,8 @@ super::events! {
     "The engine could not get an image; the start that needs it has failed." "Look at the image's name, the registry and the network; or fetch it by hand and set `pull_policy: Never`."
     "engine not answering" [warn] [hub] (socket error)
     "The container engine cannot be reached: nothing is known of its containers, so nothing about them changes." "Does the engine run, and may the hub's account open its socket?"
+    "engine socket open to all" [warn] [hub] (socket)
+    "Every account of this machine may use the container engine, so read every server's token and become root." "Give the socket to the hub's group and take the rest of its mode away: docs/how-to/docker.md."
     "engine answers again" [info] [hub] (socket)
     "The container engine can be reached again; what happened meanwhile is being found out." ""
     "container not removed" [warn] [hub] (order error)
