@@ -150,6 +150,13 @@ fn naming(auth: &sections::Auth) -> Naming {
     })
 }
 
+/// Whom the configuration keeps out: in small letters, as people sign in, and as it stands there, as a request can have made
+/// them.
+pub(super) fn blocked(auth: &sections::Auth) -> BTreeSet<Username> {
+    let both = |name: &String| [Username::normalise(name), Username::new(name)];
+    auth.blocked_users.iter().flat_map(both).flatten().collect()
+}
+
 fn rules(auth: &sections::Auth) -> Rules {
     let names = |list: &BTreeSet<String>, setting: &str| {
         let valid = |name: &String| match Username::normalise(name) {
@@ -166,7 +173,7 @@ fn rules(auth: &sections::Auth) -> Rules {
         allow_all: auth.allow_all,
         allowed_users: names(&auth.allowed_users, "auth.allowed_users"),
         allow_existing_users: auth.allow_existing_users,
-        blocked_users: names(&auth.blocked_users, "auth.blocked_users"),
+        blocked_users: blocked(auth),
         admin_users: names(&auth.admin_users, "auth.admin_users"),
         manage_groups: auth.manage_groups,
         allowed_groups: auth.allowed_groups.clone(),

@@ -20,6 +20,7 @@ use jovis_actors::{
 };
 use tracing::{error, info, warn};
 
+use super::settings::blocked;
 use crate::{
     config::{sections, slice::HubSlice},
     telemetry::logs::chain,
@@ -86,7 +87,7 @@ fn tell(done: &Synced) {
 
 /// Roles and scopes as the slice has them.
 fn policy(slice: &HubSlice) -> Result<Policy, RolesRefused> {
-    let blocked = names(slice.auth.blocked_users.iter());
+    let blocked = blocked(&slice.auth);
     let is_blocked =
         |name: &String| Username::normalise(name).is_ok_and(|it| blocked.contains(&it));
     let mut entries: Vec<RoleEntry> = slice.roles.iter().map(RoleEntry::from).collect();
@@ -114,7 +115,7 @@ fn wanted(slice: &HubSlice, entropy: &dyn Entropy) -> Wanted {
         groups: slice.load_groups.iter().filter_map(group).collect(),
         admins: names(slice.auth.admin_users.iter()),
         only_admins: slice.roles.iter().any(|role| role.name == ADMIN && role.users.is_some()),
-        blocked: names(slice.auth.blocked_users.iter()),
+        blocked: blocked(&slice.auth),
     }
 }
 
@@ -189,6 +190,13 @@ mod tests {
         assert_eq!(everybody.scopes, [Scope::new("self"), Scope::new("list:groups")]);
         let named: Vec<_> = policy.named_users().map(ToString::to_string).collect();
         assert_eq!(named, ["ann", "a"], "the blocked have no role");
+        for name in ["bad", "Bad"] {
+            let name = Username::new(name).unwrap();
+            assert!(
+                policy.is_blocked(&name),
+                "{name}, as people sign in and as a request makes one"
+            );
+        }
         let entropy = SystemEntropy::default();
         let wanted = wanted(&slice, &entropy);
         assert!(wanted.only_admins && wanted.admins.iter().any(|it| it.as_str() == "root2"));
