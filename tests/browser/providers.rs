@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::SocketAddr,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     MINUTES, address, alone, as_root, pictures,
-    support::{Account, Plan, Provider, Script, Site, Visitor},
+    support::{Account, Plan, Provider, Script, Site, Visitor, free_ports},
 };
 
 /// The client that GitHub's fake knows.
@@ -158,7 +158,7 @@ fn the_example_of_the_first_documents_runs_as_it_stands() {
     let github = Provider::start("github.py", &["--cert", &cert, "--key", &key]);
     let github = github.url().replace("http://", "https://");
     let skeleton = skeleton(&folder).display().to_string();
-    let plain = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let plain = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
     let changes = [
         ("redirect_port: 80", format!("redirect_port: {}", plain.port())),
         ("class: GitHub(", format!("class: GitHub(github_url: {github:?}, ca_file: {cert:?},")),

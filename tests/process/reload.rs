@@ -18,6 +18,7 @@ use crate::{
     support::{
         Account, PATIENCE, Plan, Site, Visitor,
         crowd::Crowd,
+        free_ports,
         load::{Load, Mix},
         process::Process,
         scale::{promise, scaled},
@@ -227,12 +228,6 @@ fn workers(site: &Site) -> usize {
     names.filter(|name| name.starts_with("worker-")).count()
 }
 
-/// A port of this machine that nobody has.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
-    listener.local_addr().expect("it is bound").port()
-}
-
 #[test]
 fn row_45_a_storm_of_signals_over_broken_files_ends_with_the_last_good_one() {
     as_root!();
@@ -356,7 +351,7 @@ fn another_public_port_is_served_and_connections_of_the_old_one_stay() {
     assert!(finding.contains(&format!("port {taken} is taken by process")), "{finding}");
     assert_eq!(site.visitor().get("/hub/api").status, 200);
 
-    let port = free_port();
+    let port = free_ports(1);
     let told = change(&site, &[("port", &port.to_string()), ("level", r#""debug""#)]);
     assert_eq!(told.text("rebound").as_deref(), Some("hub.port"));
     let new = SocketAddr::from(([127, 0, 0, 1], port));
@@ -435,7 +430,7 @@ fn an_old_hub_address_stays_open_as_long_as_a_server_lives_that_was_given_it() {
     };
     let first = start("anna-1");
     let old = told_to(first);
-    let new = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let new = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
     let mark = site.log.mark();
     let told = change(&site, &[("hub_port", &new.port().to_string())]);
     assert_eq!(told.text("rebound").as_deref(), Some("hub.hub_port"));

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    net::TcpListener,
+    net::SocketAddr,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     reload::{Kept, certificate_of},
-    support::{PATIENCE, Plan, Site, process::Process, wait_until},
+    support::{PATIENCE, Plan, Site, free_ports, process::Process, wait_until},
 };
 use crate::as_root;
 
@@ -43,7 +43,7 @@ fn shown(site: &Site, name: &str) -> String {
 #[test]
 fn clients_get_http2_their_name_and_the_way_to_tls() {
     as_root!();
-    let plain = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let plain = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
     let mut site = Plan::quick()
         .set("hub.ssl_cert", r#""FOLDER/one.pem""#)
         .set("hub.ssl_key", r#""FOLDER/one.key""#)

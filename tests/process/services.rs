@@ -1,13 +1,13 @@
 //! Managed services: who they run as, what they are given, and that they are there whatever dies.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use nix::{sys::signal::Signal, unistd::User};
 use serde_json::Value;
 
 use crate::{
     as_root,
-    support::{PATIENCE, Plan, Site, process::Process, wait_for, wait_until},
+    support::{PATIENCE, Plan, Site, free_ports, process::Process, wait_for, wait_until},
 };
 
 /// Puts sections that are no structs into the configuration, in the place of those that were put there before.
@@ -33,8 +33,7 @@ fn a_managed_service_is_kept_running_whatever_dies() {
     let script = site.folder().join("service.py");
     fs::write(&script, include_str!("../support/service.py")).expect("the folder is ours");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+    let port = free_ports(1);
     let plain = fs::read_to_string(&site.file).expect("it was just written");
     let entry = |extra: &str| {
         format!(

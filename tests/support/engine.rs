@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -23,7 +22,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::{certificates, podman, wait_until};
+use super::{certificates, free_ports, podman, wait_until};
 
 /// The image.
 pub const IMAGE: &str = "jovis-test:1";
@@ -79,8 +78,7 @@ impl Engine {
 
     /// One that also takes connections at a port: with it and its folder, in which the certificates are.
     pub fn secured() -> Option<(Arc<Self>, u16)> {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-        let port = port.expect("there is a free one").port();
+        let port = free_ports(1);
         let kind = Kind::Secured(port);
         Self::possible(kind).then(|| (Arc::new(Self::begin(kind)), port))
     }

@@ -4,6 +4,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `site.rs` | [`Plan`] → [`Site`]: writes hub.ron, starts the binary, ends everything on drop |
+//! | `ports.rs` | [`free_ports`]: of this machine, and of nobody by accident |
 //! | `log.rs` | the hub's log lines as they come, and waiting for one |
 //! | `operator.rs` | `jovis COMMAND` beside it, and its control socket ([`Talk`]) |
 //! | `account.rs` | a Unix user for one test |
@@ -38,6 +39,7 @@ mod log;
 mod operator;
 #[cfg(feature = "docker")]
 mod podman;
+mod ports;
 pub mod process;
 mod provider;
 pub mod scale;
@@ -49,6 +51,7 @@ pub use account::Account;
 pub use http::{Answer, Socket, Visitor};
 pub use log::{Line, Log};
 pub use operator::{Talk, code, done, said};
+pub use ports::free_ports;
 pub use provider::{Provider, walk};
 pub use script::Script;
 pub use site::{Plan, RUN, Site, python_home};

@@ -4,24 +4,23 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::{
         fs::{PermissionsExt, chown},
         process::CommandExt,
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::Mutex,
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::{Account, Line, Log, PATIENCE, Visitor, process::Process, unique, wait_for};
+use super::{
+    Account, Line, Log, PATIENCE, Visitor, free_ports, process::Process, unique, wait_for,
+};
 
 /// How a hub shall be.
 pub struct Plan {
@@ -48,7 +47,7 @@ pub const RUN: [&str; 3] = ["run", "--guarded", "-f"];
 impl Plan {
     /// Quiet and quick: PAM, the fake user server in its mode `ok`, a name, ports and a folder of its own.
     pub fn quick() -> Self {
-        let base = ports();
+        let base = free_ports(PORTS);
         let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
         let name = format!("test-{}", unique());
         let runtime = Path::new("/run/jovis").join(&name);
@@ -476,22 +475,6 @@ const WHOLE: &str = "";
 
 /// Ports each hub has to itself: the public one and its user servers'.
 const PORTS: u16 = 40;
-
-/// The first of [`PORTS`] ports nobody uses, below those the kernel draws for outgoing connections.
-fn ports() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let slots = (32_000 - 12_000) / PORTS;
-    let start =
-        u16::try_from(std::process::id() % u32::from(slots)).expect("below the number of slots");
-    for _ in 0..slots {
-        let slot = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % slots;
-        let base = 12_000 + slot * PORTS;
-        if (base..base + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return base;
-        }
-    }
-    panic!("no {PORTS} free ports in a row");
-}
 
 /// Where `.ci/install` keeps its Python environments.
 pub fn python_home() -> PathBuf {

@@ -153,8 +153,10 @@ fn a_stale_connection_is_not_the_visitors_trouble() {
 fn a_server_that_is_away_is_503() {
     let backend = Backend::says(OK);
     let proxy = Proxy::to(&backend);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    proxy.route("/user/a", gone);
+    // Bound and not listening: nobody else gets the port meanwhile.
+    let gone = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    gone.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    proxy.route("/user/a", gone.local_addr().unwrap().as_socket().unwrap());
     let answer = proxy
         .ask("GET /user/a/x HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");

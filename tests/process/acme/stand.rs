@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Line, PATIENCE, Plan, Site, Visitor, python_home};
+use crate::support::{Line, PATIENCE, Plan, Site, Visitor, free_ports, python_home};
 
 /// What people call the hub in these tests.
 pub(super) const NAME: &str = "hub.acme.example";
@@ -95,8 +95,7 @@ impl Authority {
 
     /// A hub that gets its certificate by HTTP-01, prepared; and where it sends visitors to TLS.
     pub(super) fn hub_by_http(&self, plan: Plan, more: &str) -> (Site, SocketAddr) {
-        let plain =
-            TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+        let plain = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
         let plan = plan.set("proxy.redirect_port", &plain.port().to_string());
         (self.hub(plan, plain.port(), more), plain)
     }

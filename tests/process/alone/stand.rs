@@ -19,7 +19,7 @@ use nix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, free_ports, wait_for};
 
 /// The token that all proxies here have.
 pub(crate) const TOKEN: &str = "the-token";
@@ -70,10 +70,9 @@ pub(crate) fn command(whose: Whose) -> Command {
     }
 }
 
-/// Ports nobody has just now, all different.
+/// Ports nobody has, all different.
 pub(crate) fn ports<const N: usize>() -> [u16; N] {
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+    [(); N].map(|()| free_ports(1))
 }
 
 /// A running proxy; ended when dropped.
