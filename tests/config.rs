@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -70,35 +70,89 @@ impl World for Ready {
     }
 }
 
-#[test]
-fn every_example_loads_and_passes_the_check() {
+/// What keeps this file from being used on a machine that has all it names: each setting, and what is wrong with it.
+fn refused(path: &Path) -> Vec<(String, String)> {
     let world = Ready(BTreeMap::from([
         ("/etc/pam.d/login", "auth required pam_unix.so\n"),
         ("/usr/sbin/useradd", "\u{7f}ELF"),
         ("/etc/jovis/cert.pem", "-----BEGIN CERTIFICATE-----\n"),
         ("/etc/jovis/key.pem", "-----BEGIN PRIVATE KEY-----\n"),
     ]));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let mut seen = 0;
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|end| end != "ron") {
-            continue;
-        }
-        let mut loaded = load::load(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
-        // what the examples leave to the environment
-        environment::fill(&mut loaded.config, |name| {
-            Some(match name {
-                "OAUTH_CALLBACK_URL" => "https://hub.example.org/hub/oauth_callback".to_owned(),
-                name => name.to_lowercase(),
-            })
-        });
-        let effective = Effective { file: None, ..loaded };
-        let findings = check::check(&effective, &world);
-        assert!(!check::is_fatal(&findings), "{}: {findings:#?}", path.display());
-        seen += 1;
+    let mut loaded = match load::load(Some(path), &[]) {
+        Ok(loaded) => loaded,
+        Err(error) => return vec![(String::new(), error.to_string())],
+    };
+    // what files leave to the environment
+    environment::fill(&mut loaded.config, |name| {
+        Some(match name {
+            "OAUTH_CALLBACK_URL" => "https://hub.example.org/hub/oauth_callback".to_owned(),
+            name => name.to_lowercase(),
+        })
+    });
+    let effective = Effective { file: None, ..loaded };
+    let findings = check::check(&effective, &world).into_iter();
+    let errors = findings.filter(|it| it.severity == check::Severity::Error);
+    errors.map(|it| (it.path, it.words)).collect()
+}
+
+fn files(folder: &str, end: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|it| it == end)).collect()
+}
+
+#[test]
+fn every_example_loads_and_passes_the_check() {
+    let examples = files("examples", "ron");
+    assert!(examples.len() >= 4, "{examples:?}");
+    for path in examples {
+        assert_eq!(refused(&path), [], "{}", path.display());
     }
-    assert!(seen >= 4, "{seen} examples");
+}
+
+/// The blocks of a page that are sections of a configuration.
+fn sections(page: &str) -> Vec<String> {
+    let mut blocks = vec![String::new()];
+    let mut fenced = false;
+    for line in page.lines() {
+        if let Some(kind) = line.strip_prefix("```") {
+            fenced = kind == "ron";
+            blocks.push(String::new());
+        } else if fenced || line.starts_with("    ") || line.is_empty() {
+            let block = blocks.last_mut().expect("there is one");
+            block.push_str(line);
+            block.push('\n');
+        } else {
+            blocks.push(String::new());
+        }
+    }
+    let is_section = |block: &String| {
+        let first = block.lines().map(str::trim).find(|it| !it.is_empty() && !it.starts_with("//"));
+        let name = first.and_then(|it| it.split_once(": ")).map(|(name, _)| name);
+        name.is_some_and(|name| catalogue::names_below("").contains(&name))
+    };
+    blocks.retain(is_section);
+    blocks
+}
+
+#[test]
+fn what_pages_say_to_write_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.ron");
+    let mut seen = 0;
+    for path in files("docs/how-to", "md") {
+        for section in sections(&fs::read_to_string(&path).unwrap()) {
+            fs::write(&file, format!("({})", section.trim_end().trim_end_matches(','))).unwrap();
+            // A section alone: what it needs of another one, or of the machine, is not there.
+            let mut wrong = refused(&file);
+            wrong.retain(|(setting, _)| {
+                !setting.starts_with("hub") && !setting.starts_with("proxy")
+            });
+            assert_eq!(wrong, [], "{}:\n{section}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "{seen} sections found");
 }
 
 #[test]
